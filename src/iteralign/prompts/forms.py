@@ -1,0 +1,156 @@
+"""Prompt forms: how a question, with or without principles, becomes the text that the target continues.
+
+Every form has the same three methods, so that the steps need not know which one is in use. The forms of the paper
+(section 3.1): plain, chain of thought (CoT) and Chain of Utterances (CoU, Bhardwaj and Poria 2023).
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from iteralign.errors import ConfigError
+from iteralign.prompts import Template, load_template
+from iteralign.records import Principle, RedTeamPrompt
+
+FormName = Literal["plain", "chat", "cot", "cou", "file"]
+ChatRenderer = Callable[[list[dict[str, str]]], str]
+"""Messages with role and content -> text, as a tokenizer's chat template with the generation prompt gives it."""
+
+_SPEAKER = {"human": "Human", "assistant": "Assistant"}
+
+
+class PromptForm:
+    """A human/assistant transcript: the form of the released code, and the base of the others.
+
+    `suffix` is put after the last "Assistant:", for chain of thought.
+    """
+
+    def __init__(self, principles_template: Template, suffix: str = "") -> None:
+        self.principles_template = principles_template
+        self.suffix = suffix
+
+    def render(self, prompt: RedTeamPrompt, principles: Sequence[Principle] = ()) -> str:
+        """The text to be continued; principles stand in the last human turn, after the question (section 3.4)."""
+        turns = [f"\n\n{_SPEAKER[turn.role]}: {turn.text}" for turn in prompt.history]
+        return "".join(turns) + f"\n\nHuman: {self._request(prompt.question, principles)}\n\nAssistant:{self.suffix}"
+
+    def answer(self, generated: str) -> str:
+        """The answer to be judged, from the generated text: stripped, with a next human turn cut off."""
+        return generated.split("\n\nHuman:")[0].strip()
+
+    def completion(self, answer: str) -> str:
+        """The text after `render(prompt)` that trains the target to give `answer`."""
+        return f" {answer}"
+
+    def _request(self, question: str, principles: Sequence[Principle]) -> str:
+        if not principles:
+            return question
+        listed = "\n".join(f"- {principle.text}" for principle in principles)
+        return self.principles_template.fill(question=question, principles=listed)
+
+
+class ChatForm(PromptForm):
+    """The tokenizer's own chat template."""
+
+    def __init__(self, principles_template: Template, render_chat: ChatRenderer) -> None:
+        super().__init__(principles_template)
+        self._render_chat = render_chat
+
+    def render(self, prompt: RedTeamPrompt, principles: Sequence[Principle] = ()) -> str:
+        role = {"human": "user", "assistant": "assistant"}
+        messages = [{"role": role[turn.role], "content": turn.text} for turn in prompt.history]
+        messages.append({"role": "user", "content": self._request(prompt.question, principles)})
+        return self._render_chat(messages)
+
+    def answer(self, generated: str) -> str:
+        return generated.strip()
+
+    def completion(self, answer: str) -> str:
+        return answer
+
+
+class ScriptForm(PromptForm):
+    """A text of one's own around the question; also Chain of Utterances, whose text ships with iteralign.
+
+    The answer is what stands before the next line that begins like "Red-LM:" or "Human:" (a speaker's name of at most
+    20 letters, digits and hyphens that occurs as a speaker in the script), without the internal thoughts.
+    """
+
+    def __init__(self, principles_template: Template, script: Template) -> None:
+        super().__init__(principles_template)
+        self._script = script
+        speakers = sorted(set(re.findall(r"^([A-Z][A-Za-z0-9-]{0,19}):", script.text, flags=re.MULTILINE)))
+        self._next_speaker = re.compile(rf"^(?:{'|'.join(map(re.escape, speakers))}):", re.MULTILINE) if speakers else None
+
+    def render(self, prompt: RedTeamPrompt, principles: Sequence[Principle] = ()) -> str:
+        turns = [f"{_SPEAKER[turn.role]}: {turn.text}\n\n" for turn in prompt.history]
+        return self._script.fill(question="".join(turns) + self._request(prompt.question, principles))
+
+    def answer(self, generated: str) -> str:
+        text = generated.lstrip()
+        if self._next_speaker is not None:
+            text = self._next_speaker.split(text, maxsplit=1)[0]
+        return without_thoughts(text).strip()
+
+
+def without_thoughts(text: str) -> str:
+    """The text without its internal thoughts: bracketed passages that begin with "internal thought(s)".
+
+    Brackets inside a thought are matched; a thought that never closes ends at the next blank line, or with the text.
+    """
+    kept, position = [], 0
+    for match in re.finditer(r"[\(\[]\s*internal thoughts?\b", text, flags=re.IGNORECASE):
+        if match.start() < position:
+            continue
+        kept.append(text[position : match.start()])
+        position = _end_of_thought(text, match.start())
+    kept.append(text[position:])
+    return "".join(kept)
+
+
+def _end_of_thought(text: str, start: int) -> int:
+    depth = 0
+    for index in range(start, len(text)):
+        if text[index] in "([":
+            depth += 1
+        elif text[index] in ")]":
+            depth -= 1
+            if depth == 0:
+                return index + 1
+    blank = text.find("\n\n", start)
+    return len(text) if blank == -1 else blank
+
+
+def prompt_form(
+    form: str,
+    *,
+    principles_file: Path | None = None,
+    template_file: Path | None = None,
+    render_chat: ChatRenderer | None = None,
+) -> PromptForm:
+    """The form called plain, chat, cot, cou or file; `file` needs `template_file`, a text with {question}.
+
+    `principles_file` replaces with_principles.txt, `template_file` the script of cou as well. Raises ConfigError.
+    """
+    principles = load_template("with_principles", {"question", "principles"}, principles_file)
+    match form:
+        case "plain":
+            return PromptForm(principles)
+        case "cot":
+            return PromptForm(principles, suffix=load_template("cot_suffix", set()).text)
+        case "cou":
+            return ScriptForm(principles, load_template("chain_of_utterances", {"question"}, template_file))
+        case "file":
+            if template_file is None:
+                raise ConfigError("The prompt form `file` needs a template file with {question} in it.")
+            return ScriptForm(principles, load_template("template", {"question"}, template_file))
+        case "chat":
+            if render_chat is None:
+                raise ConfigError(
+                    "The tokenizer has no chat template, so the prompt form `chat` can't be used: choose `plain`, or "
+                    "give a template file."
+                )
+            return ChatForm(principles, render_chat)
+        case _:
+            raise ConfigError(f"Unknown prompt form {form!r}; choose plain, chat, cot, cou or file.")

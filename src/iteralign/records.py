@@ -1,0 +1,149 @@
+"""The nouns: frozen, strict records, each carrying its past (`verdict.response.prompt`).
+
+A record is written as one line of JSONL and reads back equal to what was written. Nothing here knows of models, files
+or networks. Read after `algorithm.py`.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Label = Literal["acceptable", "unacceptable", "undetermined"]
+Violation = Literal["harmful", "dishonest", "unhelpful"]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, no unknown fields, no silent type conversion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Turn(Record):
+    """One turn of a conversation before the question."""
+
+    role: Literal["human", "assistant"]
+    text: str
+
+
+class RedTeamPrompt(Record):
+    """A question put to the target, in no particular prompt form yet."""
+
+    id: str
+    question: str
+    """The last human turn: what the judge is shown and what decides whether two prompts are the same question."""
+    history: tuple[Turn, ...] = ()
+    """The conversation before the question, oldest turn first."""
+    source: str = ""
+    """The data set that it came from."""
+    category: str | None = None
+    """The data set's own category, if it has one."""
+    benign: bool = False
+    """True for a question that a good model should answer: such prompts measure and prevent over-refusal."""
+
+
+class Sampling(Record):
+    """How the target decodes. Temperature 0 is greedy."""
+
+    max_new_tokens: int = Field(default=256, gt=0)
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    frequency_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    """A sampled answer depends on the weights, the prompt and this record alone, not on the rest of its batch."""
+
+
+class Generation(Record):
+    """What a target returns for one input text."""
+
+    text: str
+    finish: Literal["stop", "length", "prompt_too_long"]
+    """`prompt_too_long`: the input and `max_new_tokens` don't fit the context; nothing was generated or cut."""
+    prompt_tokens: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    """Generated tokens."""
+
+
+class Response(Record):
+    """The target's answer to a prompt."""
+
+    prompt: RedTeamPrompt
+    input: str
+    """The exact text that the target continued."""
+    text: str
+    """The answer as it is judged and trained on: stripped, without internal thoughts."""
+    raw: str | None = None
+    """The text as generated, where it differs from `text` in more than white space."""
+    finish: Literal["stop", "length", "prompt_too_long"]
+    prompt_tokens: int
+    tokens: int
+
+
+class Verdict(Record):
+    """The oracle's judgement of a response. A reply that could not be read gives `undetermined`."""
+
+    response: Response
+    label: Label
+    violations: tuple[Violation, ...] = ()
+    category: str | None = None
+    """Kind of harm, as the judge names it."""
+    reason: str = ""
+    judge: str = ""
+    """Which judge said so."""
+
+
+class Principle(Record):
+    """One rule of a constitution."""
+
+    id: str
+    text: str
+    round: int
+    """The round in which it was proposed."""
+    evidence: tuple[str, ...] = ()
+    """Ids of the prompts whose failures gave rise to it."""
+    category: str | None = None
+
+
+class Revision(Record):
+    """The target's new answer to a failed prompt, given under principles."""
+
+    failure: Verdict
+    principles: tuple[Principle, ...]
+    attempt: int
+    """0 for the first try, 1 for the second ..."""
+    response: Response
+    verdict: Verdict | None = None
+    """The second judgement; None before it."""
+
+
+class TrainingExample(Record):
+    """A prompt without the constitution and the answer to be learnt."""
+
+    prompt: str
+    completion: str
+    kind: Literal["revision", "replay", "benign"]
+    """`replay`: a revision of an earlier round again; `benign`: the base model's own answer to a benign prompt."""
+    prompt_id: str
+    round: int
+    """The round that made the example."""
+    principles: tuple[str, ...] = ()
+    """Ids of the principles in whose presence the answer was given."""
+    rejected: str | None = None
+    """The failed response, for preference data; None for benign examples."""
+
+
+class Checkpoint(Record):
+    """The target's weights after a round."""
+
+    kind: Literal["base", "adapter", "full"]
+    path: str
+    """`base`: a model directory or hub id. Otherwise a directory, relative to the run directory."""
+    round: int | None = None
+    """The round that trained it; None for the base model."""
+    examples: int = 0
+    steps: int = 0
+    """Optimiser steps taken."""
+    tokens: int = 0
+    """Tokens of the training rows, all epochs together."""
+    loss: float | None = None
+    """Mean training loss of the round."""
