@@ -20,20 +20,43 @@ ChatRenderer = Callable[[list[dict[str, str]]], str]
 _SPEAKER = {"human": "Human", "assistant": "Assistant"}
 
 
+class Reflection:
+    """The human turn that puts principles, and in sequential revision a draft, beside the question."""
+
+    def __init__(self, principles_file: Path | None = None, draft_file: Path | None = None) -> None:
+        self._principles = load_template("with_principles", {"question", "principles"}, principles_file)
+        self._draft = load_template("with_draft", {"question", "draft", "principles"}, draft_file)
+
+    def request(self, question: str, principles: Sequence[Principle], draft: str | None) -> str:
+        """The question alone without principles, otherwise the filled template."""
+        if not principles:
+            return question
+        listed = "\n".join(f"- {principle.text}" for principle in principles)
+        if draft is None:
+            return self._principles.fill(question=question, principles=listed)
+        return self._draft.fill(question=question, principles=listed, draft=draft)
+
+
 class PromptForm:
     """A human/assistant transcript: the form of the released code, and the base of the others.
 
     `suffix` is put after the last "Assistant:", for chain of thought.
     """
 
-    def __init__(self, principles_template: Template, suffix: str = "") -> None:
-        self.principles_template = principles_template
+    def __init__(self, reflection: "Reflection", suffix: str = "") -> None:
+        self.reflection = reflection
         self.suffix = suffix
 
-    def render(self, prompt: RedTeamPrompt, principles: Sequence[Principle] = ()) -> str:
-        """The text to be continued; principles stand in the last human turn, after the question (section 3.4)."""
+    def render(self, prompt: RedTeamPrompt, principles: Sequence[Principle] = (), draft: str | None = None) -> str:
+        """The text to be continued; principles stand in the last human turn, after the question (section 3.4).
+
+        With a `draft`, the target is asked to write that answer again.
+        """
         turns = [f"\n\n{_SPEAKER[turn.role]}: {turn.text}" for turn in prompt.history]
-        return "".join(turns) + f"\n\nHuman: {self._request(prompt.question, principles)}\n\nAssistant:{self.suffix}"
+        return (
+            "".join(turns)
+            + f"\n\nHuman: {self.reflection.request(prompt.question, principles, draft)}\n\nAssistant:{self.suffix}"
+        )
 
     def answer(self, generated: str) -> str:
         """The answer to be judged, from the generated text: stripped, with a next human turn cut off."""
@@ -43,24 +66,18 @@ class PromptForm:
         """The text after `render(prompt)` that trains the target to give `answer`."""
         return f" {answer}"
 
-    def _request(self, question: str, principles: Sequence[Principle]) -> str:
-        if not principles:
-            return question
-        listed = "\n".join(f"- {principle.text}" for principle in principles)
-        return self.principles_template.fill(question=question, principles=listed)
-
 
 class ChatForm(PromptForm):
     """The tokenizer's own chat template."""
 
-    def __init__(self, principles_template: Template, render_chat: ChatRenderer) -> None:
-        super().__init__(principles_template)
+    def __init__(self, reflection: Reflection, render_chat: ChatRenderer) -> None:
+        super().__init__(reflection)
         self._render_chat = render_chat
 
-    def render(self, prompt: RedTeamPrompt, principles: Sequence[Principle] = ()) -> str:
+    def render(self, prompt: RedTeamPrompt, principles: Sequence[Principle] = (), draft: str | None = None) -> str:
         role = {"human": "user", "assistant": "assistant"}
         messages = [{"role": role[turn.role], "content": turn.text} for turn in prompt.history]
-        messages.append({"role": "user", "content": self._request(prompt.question, principles)})
+        messages.append({"role": "user", "content": self.reflection.request(prompt.question, principles, draft)})
         return self._render_chat(messages)
 
     def answer(self, generated: str) -> str:
@@ -77,15 +94,17 @@ class ScriptForm(PromptForm):
     20 letters, digits and hyphens that occurs as a speaker in the script), without the internal thoughts.
     """
 
-    def __init__(self, principles_template: Template, script: Template) -> None:
-        super().__init__(principles_template)
+    def __init__(self, reflection: Reflection, script: Template) -> None:
+        super().__init__(reflection)
         self._script = script
         speakers = sorted(set(re.findall(r"^([A-Z][A-Za-z0-9-]{0,19}):", script.text, flags=re.MULTILINE)))
-        self._next_speaker = re.compile(rf"^(?:{'|'.join(map(re.escape, speakers))}):", re.MULTILINE) if speakers else None
+        self._next_speaker = (
+            re.compile(rf"^(?:{'|'.join(map(re.escape, speakers))}):", re.MULTILINE) if speakers else None
+        )
 
-    def render(self, prompt: RedTeamPrompt, principles: Sequence[Principle] = ()) -> str:
+    def render(self, prompt: RedTeamPrompt, principles: Sequence[Principle] = (), draft: str | None = None) -> str:
         turns = [f"{_SPEAKER[turn.role]}: {turn.text}\n\n" for turn in prompt.history]
-        return self._script.fill(question="".join(turns) + self._request(prompt.question, principles))
+        return self._script.fill(question="".join(turns) + self.reflection.request(prompt.question, principles, draft))
 
     def answer(self, generated: str) -> str:
         text = generated.lstrip()
@@ -126,31 +145,33 @@ def prompt_form(
     form: str,
     *,
     principles_file: Path | None = None,
+    draft_file: Path | None = None,
     template_file: Path | None = None,
     render_chat: ChatRenderer | None = None,
 ) -> PromptForm:
     """The form called plain, chat, cot, cou or file; `file` needs `template_file`, a text with {question}.
 
-    `principles_file` replaces with_principles.txt, `template_file` the script of cou as well. Raises ConfigError.
+    `principles_file` and `draft_file` replace with_principles.txt and with_draft.txt, `template_file` also the script of
+    cou. Raises ConfigError.
     """
-    principles = load_template("with_principles", {"question", "principles"}, principles_file)
+    reflection = Reflection(principles_file, draft_file)
     match form:
         case "plain":
-            return PromptForm(principles)
+            return PromptForm(reflection)
         case "cot":
-            return PromptForm(principles, suffix=load_template("cot_suffix", set()).text)
+            return PromptForm(reflection, suffix=load_template("cot_suffix", set()).text)
         case "cou":
-            return ScriptForm(principles, load_template("chain_of_utterances", {"question"}, template_file))
+            return ScriptForm(reflection, load_template("chain_of_utterances", {"question"}, template_file))
         case "file":
             if template_file is None:
                 raise ConfigError("The prompt form `file` needs a template file with {question} in it.")
-            return ScriptForm(principles, load_template("template", {"question"}, template_file))
+            return ScriptForm(reflection, load_template("template", {"question"}, template_file))
         case "chat":
             if render_chat is None:
                 raise ConfigError(
                     "The tokenizer has no chat template, so the prompt form `chat` can't be used: choose `plain`, or "
                     "give a template file."
                 )
-            return ChatForm(principles, render_chat)
+            return ChatForm(reflection, render_chat)
         case _:
             raise ConfigError(f"Unknown prompt form {form!r}; choose plain, chat, cot, cou or file.")

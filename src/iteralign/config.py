@@ -1,0 +1,323 @@
+"""Settings: typed, documented under each field, saved so that they run again.
+
+Loaded from YAML, overridden by `a.b=value`, checked strictly: an unknown key is an error that names the nearest known one.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from iteralign.errors import ConfigError
+from iteralign.prompts.forms import FormName
+from iteralign.records import Sampling
+
+
+class Section(BaseModel):
+    """Base of all settings: no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Section):
+    """The target: the model to be aligned."""
+
+    path: str
+    """A local directory or a hub id of a causal language model; `demo` for the model that ships with iteralign."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    device: str = "auto"
+    """auto takes cuda, then mps, then cpu."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto takes bfloat16 on a GPU that has it and float32 on a CPU."""
+    batch_size: int | Literal["auto"] = "auto"
+    """Prompts generated at once; halved by itself when memory runs out."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model's repository."""
+
+
+class DataSettings(Section):
+    """The red-teaming prompts, and the benign ones that keep the model from learning to refuse."""
+
+    prompts: str
+    """hh-rlhf, harmfulqa, dangerousqa, hub:NAME, a file (JSONL, JSON, CSV, Parquet, text), or `demo`."""
+    path: Path | None = None
+    """The local raw file of a named data set."""
+    question_field: str | None = None
+    """The column that holds the question, where it isn't found by itself."""
+    turns: Literal["first", "last"] = "first"
+    """For transcripts: the first human turn alone, or the conversation up to the last human turn."""
+    limit: int | None = Field(default=None, gt=0)
+    """Take at most this many prompts, after shuffling."""
+    shuffle: bool = False
+    """Seeded shuffle; without it the file's order is kept."""
+    held_out: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the questions kept out of the loop to measure on; 0 measures nothing."""
+    held_out_limit: int | None = Field(default=None, gt=0)
+    """Measure on at most this many of the held-out questions."""
+    benign: str | None = "demo"
+    """Questions that a good model answers, same kinds of source; `demo` for the set that ships, null for none."""
+    benign_path: Path | None = None
+    """The local raw file of a named benign set."""
+    benign_limit: int = Field(default=400, gt=0)
+    """Take at most this many benign prompts."""
+    benign_held_out: float = Field(default=0.4, ge=0, lt=1)
+    """Share of the benign prompts kept for measuring refusals."""
+
+
+class FormSettings(Section):
+    """How a question becomes the text that the target continues."""
+
+    name: FormName = "plain"
+    """plain transcript, chat (the tokenizer's template), cot, cou, or file (your own)."""
+    template_file: Path | None = None
+    """For `file` (and `cou`): a text with {question} in it."""
+    principles_file: Path | None = None
+    """Replaces the text that puts principles beside the question: {question} and {principles}."""
+    draft_file: Path | None = None
+    """Replaces the text that asks for a rewritten draft: {question}, {draft} and {principles}."""
+
+
+class RoundSettings(Section):
+    """How prompts are grouped into rounds."""
+
+    prompts: int = Field(default=20, gt=0)
+    """Prompts per round (the released code: 20)."""
+    min_failures: int = Field(default=1, gt=0)
+    """Collect failures over rounds until there are this many, then propose, revise and train. 1: the paper."""
+    limit: int | None = Field(default=None, gt=0)
+    """Stop after this many rounds."""
+
+
+class EndpointSettings(Section):
+    """One OpenAI-compatible endpoint."""
+
+    model: str
+    base_url: str | None = None
+    """null is OpenAI's own; otherwise like http://127.0.0.1:8000/v1."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key; the key itself never stands in a file."""
+    temperature: float = Field(default=0.0, ge=0)
+    max_tokens: int = Field(default=1024, gt=0)
+    concurrency: int = Field(default=8, gt=0)
+    """Calls under way at once."""
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds for one call, all of it."""
+    max_retries: int = Field(default=6, ge=0)
+
+
+class OracleSettings(Section):
+    """Who judges and who proposes."""
+
+    kind: Literal["rules", "openai"] = "openai"
+    """rules: the transparent stand-in for trying the pipeline; openai: any OpenAI-compatible endpoint."""
+    judge: EndpointSettings | None = None
+    proposer: EndpointSettings | None = None
+    """null: the judge's endpoint proposes too."""
+    votes: int = Field(default=1, gt=0)
+    """Judgements per answer; a split gives `undetermined`."""
+    judge_file: Path | None = None
+    """Replaces the judge's text."""
+    proposer_file: Path | None = None
+    """Replaces the proposer's text."""
+    max_principles: int = Field(default=4, gt=0)
+    """Principles the rules propose in a round at most."""
+    cache: bool = True
+    """Keep replies by content, shared by runs; a reply is paid for once."""
+    max_tokens: int | None = Field(default=None, gt=0)
+    """Stop (resumably) when the run's calls have used this many tokens."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """Stop (resumably) when the run's calls have cost this much, in the price table's currency."""
+    prices_file: Path | None = None
+    """Replaces the price table."""
+
+    @model_validator(mode="after")
+    def _judge_is_given(self) -> "OracleSettings":
+        if self.kind == "openai" and self.judge is None:
+            raise ValueError("oracle.kind is openai, so oracle.judge.model must be given")
+        return self
+
+
+class RevisionSettings(Section):
+    """Constitution-induced self-reflection."""
+
+    mode: Literal["block", "sequential"] = "block"
+    """block: all principles at once (the released code); sequential: one after another, seeded random order (the paper)."""
+    max_principles: int = Field(default=6, gt=0)
+    """Principles put into one context at most, the best fitting first."""
+    tries: int = Field(default=3, gt=0)
+    """Tries per failure until a revision passes the second judgement; from the second on the answer is sampled."""
+    temperature: float = Field(default=0.8, gt=0)
+    """Temperature of those later tries."""
+
+
+class TrainingSettings(Section):
+    """Supervised fine-tuning on (prompt without the constitution, verified revision)."""
+
+    method: Literal["lora", "full"] = "lora"
+    learning_rate: float = Field(default=1e-4, gt=0)
+    epochs: int = Field(default=3, gt=0)
+    batch_size: int = Field(default=8, gt=0)
+    """Rows per optimiser step and device, before accumulation."""
+    gradient_accumulation: int = Field(default=1, gt=0)
+    max_length: int = Field(default=1024, gt=0)
+    """Tokens of a row at most."""
+    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    lora_r: int = Field(default=16, gt=0)
+    lora_alpha: int = Field(default=32, gt=0)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    gradient_checkpointing: bool = False
+    replay: float = Field(default=1.0, ge=0)
+    """Earlier rounds' pairs trained on again, as a share of this round's verified revisions."""
+    benign: float = Field(default=1.0, ge=0)
+    """Benign pairs (the base model's own answers), as a share of this round's verified revisions ..."""
+    min_benign: int = Field(default=16, ge=0)
+    """... and at least this many, as far as there are any."""
+    processes: int = Field(default=1, gt=0)
+    """Above 1: training runs in this many processes of its own under torchrun (FSDP on GPUs). Full weights only."""
+    keep: Literal["all", "last"] = "last"
+    """Which rounds' full weights stay on disk. Adapters are always kept."""
+    report_to: tuple[str, ...] = ()
+    """transformers' trackers: tensorboard, wandb, mlflow, trackio."""
+
+
+class MeasureSettings(Section):
+    """The held-out measurement: unacceptable answers and benign refusals."""
+
+    every: int = Field(default=1, gt=0)
+    """Measure after every so many rounds that trained; the base model and the last round are always measured."""
+
+
+class Settings(Section):
+    """All settings of a run."""
+
+    model: ModelSettings
+    data: DataSettings
+    oracle: OracleSettings
+    form: FormSettings = FormSettings()
+    rounds: RoundSettings = RoundSettings()
+    sampling: Sampling = Sampling()
+    """How the target decodes when it answers."""
+    revision: RevisionSettings = RevisionSettings()
+    training: TrainingSettings = TrainingSettings()
+    measure: MeasureSettings = MeasureSettings()
+    seed: int = 0
+    """Seeds order, sampling, replay and training."""
+    threads: int | None = Field(default=None, gt=0)
+    """CPU threads for torch; null leaves it to torch."""
+    run_dir: Path | None = None
+    """Where the run is kept; `--run-dir` overrides it."""
+
+    @model_validator(mode="after")
+    def _processes_train_full_weights(self) -> "Settings":
+        if self.training.processes > 1 and self.training.method != "full":
+            raise ValueError("training.processes above 1 trains full weights: set training.method to full")
+        return self
+
+
+def load_settings(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> Settings:
+    """Settings from a YAML file or a mapping, with `a.b=value` overrides (values are read as YAML).
+
+    Paths in a file are relative to the working directory. Raises ConfigError naming file, key and the nearest known key.
+    """
+    name = "settings" if isinstance(source, Mapping) else str(source)
+    values = dict(source) if isinstance(source, Mapping) else _read_yaml(Path(source))
+    for override in overrides:
+        values = _with_override(values, override)
+    try:
+        return Settings.model_validate(values, strict=False)
+    except ValidationError as error:
+        raise ConfigError(f"{name}: " + "\n".join(_explain(item) for item in error.errors())) from error
+
+
+def dump_settings(settings: Settings) -> str:
+    """The settings as YAML that `load_settings` reads back equal."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def digest(settings: Settings) -> str:
+    """Sha256 of everything that can change the results: all but where the run is kept and how many threads run."""
+    values = settings.model_dump(mode="json", exclude={"run_dir", "threads"})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def differing_keys(ours: Settings, theirs: Settings) -> list[str]:
+    """`a.b: old -> new` for each setting that differs, but for where the run is kept."""
+    left, right = (_flat(item.model_dump(mode="json", exclude={"run_dir"})) for item in (ours, theirs))
+    keys = [*left, *(key for key in right if key not in left)]
+    return [f"{key}: {left.get(key)!r} -> {right.get(key)!r}" for key in keys if left.get(key) != right.get(key)]
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise ConfigError(f"{path} is a directory; a settings file is needed. `iteralign init FILE` writes one.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"There is no settings file {path}. `iteralign init {path}` writes one to start from."
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"The settings file {path} can't be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"The settings file {path} must hold keys and values, not {type(values).__name__}.")
+    return values
+
+
+def _with_override(values: dict[str, Any], override: str) -> dict[str, Any]:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override}: write it as a.b=value.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not YAML: {error}") from error
+    head, _, rest = key.strip().partition(".")
+    if not rest:
+        return {**values, head: value}
+    inner = values.get(head) or {}
+    if not isinstance(inner, dict):
+        raise ConfigError(f"--set {override}: {head} is a single value, it has no keys of its own.")
+    return {**values, head: _with_override(inner, f"{rest}={text}")}
+
+
+def _explain(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"]) or "settings"
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(item["loc"][:-1])
+        near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}."
+        return f"{where}: unknown key; {hint}"
+    if item["type"] == "missing":
+        return f"{where}: must be given."
+    return (
+        f"{where}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})."
+        if where != "settings"
+        else str(item["msg"].removeprefix("Value error, "))
+    )
+
+
+def _known_keys(location: Sequence[Any]) -> list[str]:
+    section: type[BaseModel] = Settings
+    for part in location:
+        annotation = section.model_fields[part].annotation if part in section.model_fields else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        inner = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+        if not inner:
+            return []
+        section = inner[0]
+    return list(section.model_fields)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

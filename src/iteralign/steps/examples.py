@@ -1,0 +1,62 @@
+"""Training examples: (prompt without the constitution, verified revision), with replay (paper section 3.5)."""
+
+import math
+import random
+from collections.abc import Sequence
+
+from iteralign.prompts.forms import PromptForm
+from iteralign.records import Response, Revision, TrainingExample
+
+
+def examples(
+    form: PromptForm,
+    revisions: Sequence[Revision],
+    earlier: Sequence[TrainingExample],
+    benign: Sequence[Response],
+    round_number: int,
+    *,
+    replay: float = 0.0,
+    benign_share: float = 0.0,
+    min_benign: int = 0,
+    seed: int = 0,
+) -> list[TrainingExample]:
+    """This round's rows: its verified revisions, earlier rounds' pairs again, and benign pairs.
+
+    `replay` and `benign_share` are shares of the number of revisions; of the benign at least `min_benign`, as far as
+    there are any. `benign` must be the base model's own answers: replay answered by the current model drifts into
+    refusal (DEMO.md). Nothing is returned when no revision passed: the model would train on replay alone.
+    """
+    if not revisions:
+        return []
+    draw = random.Random(f"{seed} {round_number}")
+    again = draw.sample(list(earlier), min(len(earlier), math.ceil(replay * len(revisions))))
+    wanted = max(min_benign, math.ceil(benign_share * len(revisions)))
+    answered = draw.sample(list(benign), min(len(benign), wanted))
+    return [
+        *(_from_revision(form, revision, round_number) for revision in revisions),
+        *(example.model_copy(update={"kind": "replay"}) for example in again),
+        *(_from_benign(form, response, round_number) for response in answered),
+    ]
+
+
+def _from_revision(form: PromptForm, revision: Revision, round_number: int) -> TrainingExample:
+    failed = revision.failure.response
+    return TrainingExample(
+        prompt=failed.input,
+        completion=form.completion(revision.response.text),
+        kind="revision",
+        prompt_id=failed.prompt.id,
+        round=round_number,
+        principles=tuple(principle.id for principle in revision.principles),
+        rejected=form.completion(failed.text),
+    )
+
+
+def _from_benign(form: PromptForm, response: Response, round_number: int) -> TrainingExample:
+    return TrainingExample(
+        prompt=response.input,
+        completion=form.completion(response.text),
+        kind="benign",
+        prompt_id=response.prompt.id,
+        round=round_number,
+    )
