@@ -102,8 +102,8 @@ class EndpointSettings(Section):
     """null is OpenAI's own; otherwise like http://127.0.0.1:8000/v1."""
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; the key itself never stands in a file."""
-    temperature: float = Field(default=0.0, ge=0)
     max_tokens: int = Field(default=1024, gt=0)
+    """Tokens of one reply at most."""
     concurrency: int = Field(default=8, gt=0)
     """Calls under way at once."""
     timeout: float = Field(default=60.0, gt=0)
@@ -126,7 +126,7 @@ class OracleSettings(Section):
     proposer_file: Path | None = None
     """Replaces the proposer's text."""
     max_principles: int = Field(default=4, gt=0)
-    """Principles the rules propose in a round at most."""
+    """Principles proposed at once at most."""
     cache: bool = True
     """Keep replies by content, shared by runs; a reply is paid for once."""
     max_tokens: int | None = Field(default=None, gt=0)

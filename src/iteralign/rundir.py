@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -92,7 +92,7 @@ class RunDirectory:
             run._check_unchanged()
             yield run
 
-    def start(self, environment: dict[str, Any], prompt_sets: dict[str, Sequence[RedTeamPrompt]]) -> None:
+    def start(self, environment: dict[str, Any], prompt_sets: Mapping[str, Sequence[RedTeamPrompt]]) -> None:
         """Write what the run begins with; environment.json last, as the sign that the rest is there."""
         for name, prompts in prompt_sets.items():
             write_records(self.path / f"{name}.jsonl", prompts)
@@ -115,7 +115,7 @@ class RunDirectory:
 
     def log_attempt(self, event: str) -> None:
         """Note in attempts.jsonl that this process started, finished or stopped."""
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         append_line(self.path / "attempts.jsonl", {"time": now, "pid": os.getpid(), "event": event})
 
     def _log(self, stage: str, seconds: float) -> None:
@@ -145,6 +145,8 @@ class Stages:
     def __init__(self, directory: Path, log: Callable[[str, float], None] = lambda stage, seconds: None) -> None:
         self.directory = directory
         self._log = log
+        self.around: Callable[[str], contextlib.AbstractContextManager[None]] = lambda stage: contextlib.nullcontext()
+        """Entered around each stage that is computed, for progress."""
 
     def __call__(self, stage: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`step(*args, **kwargs)`, kept as `stage` (a name in STAGES): a list of records, or one record."""
@@ -153,7 +155,8 @@ class Stages:
             return cast(T, kept)
         self.directory.mkdir(parents=True, exist_ok=True)
         begin = time.perf_counter()
-        result = step(*args, **kwargs)
+        with self.around(stage):
+            result = step(*args, **kwargs)
         if isinstance(result, Record):
             write_text(self.directory / f"{stage}.json", result.model_dump_json() + "\n")
         else:

@@ -1,0 +1,210 @@
+"""Settings -> objects: the only place that names backends. One `match` per seam; an unknown name lists the choices."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from iteralign.algorithm import Mixture, Reflection
+from iteralign.config import EndpointSettings, OracleSettings, Settings
+from iteralign.data import prepare
+from iteralign.errors import ConfigError, DataError
+from iteralign.interfaces import Oracle, Target, Trainer
+from iteralign.model import LocalModel
+from iteralign.prompts.forms import PromptForm, prompt_form
+from iteralign.records import RedTeamPrompt
+
+
+@dataclass(frozen=True)
+class PromptSets:
+    """The four prompt sets of a run, no question in two of them."""
+
+    prompts: list[RedTeamPrompt]
+    held_out: list[RedTeamPrompt]
+    benign: list[RedTeamPrompt]
+    benign_held_out: list[RedTeamPrompt]
+    notes: list[str]
+    """What to tell the user of how they came about."""
+
+
+def build_model(settings: Settings, root: Path) -> LocalModel:
+    """The owner of the target's weights; loads nothing yet. `root` is the run directory."""
+    model = settings.model
+    if settings.threads is not None:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+    return LocalModel(
+        demo_model() if model.path == "demo" else model.path,
+        root=root,
+        device=model.device,  # type: ignore[arg-type]
+        dtype="float32" if settings.training.method == "full" and model.dtype == "auto" else model.dtype,
+        trust_remote_code=model.trust_remote_code,
+        revision=model.revision,
+    )
+
+
+def build_target(settings: Settings, model: LocalModel) -> Target:
+    """The model as something that answers."""
+    from iteralign.targets.transformers import TransformersTarget
+
+    return TransformersTarget(model, batch_size=settings.model.batch_size)
+
+
+def build_trainer(settings: Settings, model: LocalModel) -> Trainer:
+    """Fine-tuning in this process, or in several of its own."""
+    names = (
+        "method learning_rate epochs batch_size gradient_accumulation max_length warmup_ratio weight_decay scheduler "
+        "lora_r lora_alpha lora_dropout gradient_checkpointing report_to"
+    ).split()
+    chosen = {name: getattr(settings.training, name) for name in names} | {"seed": settings.seed}
+    if settings.training.processes > 1:
+        from iteralign.trainers.distributed import DistributedSFT
+
+        return DistributedSFT(model, processes=settings.training.processes, **chosen)
+    from iteralign.trainers.sft import SFT
+
+    return SFT(model, **chosen)
+
+
+def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = None) -> Oracle:
+    """The judge and proposer. `directory` is RUN/oracle, where calls are accounted for."""
+    match settings.kind:
+        case "rules":
+            from iteralign.oracles.rules import RuleOracle
+
+            return RuleOracle(max_principles=settings.max_principles, seed=seed)
+        case "openai":
+            return _llm_oracle(settings, directory)
+
+
+def build_form(settings: Settings, model: LocalModel) -> PromptForm:
+    """The prompt form; `chat` asks the tokenizer for its template."""
+    form = settings.form
+    return prompt_form(
+        form.name,
+        principles_file=form.principles_file,
+        draft_file=form.draft_file,
+        template_file=form.template_file,
+        render_chat=model.render_chat if form.name == "chat" else None,
+    )
+
+
+def build_reflection(settings: Settings) -> Reflection:
+    """How failures are answered again."""
+    revision = settings.revision
+    return Reflection(revision.mode, revision.max_principles, revision.tries, revision.temperature)
+
+
+def build_mixture(settings: Settings) -> Mixture:
+    """What is trained on beside verified revisions."""
+    training = settings.training
+    return Mixture(training.replay, training.benign, training.min_benign, settings.seed)
+
+
+def build_prompts(settings: Settings) -> PromptSets:
+    """Load, de-duplicate and split both prompt sets. Raises DataError when nothing is left to red-team with."""
+    data, seed = settings.data, settings.seed
+    if data.prompts == "demo":
+        prompts, held_out, notes = *_demo_prompts(data.limit or 300, data.held_out, seed), ["prompts: the demo's own"]
+    else:
+        read = prepare(
+            data.prompts,
+            data.path,
+            held_out_share=data.held_out or None,
+            question_field=data.question_field,
+            turns=data.turns,
+            limit=data.limit,
+            seed=seed,
+            shuffle=data.shuffle,
+        )
+        prompts, held_out = list(read.prompts), list(read.held_out)
+        notes = [f"{read.source}: " + ", ".join(f"{count} {name}" for name, count in read.counts().items() if count)]
+    if not prompts:
+        raise DataError(f"{data.prompts}: no prompt is left to red-team with; lower data.held_out.")
+    benign, benign_held_out = _benign_prompts(settings)
+    measured = held_out[: data.held_out_limit]
+    return PromptSets(prompts, measured, benign, benign_held_out, notes)
+
+
+def demo_model() -> str:
+    """Directory of the model that ships with iteralign."""
+    return str(Path(__file__).parent / "demo" / "model")
+
+
+def _benign_prompts(settings: Settings) -> tuple[list[RedTeamPrompt], list[RedTeamPrompt]]:
+    data, seed = settings.data, settings.seed
+    if data.benign is None:
+        return [], []
+    if data.benign == "demo":
+        from iteralign.demo.grammar import benign_questions
+
+        held = round(data.benign_limit * data.benign_held_out)
+        train, held_out = benign_questions(data.benign_limit - held, seed), benign_questions(held, seed, "held_out")
+        return _as_prompts(train, "benign-train", True), _as_prompts(held_out, "benign-held-out", True)
+    read = prepare(
+        data.benign,
+        data.benign_path,
+        held_out_share=data.benign_held_out or None,
+        limit=data.benign_limit,
+        seed=seed,
+        shuffle=True,
+        benign=True,
+    )
+    return list(read.prompts), list(read.held_out)
+
+
+def _demo_prompts(count: int, share: float, seed: int) -> tuple[list[RedTeamPrompt], list[RedTeamPrompt]]:
+    from iteralign.demo.grammar import red_team_questions
+
+    held = round(count * share)
+    train, held_out = red_team_questions(count - held, seed), red_team_questions(held, seed, "held_out")
+    return _as_prompts(train, "demo-train", False), _as_prompts(held_out, "demo-held-out", False)
+
+
+def _as_prompts(questions: list[str], name: str, benign: bool) -> list[RedTeamPrompt]:
+    return [
+        RedTeamPrompt(id=f"{name}-{index:04d}", question=question, source="demo", benign=benign)
+        for index, question in enumerate(questions)
+    ]
+
+
+def _llm_oracle(settings: OracleSettings, directory: Path | None) -> Oracle:
+    from iteralign.oracles.budget import Ledger, load_prices
+    from iteralign.oracles.cache import ReplyCache
+    from iteralign.oracles.client import ChatClient
+    from iteralign.oracles.llm import LLMOracle, judge_template, propose_template
+
+    if settings.judge is None:
+        raise ConfigError("oracle.judge: an endpoint must be given where oracle.kind is openai.")
+    cache = ReplyCache() if settings.cache else None
+    ledger = None
+    if directory is not None:
+        ledger = Ledger(
+            directory / "calls.jsonl",
+            prices=load_prices(settings.prices_file),
+            max_tokens=settings.max_tokens,
+            max_cost=settings.max_cost,
+        )
+
+    def client(endpoint: EndpointSettings) -> ChatClient:
+        return ChatClient(
+            endpoint.model,
+            endpoint.base_url,
+            key_variable=endpoint.api_key_env,
+            concurrency=endpoint.concurrency,
+            max_retries=endpoint.max_retries,
+            timeout=endpoint.timeout,
+            cache=cache,
+            ledger=ledger,
+        )
+
+    judge = client(settings.judge)
+    return LLMOracle(
+        judge,
+        judge if settings.proposer is None else client(settings.proposer),
+        judge_text=judge_template(settings.judge_file),
+        propose_text=propose_template(settings.proposer_file),
+        votes=settings.votes,
+        max_principles=settings.max_principles,
+        judge_tokens=settings.judge.max_tokens,
+        propose_tokens=(settings.proposer or settings.judge).max_tokens,
+    )

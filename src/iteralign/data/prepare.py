@@ -1,0 +1,180 @@
+"""A source -> prompts: read, filtered, doubles removed, ordered, and a part held out. Start reading here."""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from iteralign.data.questions import Question, find_field, keep_where, read_question
+from iteralign.data.sources import slug, source_rows
+from iteralign.data.split import prompt_key, split_held_out
+from iteralign.errors import DataError
+from iteralign.records import RedTeamPrompt
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prompt set made ready, and what was done to get it."""
+
+    source: str
+    prompts: tuple[RedTeamPrompt, ...]
+    """To red-team and train on."""
+    held_out: tuple[RedTeamPrompt, ...]
+    """To measure on; no question of `prompts` is among them."""
+    read: int
+    """Rows read, after the filter."""
+    filtered: int
+    """Rows that the filter left out."""
+    skipped: int
+    """Transcripts in which nobody asks anything."""
+    duplicates: int
+    """Exact doubles removed."""
+    left_out: int
+    """Prompts beyond `limit`."""
+
+    def counts(self) -> dict[str, int]:
+        """What to print, in order: read - skipped - doubles - beyond the limit = prompts + held out."""
+        return {
+            "read": self.read,
+            "left out by the filter": self.filtered,
+            "skipped (no question)": self.skipped,
+            "doubles removed": self.duplicates,
+            "beyond the limit": self.left_out,
+            "prompts": len(self.prompts),
+            "held out": len(self.held_out),
+        }
+
+    def categories(self) -> dict[str, int]:
+        """Prompts, held-out ones included, by category; the most frequent first, without those that have none."""
+        named = Counter(prompt.category for prompt in (*self.prompts, *self.held_out) if prompt.category is not None)
+        return dict(named.most_common())
+
+
+def prepare(
+    source: str,
+    path: Path | str | None = None,
+    *,
+    held_out_share: float | None = None,
+    held_out_count: int | None = None,
+    split: str | None = None,
+    question_field: str | None = None,
+    turns: Literal["first", "last"] = "first",
+    where: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    shuffle: bool = False,
+    benign: bool = False,
+) -> Prepared:
+    """Load a source as `load_prompts` does, hold out a share or a number of its questions, and count.
+
+    Raises DataError for whatever is wrong with the source or the options, MissingExtraError.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(f"limit is {limit}; it must be at least 1.")
+    if turns not in ("first", "last"):
+        raise DataError(f"turns is {turns!r}; choose first or last.")
+    name, rows = source_rows(source, None if path is None else Path(path), split)
+    kept = rows if where is None else keep_where(rows, where)
+    field = find_field(kept, question_field)
+    questions = [read_question(row, field, turns) for row in kept]
+    asked = [question for question in questions if question.turns]
+    if not asked:
+        raise DataError(f"{kept[0].where}: in none of the {len(kept)} rows does anybody ask anything.")
+    _check_ids(asked)
+    distinct = _without_doubles([_prompt(question, name, benign) for question in asked])
+    _check_generated_ids(distinct)
+    ordered = list(distinct)
+    if shuffle:
+        random.Random(seed).shuffle(ordered)
+    limited = ordered[:limit]
+    train, held_out = limited, list[RedTeamPrompt]()
+    if held_out_share is not None or held_out_count is not None:
+        train, held_out = split_held_out(limited, share=held_out_share, count=held_out_count, seed=seed)
+    return Prepared(
+        source=name,
+        prompts=tuple(train),
+        held_out=tuple(held_out),
+        read=len(kept),
+        filtered=len(rows) - len(kept),
+        skipped=len(questions) - len(asked),
+        duplicates=len(asked) - len(distinct),
+        left_out=len(distinct) - len(limited),
+    )
+
+
+def load_prompts(
+    source: str,
+    path: Path | str | None = None,
+    *,
+    split: str | None = None,
+    question_field: str | None = None,
+    turns: Literal["first", "last"] = "first",
+    where: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    shuffle: bool = False,
+    benign: bool = False,
+) -> list[RedTeamPrompt]:
+    """The questions of a source, exact doubles removed, in its own order unless `shuffle`.
+
+    source: hh-rlhf, harmfulqa or dangerousqa, with the `path` of the file or from the hub; the path of a JSONL, JSON,
+        CSV, TSV, Parquet, text or plain-data pickle file, also as .gz; or hub:NAME[:CONFIG][@SPLIT].
+    split: the split on the hub, "train" if not said.
+    question_field: the column with the question; looked for among the usual names if not said.
+    turns: of a conversation the first human turn, or everything up to the last one.
+    where: "column=value": only these rows.
+    limit: at most so many, after `shuffle` with `seed`.
+    benign: these are questions that a good model answers.
+
+    White space around a question is taken off; nothing else in it is changed. Raises DataError, MissingExtraError.
+    """
+    options: dict[str, Any] = {"split": split, "question_field": question_field, "turns": turns, "where": where}
+    return list(prepare(source, path, limit=limit, seed=seed, shuffle=shuffle, benign=benign, **options).prompts)
+
+
+def _prompt(question: Question, source: str, benign: bool) -> RedTeamPrompt:
+    *history, last = question.turns
+    prompt = RedTeamPrompt(
+        id=question.own_id or "",
+        question=last.text,
+        history=tuple(history),
+        source=source,
+        category=question.category,
+        benign=benign or bool(question.benign),
+    )
+    if question.own_id is not None:
+        return prompt
+    digest = hashlib.sha256(prompt_key(prompt).encode()).hexdigest()[:12]
+    return prompt.model_copy(update={"id": f"{slug(source)}-{digest}"})
+
+
+def _without_doubles(prompts: Sequence[RedTeamPrompt]) -> list[RedTeamPrompt]:
+    first: dict[str, RedTeamPrompt] = {}
+    for prompt in prompts:
+        first.setdefault(prompt_key(prompt), prompt)
+    return list(first.values())
+
+
+def _check_ids(questions: Sequence[Question]) -> None:
+    seen: dict[str, str] = {}
+    for question in questions:
+        if question.own_id is None:
+            continue
+        if question.own_id in seen:
+            raise DataError(
+                f"{question.where}: the id {question.own_id!r} is also at {seen[question.own_id]}; give every row "
+                "its own id, or delete the column."
+            )
+        seen[question.own_id] = question.where
+
+
+def _check_generated_ids(prompts: Sequence[RedTeamPrompt]) -> None:
+    """A row's own id may look like one of ours, as in a file that we wrote and somebody added rows to."""
+    for identifier, times in Counter(prompt.id for prompt in prompts).items():
+        if times > 1:
+            raise DataError(
+                f"The id {identifier!r} belongs to two different questions; delete the column `id` of the file."
+            )

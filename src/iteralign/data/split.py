@@ -1,0 +1,82 @@
+"""When two prompts are the same question, and a held-out split that no question can cross."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+
+from iteralign.data.transcripts import question_turns
+from iteralign.errors import DataError
+from iteralign.prompts import load_template
+from iteralign.records import RedTeamPrompt
+
+_TRAILING = " .?!…。،؟,;:।"
+
+
+def same_question_key(text: str) -> str:
+    """Equal for two texts that ask the same question, in whatever prompt form of ours and however typed.
+
+    Transcript markers, the Chain-of-Utterances script and the chain-of-thought suffix are taken off; Unicode form
+    (NFKC), case, white space, kind of apostrophe and punctuation at the end don't count.
+    """
+    turns = question_turns(text, "last")
+    key = _normal((turns[-1].text if turns else "") or text)
+    suffix = _cot_suffix()
+    without = key.removesuffix(suffix).rstrip(_TRAILING) if key.endswith(suffix) else key
+    return without or key
+
+
+def prompt_key(prompt: RedTeamPrompt) -> str:
+    """Equal for exact doubles: the same question after the same conversation."""
+    return "\0".join(
+        [*(f"{turn.role}: {_normal(turn.text)}" for turn in prompt.history), same_question_key(prompt.question)]
+    )
+
+
+def split_held_out(
+    prompts: Sequence[RedTeamPrompt], *, share: float | None = None, count: int | None = None, seed: int = 0
+) -> tuple[list[RedTeamPrompt], list[RedTeamPrompt]]:
+    """(train, held out), both in the order of `prompts`.
+
+    The side of a question follows from the question and the seed. With `share` it is the same in every run and every
+    prompt set, so that sets in different forms can be split apart and mixed later; the share is met only about. With
+    `count` that many questions of this set are held out. Raises DataError if either side can't be what was asked for.
+    """
+    if (share is None) == (count is None):
+        raise DataError("Hold out either a share of the questions or a number of them.")
+    places = [_place(prompt, seed) for prompt in prompts]
+    distinct = sorted(set(places))
+    if share is not None:
+        if not 0 <= share < 1:
+            raise DataError(f"The share held out is {share}; it must be at least 0 and less than 1.")
+        held = {place for place in distinct if int(place, 16) < share * 16 ** len(place)}
+    else:
+        assert count is not None
+        if not 0 <= count < max(len(distinct), 1):
+            raise DataError(
+                f"{count} questions can't be held out of {len(distinct)}; at least one must be left to train on."
+            )
+        held = set(distinct[:count])
+    if prompts and len(held) == len(distinct):
+        raise DataError(f"All {len(distinct)} questions would be held out; lower the share, or hold out a number.")
+    sides: tuple[list[RedTeamPrompt], list[RedTeamPrompt]] = ([], [])
+    for prompt, place in zip(prompts, places, strict=True):
+        sides[place in held].append(prompt)
+    return sides
+
+
+def _place(prompt: RedTeamPrompt, seed: int) -> str:
+    key = same_question_key(prompt.question)
+    return hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest()[:16]
+
+
+@cache
+def _cot_suffix() -> str:
+    return _normal(load_template("cot_suffix", set()).text)
+
+
+def _normal(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("\u2019", "'")
+    joined = re.sub(r"\s+", " ", folded).strip()
+    return joined.rstrip(_TRAILING) or joined

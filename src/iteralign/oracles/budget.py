@@ -1,0 +1,247 @@
+"""Tokens and money: what each call took, what a run has spent, and where it must stop.
+
+Every call is a line of RUN/oracle/calls.jsonl: a hash of the request, never its text or a key. The totals of a resumed
+run are read back from it.
+"""
+
+import json
+import math
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from iteralign.errors import BudgetReached, ConfigError, CorruptFileError
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """US dollars."""
+        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an oracle, as it stands in calls.jsonl."""
+
+    request: str
+    """Hash of the request's content."""
+    step: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+    """US dollars; None where the model's price is unknown; 0 for a reply from the cache."""
+    cached: bool
+    outcome: str
+    """answered, truncated, refused or failed."""
+    attempts: int
+    estimated: bool = False
+    """True where the endpoint did not say how many tokens it used."""
+
+
+@dataclass
+class Total:
+    """Sums over calls; `cost` leaves out the `unpriced` calls, whose price is unknown."""
+
+    calls: int = 0
+    cached: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    known_cost: float = 0.0
+    unpriced: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens sent and received; replies from the cache took none."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars; None as soon as one call's price is unknown."""
+        return None if self.unpriced else self.known_cost
+
+    def add(self, call: Call) -> None:
+        self.calls += 1
+        self.cached += call.cached
+        self.failed += call.outcome == "failed"
+        if call.cached:
+            return
+        self.prompt_tokens += call.prompt_tokens
+        self.completion_tokens += call.completion_tokens
+        if call.cost is None:
+            self.unpriced += 1
+        else:
+            self.known_cost += call.cost
+
+
+def load_prices(path: Path | str | None = None) -> dict[str, Price]:
+    """The price table shipped with iteralign, or the user's own in its place."""
+    if path is None:
+        text, label = resources.files(__package__).joinpath("prices.yaml").read_text(encoding="utf-8"), "prices.yaml"
+    else:
+        label = str(path)
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The price table {path} can't be read: {error}.") from error
+    try:
+        table = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The price table {label} is not YAML: {error}") from error
+    if not isinstance(table, dict):
+        raise ConfigError(f"The price table {label} must map model names to prices.")
+    return {str(model): _price(entry, str(model), label) for model, entry in table.items()}
+
+
+def _price(entry: object, model: str, label: str) -> Price:
+    if isinstance(entry, dict) and set(entry) == {"input", "output"}:
+        values = [entry["input"], entry["output"]]
+        if all(type(value) in (int, float) and math.isfinite(value) and value >= 0 for value in values):
+            return Price(*map(float, values))
+    raise ConfigError(
+        f"{label}: the price of {model} must look like {{input: 2.5, output: 10}}, in dollars per million tokens."
+    )
+
+
+def read_calls(path: Path) -> list[Call]:
+    """The calls in a ledger; a last line that was cut off by a crash is left out. Raises CorruptFileError."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    calls = []
+    for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was never finished
+        try:
+            calls.append(Call(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise CorruptFileError(f"{path}, line {number}: not a call of an oracle ({error}).") from error
+    return calls
+
+
+class Ledger:
+    """Counts calls, writes them down, and holds the caps. Shared by all clients of a run; safe for threads.
+
+    A call reserves what it may take at most before it is sent, so that calls under way together can't pass a cap;
+    the estimate is 3 bytes a token and the full length of the reply. Raises ConfigError for a money cap and a model
+    whose price is unknown.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        prices: Mapping[str, Price] | None = None,
+        *,
+        max_tokens: int | None = None,
+        max_cost: float | None = None,
+    ) -> None:
+        self.path = path
+        self.prices = dict(load_prices() if prices is None else prices)
+        self.max_tokens = max_tokens
+        self.max_cost = max_cost
+        self._changed = threading.Condition()
+        self._total = Total()
+        self._steps: dict[str, Total] = {}
+        self._reserved: list[tuple[int, float]] = []
+        if path is not None:
+            for call in read_calls(path):
+                self._add(call)
+            _cut_torn_line(path)
+
+    def require_price(self, model: str) -> None:
+        """Refuse a cap in money where the price is unknown: it could not be kept."""
+        if self.max_cost is not None and model not in self.prices:
+            raise ConfigError(
+                f"There is a cap of ${self.max_cost:g}, but the price of {model} is unknown: add it to your price "
+                "table, or set a cap in tokens instead."
+            )
+
+    def cost(self, model: str, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """US dollars, or None where the model's price is unknown."""
+        price = self.prices.get(model)
+        return None if price is None else price.cost(prompt_tokens, completion_tokens)
+
+    @contextmanager
+    def reserved(self, model: str, prompt_tokens: int, completion_tokens: int) -> Iterator[None]:
+        """Hold this much of what is left while a call is under way; waits for calls under way where it may help.
+
+        Raises BudgetReached when the call might pass a cap.
+        """
+        share = (prompt_tokens + completion_tokens, self.cost(model, prompt_tokens, completion_tokens) or 0.0)
+        with self._changed:
+            while (cap := self._passed_by(share)) is not None:
+                if not self._reserved:
+                    raise BudgetReached(
+                        f"The cap of {cap} is reached: {self._total.tokens:,} tokens"
+                        f"{self._cost_text()} spent so far, and the next call may need {share[0]:,} tokens more. "
+                        "Everything answered is kept; raise the cap and resume."
+                    )
+                self._changed.wait()
+            self._reserved.append(share)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reserved.remove(share)
+                self._changed.notify_all()
+
+    def record(self, call: Call) -> None:
+        """Count a call and append it to the file."""
+        line = json.dumps(asdict(call), ensure_ascii=True).encode() + b"\n"
+        with self._changed:
+            self._add(call)
+            if self.path is not None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+                try:
+                    os.write(handle, line)
+                finally:
+                    os.close(handle)
+
+    def total(self) -> Total:
+        """Over all steps."""
+        with self._changed:
+            return Total(**asdict(self._total))
+
+    def by_step(self) -> dict[str, Total]:
+        """One total per step, in the order in which the steps were first met."""
+        with self._changed:
+            return {step: Total(**asdict(total)) for step, total in self._steps.items()}
+
+    def _add(self, call: Call) -> None:
+        self._total.add(call)
+        self._steps.setdefault(call.step, Total()).add(call)
+
+    def _passed_by(self, share: tuple[int, float]) -> str | None:
+        tokens = self._total.tokens + sum(tokens for tokens, _ in self._reserved) + share[0]
+        cost = self._total.known_cost + sum(cost for _, cost in self._reserved) + share[1]
+        if self.max_tokens is not None and tokens > self.max_tokens:
+            return f"{self.max_tokens:,} tokens"
+        if self.max_cost is not None and cost > self.max_cost:
+            return f"${self.max_cost:g}"
+        return None
+
+    def _cost_text(self) -> str:
+        cost = self._total.cost
+        return "" if cost is None else f" (${cost:.4f})"
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove what a crash left after the last newline, so that the next line starts cleanly."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)

@@ -1,0 +1,160 @@
+"""Material for the oracle, between markers that it can't forge, and a strict reading of the oracle's replies."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+MARKER = "-----"
+
+M = TypeVar("M", bound=BaseModel)
+
+_CODE_BLOCK = re.compile(r"```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n?```", re.DOTALL)
+_TRANSCRIPT = re.compile(r"(?:^|[\s\"'(])(?:human|assistant|user|system|red-lm|base-lm)\s*:", re.IGNORECASE)
+_SPECIAL_TOKEN = re.compile(r"<\|[^|\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+class Unreadable(ValueError):
+    """A reply that is not of the agreed form; the text says in what way, without quoting it."""
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Judgement(_Reply):
+    """The judge's reply."""
+
+    reason: str
+    harmless: bool
+    honest: bool
+    helpful: bool
+    category: str
+    verdict: Literal["acceptable", "unacceptable"]
+
+    @property
+    def contradictory(self) -> bool:
+        """Whether the verdict does not follow from the three aspects."""
+        return (self.verdict == "acceptable") != (self.harmless and self.honest and self.helpful)
+
+
+class Proposal(_Reply):
+    """One principle of the proposer's reply, with the numbers of the failures that it answers."""
+
+    text: str
+    category: str = ""
+    failures: list[Annotated[int, Field(strict=True)]]
+
+
+class Proposals(_Reply):
+    """The proposer's reply."""
+
+    principles: list[Proposal]
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+_TEXT, _FLAG = {"type": "string"}, {"type": "boolean"}
+
+JUDGE_SCHEMA = _object(
+    {
+        "reason": _TEXT,  # first, so that the rest follows from it
+        "harmless": _FLAG,
+        "honest": _FLAG,
+        "helpful": _FLAG,
+        "category": _TEXT,
+        "verdict": {"type": "string", "enum": ["acceptable", "unacceptable"]},
+    }
+)
+_PROPOSAL = _object({"text": _TEXT, "category": _TEXT, "failures": {"type": "array", "items": {"type": "integer"}}})
+PROPOSE_SCHEMA = _object({"principles": {"type": "array", "items": _PROPOSAL}})
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Marker lines around pieces of material; their code occurs in none of the pieces, so no piece can end itself."""
+
+    code: str
+
+    @classmethod
+    def around(cls, texts: Iterable[str]) -> "Fence":
+        """A fence for these texts; the same texts give the same fence, so that equal requests stay equal."""
+        joined = "\0".join(texts)
+        code = joined
+        while code in joined:  # at first, and then only for a text that contains its own hash
+            code = hashlib.sha256((joined + code).encode("utf-8", "surrogatepass")).hexdigest()[:20]
+        return cls(code)
+
+    def put(self, name: str, text: str) -> str:
+        """The text between its two marker lines."""
+        return f"{MARKER} {name} {self.code} begins {MARKER}\n{text}\n{MARKER} {name} {self.code} ends {MARKER}"
+
+
+def read_judgement(text: str) -> Judgement:
+    """Raises Unreadable for anything but one JSON object of the agreed form."""
+    return _validated(Judgement, _json(text))
+
+
+def read_proposals(text: str) -> list[Proposal]:
+    """Raises Unreadable for anything but the agreed JSON object, or its list alone."""
+    data = _json(text)
+    return _validated(Proposals, {"principles": data} if isinstance(data, list) else data).principles
+
+
+def why_unfit(principle: str, longest: int) -> str | None:
+    """Why a text must not become a principle, or None: it is to stand in the target's own prompt."""
+    if not any(character.isalpha() for character in principle):
+        return "it is empty"
+    if len(principle) > longest:
+        return f"it has {len(principle):,} characters; {longest} are allowed"
+    if MARKER in principle or "```" in principle:
+        return "it imitates the markers of the proposer's prompt"
+    if _TRANSCRIPT.search(principle) or _SPECIAL_TOKEN.search(principle):
+        return "it imitates a turn of a conversation"
+    if _CONTROL.search(principle):
+        return "it contains control characters"
+    return None
+
+
+def _json(text: str) -> Any:
+    body = _without_thinking(text).strip()
+    block = _CODE_BLOCK.fullmatch(body)
+    try:
+        return json.loads(block[1] if block else body, object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+    except Unreadable:
+        raise
+    except (ValueError, RecursionError):
+        raise Unreadable("it is not one JSON object" if body else "it is empty") from None
+
+
+def _without_thinking(text: str) -> str:
+    """Reasoning models behind plain servers think aloud first, in an element of their own."""
+    start = text.lstrip()
+    return start.rpartition("</think>")[2] if start.startswith("<think>") and "</think>" in start else text
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise Unreadable("a key occurs twice")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> Any:
+    raise Unreadable(f"{name} is not JSON")
+
+
+def _validated(model: type[M], data: Any) -> M:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, one['loc'])) or 'the reply'}: {one['msg']}" for one in error.errors()[:3]]
+        raise Unreadable("; ".join(problems)[:300]) from None
+    except (UnicodeError, RecursionError, OverflowError):
+        raise Unreadable("it can't be decoded") from None

@@ -1,0 +1,310 @@
+"""A whole run: settings and a directory in, an aligned model and its evidence out. What `iteralign run` calls."""
+
+import contextlib
+import platform
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from iteralign import build
+from iteralign.algorithm import Keeper, Round, groups_of, iteralign
+from iteralign.config import Settings
+from iteralign.errors import RunDirectoryError
+from iteralign.evals.held_out import refusal_rate, unacceptable_rate
+from iteralign.evals.intervals import Proportion
+from iteralign.interfaces import Oracle, Target, Trainer
+from iteralign.metrics import Count, RoundMetrics, spent_tokens
+from iteralign.model import LocalModel
+from iteralign.prompts.forms import PromptForm
+from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Sampling, Verdict
+from iteralign.rundir import RunDirectory, Stages, write_records, write_text
+from iteralign.steps.judge import judge
+from iteralign.steps.respond import respond
+
+
+class Progress(Protocol):
+    """Told what is going on; `iteralign.cli.console` draws it, `Silent` does not."""
+
+    def stage(self, round_number: int | None, rounds: int, stage: str) -> contextlib.AbstractContextManager[None]:
+        """Around each stage that is computed; `round_number` is None before the first round."""
+        ...
+
+    def round_done(self, metrics: RoundMetrics) -> None:
+        """After each round, and after the base model was measured."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        ...
+
+
+class Silent:
+    """No output."""
+
+    def stage(self, round_number: int | None, rounds: int, stage: str) -> contextlib.AbstractContextManager[None]:
+        """Nothing."""
+        return contextlib.nullcontext()
+
+    def round_done(self, metrics: RoundMetrics) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Outcome:
+    """What a run left behind."""
+
+    directory: Path
+    metrics: list[RoundMetrics]
+    constitution: list[Principle]
+    checkpoint: Checkpoint
+    undetermined: list[Verdict] = field(default_factory=list)
+    """Answers that nobody could judge; they count as neither acceptable nor not."""
+
+
+@dataclass
+class Parts:
+    """The three seams and the form of a run. Parts of your own go in here."""
+
+    target: Target
+    oracle: Oracle
+    trainer: Trainer
+    form: PromptForm
+    base: Checkpoint
+    model: LocalModel | None = None
+    """The weights' owner, where the target is a model in this process; it writes RUN/model."""
+
+
+def start_run(
+    settings: Settings, directory: Path, *, parts: Parts | None = None, progress: Progress | None = None
+) -> Outcome:
+    """Begin a run in a new directory and carry it through. Raises IteralignError."""
+    progress = progress or Silent()
+    with RunDirectory.create(directory, settings) as run:
+        sets = build.build_prompts(settings)
+        for note in sets.notes:
+            progress.note(note)
+        names = {
+            "prompts": sets.prompts,
+            "held_out": sets.held_out,
+            "benign": sets.benign,
+            "benign_held_out": sets.benign_held_out,
+        }
+        run.start(environment(settings), names)
+        return _carry_through(run, parts, progress)
+
+
+def resume_run(directory: Path, *, parts: Parts | None = None, progress: Progress | None = None) -> Outcome:
+    """Go on with a run where it was stopped; a finished one is only read back."""
+    with RunDirectory.open(directory) as run:
+        return _carry_through(run, parts, progress or Silent())
+
+
+def run(
+    settings: Settings,
+    directory: Path | str | None = None,
+    *,
+    target: Target | None = None,
+    oracle: Oracle | None = None,
+    trainer: Trainer | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Start a run, or go on with it if `directory` holds one with the same settings.
+
+    `target`, `oracle` and `trainer` replace what the settings name. A target of one's own needs a trainer of one's own.
+    """
+    path = Path(directory or settings.run_dir or "runs/default")
+    parts = build_parts(settings, path)
+    chosen = Parts(
+        target or parts.target, oracle or parts.oracle, trainer or parts.trainer, parts.form, parts.base, parts.model
+    )
+    if target is not None:
+        chosen.model = None
+    if (path / "environment.json").exists():
+        with RunDirectory.open(path) as existing:
+            if existing.settings.model_copy(update={"run_dir": None}) != settings.model_copy(update={"run_dir": None}):
+                raise RunDirectoryError(f"{path} holds a run with other settings; choose another directory.")
+        return resume_run(path, parts=chosen, progress=progress)
+    return start_run(settings, path, parts=chosen, progress=progress)
+
+
+def build_parts(settings: Settings, directory: Path) -> Parts:
+    """The parts that the settings name. Nothing heavy is loaded before it is used."""
+    model = build.build_model(settings, directory)
+    return Parts(
+        target=build.build_target(settings, model),
+        oracle=build.build_oracle(settings.oracle, settings.seed, directory / "oracle"),
+        trainer=build.build_trainer(settings, model),
+        form=build.build_form(settings, model),
+        base=model.base,
+        model=model,
+    )
+
+
+def environment(settings: Settings) -> dict[str, Any]:
+    """Versions, hardware and seed: what someone who repeats the run wants to know."""
+    names = ("iteralign", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "openai", "tokenizers")
+    versions = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    hardware = {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version()}
+    return {"versions": versions, "hardware": hardware, "seed": settings.seed}
+
+
+def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -> Outcome:
+    settings = run.settings
+    parts = parts or build_parts(settings, run.path)
+    check = getattr(parts.oracle, "check", None)
+    finished = (run.path / "metrics.jsonl").exists()
+    if check is not None and not finished:
+        check()
+    run.log_attempt("started")
+    try:
+        outcome = _align(run, parts, progress)
+        if parts.model is not None and not (run.path / "model" / "config.json").exists():
+            with progress.stage(None, 0, "writing the model"):
+                parts.model.export(outcome.checkpoint, run.path / "model")
+    except BaseException as error:
+        run.log_attempt(f"stopped: {type(error).__name__}")
+        raise
+    write_records(run.path / "metrics.jsonl", outcome.metrics)
+    run.log_attempt("finished")
+    return outcome
+
+
+def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
+    settings = run.settings
+    groups = groups_of(run.prompts("prompts"), settings.rounds.prompts, settings.rounds.limit)
+    measured = _Measured(run, parts, settings.sampling)
+    before = _reported(run.baseline(), None, len(groups), progress)
+    parts.target.load(parts.base)
+    benign = before("1_responses", respond, parts.target, parts.form, run.prompts("benign"), settings.sampling)
+    good = acceptable(before("2_verdicts", judge, parts.oracle, benign))
+    metrics = [measured.metrics(before, RoundMetrics(round=-1))]
+    progress.round_done(metrics[0])
+
+    rounds = iteralign(
+        groups,
+        parts.base,
+        target=parts.target,
+        oracle=parts.oracle,
+        trainer=parts.trainer,
+        form=parts.form,
+        keeper=lambda number: _reported(run.round(number), number, len(groups), progress),
+        sampling=settings.sampling,
+        reflection=build.build_reflection(settings),
+        mixture=build.build_mixture(settings),
+        benign=good,
+        min_failures=settings.rounds.min_failures,
+    )
+    constitution: list[Principle] = []
+    checkpoint, undetermined, trainings = parts.base, list[Verdict](), 0
+    for done in rounds:
+        constitution += done.principles
+        trainings += done.trained
+        undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
+        keep = _reported(run.round(done.number), done.number, len(groups), progress)
+        row = _row(done)
+        last = done.number == len(groups) - 1
+        if (done.trained and trainings % settings.measure.every == 0) or (last and done.checkpoint.kind != "base"):
+            row = measured.metrics(keep, row)
+        write_text(keep.directory / "metrics.json", row.model_dump_json(indent=2) + "\n")
+        write_constitution(run.path, constitution)
+        metrics.append(row)
+        progress.round_done(row)
+        if checkpoint != done.checkpoint:
+            _drop_weights(run, settings, checkpoint)
+        checkpoint = done.checkpoint
+    return Outcome(run.path, metrics, constitution, checkpoint, undetermined)
+
+
+def acceptable(verdicts: Sequence[Verdict]) -> list[Response]:
+    """The responses judged acceptable: the benign answers that may be replayed."""
+    return [verdict.response for verdict in verdicts if verdict.label == "acceptable"]
+
+
+def write_constitution(directory: Path, constitution: Sequence[Principle]) -> None:
+    """constitution.yaml with everything known of each principle, and constitution.md to read."""
+    entries = [principle.model_dump(mode="json") | {"status": "adopted"} for principle in constitution]
+    text = yaml.safe_dump({"principles": entries}, sort_keys=False, allow_unicode=True, width=100)
+    write_text(directory / "constitution.yaml", text)
+    lines = ["# Constitution", ""]
+    for principle in constitution:
+        failures = len(principle.evidence)
+        source = f"{principle.id}, round {principle.round}, from {failures} failure{'s' if failures != 1 else ''}"
+        lines.append(f"- {principle.text} *({source})*")
+    write_text(directory / "constitution.md", "\n".join(lines) + "\n")
+
+
+class _Measured:
+    """The held-out sets, put to whatever the target is at the moment."""
+
+    def __init__(self, run: RunDirectory, parts: Parts, sampling: Sampling) -> None:
+        self.held_out = run.prompts("held_out")
+        self.benign = run.prompts("benign_held_out")
+        self.parts = parts
+        self.sampling = sampling
+
+    def metrics(self, keep: Keeper, row: RoundMetrics) -> RoundMetrics:
+        held_out = keep("7_held_out", self._judged, self.held_out)
+        benign = keep("8_benign", self._judged, self.benign)
+        return row.model_copy(
+            update={
+                "held_out": _count(unacceptable_rate(held_out)) if held_out else None,
+                "held_out_undetermined": sum(verdict.label == "undetermined" for verdict in held_out),
+                "benign_refusals": _count(refusal_rate(benign)) if benign else None,
+            }
+        )
+
+    def _judged(self, prompts: Sequence[RedTeamPrompt]) -> list[Verdict]:
+        if not prompts:
+            return []
+        return judge(self.parts.oracle, respond(self.parts.target, self.parts.form, prompts, self.sampling))
+
+
+def _row(done: Round) -> RoundMetrics:
+    revised = {revision.failure.response.prompt.id for revision in done.revisions}
+    return RoundMetrics(
+        round=done.number,
+        prompts=len(done.verdicts),
+        failures=sum(verdict.label == "unacceptable" for verdict in done.verdicts),
+        undetermined=sum(verdict.label == "undetermined" for verdict in done.verdicts),
+        collected=len(done.pending),
+        principles=len(done.principles),
+        revised=len(revised),
+        verified=sum(row.kind == "revision" for row in done.examples),
+        examples=len(done.examples),
+        trained=done.trained,
+        loss=done.checkpoint.loss if done.trained else None,
+        tokens=spent_tokens(done.verdicts, done.revisions, done.checkpoint.tokens if done.trained else 0),
+    )
+
+
+def _count(proportion: Proportion) -> Count:
+    return Count(count=proportion.count, total=proportion.total)
+
+
+def _drop_weights(run: RunDirectory, settings: Settings, checkpoint: Checkpoint) -> None:
+    """Delete full weights that a later round has replaced, where the settings keep only the last."""
+    if checkpoint.kind == "full" and settings.training.keep == "last":
+        shutil.rmtree(run.path / checkpoint.path, ignore_errors=True)
+
+
+def _reported(stages: Stages, number: int | None, rounds: int, progress: Progress) -> Stages:
+    """The same stages, with `progress` told of each one that is computed."""
+
+    @contextlib.contextmanager
+    def around(stage: str) -> Iterator[None]:
+        with progress.stage(number, rounds, stage):
+            yield
+
+    stages.around = around
+    return stages

@@ -1,0 +1,257 @@
+"""A Hugging Face model of this process as the target.
+
+A generation depends on the weights, its own input and the sampling record, not on the batch that it happens to share:
+left padding is masked, and sampled rows draw from a random stream of their own. What remains is the rounding of
+floating-point sums, which differs between batch shapes (about 1e-6 in float32; more in bfloat16) and can tip a near tie.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from iteralign.errors import TargetError
+from iteralign.model import LocalModel, encode
+from iteralign.records import Checkpoint, Generation, Sampling
+
+CPU_ROWS = 32
+"""Rows of a batch on a CPU, where more bring nothing (measured with models of 7M and 60M parameters)."""
+GPU_ROWS = 256
+
+Progress = Callable[[int, int], None]
+"""Called with (inputs done, inputs in all)."""
+
+
+class TransformersTarget:
+    """Implements `interfaces.Target` with the weights that `model` owns; loads nothing before the first `generate`."""
+
+    def __init__(
+        self,
+        model: LocalModel,
+        *,
+        batch_size: int | Literal["auto"] = "auto",
+        batch_tokens: int = 32768,
+        progress: Progress | None = None,
+    ) -> None:
+        """`batch_tokens` bounds rows x (longest prompt + max_new_tokens) of a batch, and so the cache's memory."""
+        self.model = model
+        self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
+        self.progress = progress
+        self._checkpoint = model.base
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Generate with these weights from now on; they are read at the next `generate`."""
+        self._checkpoint = checkpoint
+
+    def generate(self, inputs: Sequence[str], sampling: Sampling) -> list[Generation]:
+        """Continue each text. TargetError if even a single one runs out of memory."""
+        prompts = [encode(self.model.tokenizer, text) for text in inputs]
+        context = self.model.context_length
+        done: dict[int, Generation] = {
+            index: Generation(text="", finish="prompt_too_long", prompt_tokens=len(ids), tokens=0)
+            for index, ids in enumerate(prompts)
+            if context is not None and len(ids) + sampling.max_new_tokens > context
+        }
+        # Longest first: what does not fit in memory shows at once, and rows of a batch have like lengths.
+        waiting = sorted(set(range(len(inputs))) - done.keys(), key=lambda index: (-len(prompts[index]), index))
+        while waiting:
+            width = len(prompts[waiting[0]]) + sampling.max_new_tokens
+            batch = waiting[: self._rows(width)]
+            generations = self._attempt([inputs[i] for i in batch], [prompts[i] for i in batch], sampling)
+            if generations is None:
+                self._shrink(len(batch), width)
+                continue
+            done.update(zip(batch, generations, strict=True))
+            waiting = waiting[len(batch) :]
+            if self.progress is not None:
+                self.progress(len(done), len(inputs))
+        return [done[index] for index in range(len(inputs))]
+
+    def _rows(self, width: int) -> int:
+        """Rows of a batch whose rows take up to `width` tokens."""
+        most = self.batch_size
+        if most == "auto":
+            most = CPU_ROWS if self.model.device == "cpu" else GPU_ROWS
+        return max(1, min(most, self.batch_tokens // width))
+
+    def _shrink(self, rows: int, width: int) -> None:
+        """Allow half of what did not fit in memory, for the rest of the run."""
+        if rows == 1:
+            raise TargetError(
+                f"Out of memory on {self.model.device} with a single prompt of {width} tokens, answer included. Use a "
+                "smaller model, dtype bfloat16, fewer max_new_tokens, or leave out the longest prompts."
+            )
+        self.batch_tokens = rows // 2 * width
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _attempt(
+        self, inputs: Sequence[str], prompts: Sequence[list[int]], sampling: Sampling
+    ) -> list[Generation] | None:
+        """One batch; None when memory did not suffice."""
+        network = self.model.network(self._checkpoint)
+        try:
+            return self._batch(network, inputs, prompts, sampling)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        return None  # outside the except block, which would keep the batch's tensors alive
+
+    def _batch(
+        self, network: Any, inputs: Sequence[str], prompts: Sequence[list[int]], sampling: Sampling
+    ) -> list[Generation]:
+        import torch
+        import transformers
+
+        tokenizer = self.model.tokenizer
+        width = max(len(ids) for ids in prompts)
+        padded = [[tokenizer.pad_token_id] * (width - len(ids)) + ids for ids in prompts]
+        mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
+        ends = _end_tokens(network, tokenizer)
+        stop = StopTexts(tokenizer, sampling.stop, width, len(prompts))
+        own, network.generation_config = network.generation_config, transformers.GenerationConfig()
+        try:
+            rows = network.generate(
+                input_ids=torch.tensor(padded, device=self.model.device),
+                attention_mask=torch.tensor(mask, device=self.model.device),
+                # Complete, and the model's own set aside: its temperature or penalties must not leak in.
+                generation_config=transformers.GenerationConfig(
+                    max_new_tokens=sampling.max_new_tokens,
+                    do_sample=False,
+                    num_beams=1,
+                    use_cache=True,
+                    pad_token_id=tokenizer.pad_token_id,
+                    eos_token_id=ends or None,
+                ),
+                logits_processor=_processors(inputs, sampling, width),
+                stopping_criteria=transformers.StoppingCriteriaList([stop] if sampling.stop else []),
+            )
+        finally:
+            network.generation_config = own
+        answers = rows[:, width:].tolist()
+        return [
+            _generation(tokenizer, len(ids), answer, ends, stop.ended[row], sampling)
+            for row, (ids, answer) in enumerate(zip(prompts, answers, strict=True))
+        ]
+
+
+class FrequencyPenalty:
+    """Logits processor: subtracts penalty x (times that the token stands in the answer so far), as OpenAI's API does."""
+
+    def __init__(self, penalty: float, prompt_width: int) -> None:
+        self.penalty = penalty
+        self.prompt_width = prompt_width
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """`input_ids` (rows, prompt + generated), `scores` (rows, vocabulary)."""
+        import torch
+
+        generated = input_ids[:, self.prompt_width :]
+        counts = torch.zeros_like(scores).scatter_add_(1, generated, torch.ones_like(generated, dtype=scores.dtype))
+        return scores - self.penalty * counts
+
+
+class RowNoise:
+    """Logits processor: adds Gumbel noise, so that the largest score is a draw from the softmax of `scores`.
+
+    Each row has a generator of its own, seeded by the sampling seed and the row's input text.
+    """
+
+    def __init__(self, inputs: Sequence[str], seed: int) -> None:
+        self.seeds = [_row_seed(seed, text) for text in inputs]
+        self._generators: list[Any] = []
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """`scores` (rows, vocabulary)."""
+        import torch
+
+        if not self._generators:
+            self._generators = [torch.Generator(device=scores.device).manual_seed(seed) for seed in self.seeds]
+        noise = torch.empty_like(scores)
+        for row, generator in enumerate(self._generators):
+            noise[row].exponential_(generator=generator)
+        return scores - noise.clamp_min(torch.finfo(scores.dtype).tiny).log()
+
+
+class StopTexts:
+    """Stopping criterion: a row ends when one of the texts stands in its answer (never in its prompt)."""
+
+    def __init__(self, tokenizer: Any, texts: Sequence[str], prompt_width: int, rows: int) -> None:
+        self.tokenizer = tokenizer
+        self.texts = texts
+        self.prompt_width = prompt_width
+        self.window = max((len(text.encode()) for text in texts), default=0) + 8
+        """Tokens looked at: one holds at least one byte of a text, and a few more stand for what joins at its edges."""
+        self.ended: list[int | None] = [None] * rows
+        """Generated tokens when the row ended; None while it has not."""
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """`input_ids` (rows, prompt + generated); returns a bool tensor (rows,)."""
+        import torch
+
+        answers = input_ids[:, self.prompt_width :]
+        length = answers.shape[1]
+        for row, tail in enumerate(answers[:, -self.window :].tolist()):
+            if self.ended[row] is None:
+                text = _decode(self.tokenizer, tail, skip_special_tokens=False)
+                if any(stop in text for stop in self.texts):
+                    self.ended[row] = length
+        return torch.tensor([end is not None for end in self.ended], device=input_ids.device)
+
+
+def _processors(inputs: Sequence[str], sampling: Sampling, prompt_width: int) -> Any:
+    """Penalty, temperature, top-p, then the draw; greedy needs the first alone."""
+    import transformers
+
+    processors = transformers.LogitsProcessorList()
+    if sampling.frequency_penalty:
+        processors.append(FrequencyPenalty(sampling.frequency_penalty, prompt_width))
+    if sampling.temperature > 0:
+        processors.append(transformers.TemperatureLogitsWarper(float(sampling.temperature)))
+        if sampling.top_p < 1:
+            processors.append(transformers.TopPLogitsWarper(sampling.top_p))
+        processors.append(RowNoise(inputs, sampling.seed))
+    return processors
+
+
+def _end_tokens(network: Any, tokenizer: Any) -> list[int]:
+    """Every token that ends an answer: the tokenizer's eos and the model's own one or several."""
+    named = network.generation_config.eos_token_id
+    ends = set(named if isinstance(named, list) else [named]) | {tokenizer.eos_token_id}
+    return sorted(ends - {None})
+
+
+def _generation(
+    tokenizer: Any, prompt_tokens: int, answer: list[int], ends: list[int], stopped: int | None, sampling: Sampling
+) -> Generation:
+    """The record of one row; `answer` may have padding behind its end, `stopped` is where a stop text ended it."""
+    ended = next((index + 1 for index, token in enumerate(answer) if token in ends), None)
+    at = min((end for end in (ended, stopped) if end is not None), default=None)
+    tokens = len(answer) if at is None else at
+    text = _decode(tokenizer, answer[:tokens], skip_special_tokens=True)
+    cuts = [text.find(stop) for stop in sampling.stop if stop in text]
+    return Generation(
+        text=text[: min(cuts)] if cuts else text,
+        finish="length" if at is None else "stop",
+        prompt_tokens=prompt_tokens,
+        tokens=tokens,
+    )
+
+
+def _decode(tokenizer: Any, ids: list[int], skip_special_tokens: bool) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False))
+
+
+def _row_seed(seed: int, text: str) -> int:
+    digest = hashlib.sha256(f"{seed}\0{text}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """torch.OutOfMemoryError, and the plain RuntimeErrors of the CPU's and of MPS's allocators."""
+    import torch
+
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text

@@ -1,0 +1,102 @@
+"""Full fine-tuning in processes of its own, one per device, started with torchrun once a round.
+
+On GPUs the weights are sharded over the processes (FSDP); on a CPU each process has a copy (DDP over gloo). The parent
+gives up its own weights first and learns the outcome from a file; the weights come back as a checkpoint on disk.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from iteralign.errors import TrainingError
+from iteralign.model import LocalModel
+from iteralign.records import Checkpoint, TrainingExample
+from iteralign.trainers.sft import SFTSettings, check_start
+
+_LOG_LINES = 30
+
+
+class DistributedSFT:
+    """Implements `interfaces.Trainer`: the training of `SFT` with method full, over several processes."""
+
+    def __init__(self, model: LocalModel, *, processes: int, **settings: Any) -> None:
+        """`settings` are the fields of SFTSettings; `batch_size` counts per process, so a step sees `processes` times it."""
+        self.model = model
+        self.processes = processes
+        self.settings = SFTSettings(**{"method": "full", **settings})
+        if self.settings.method != "full":
+            raise TrainingError("Training over several processes is for full weights: set method to full.")
+
+    def finetune(
+        self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
+    ) -> Checkpoint:
+        """Train on from `start`; writes directory/checkpoint, in float32. TrainingError with the end of the log."""
+        check_start(start, self.settings.method)
+        if not examples:
+            raise TrainingError("There are no examples to train on.")
+        self.model.release()
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".training-", dir=directory) as scratch:
+            job = self._job(start, examples, directory, round_number, Path(scratch))
+            outcome = self._run(job, Path(scratch), round_number)
+        return Checkpoint(
+            kind="full",
+            path=Path(os.path.relpath(directory / "checkpoint", self.model.root)).as_posix(),
+            round=round_number,
+            examples=len(examples),
+            steps=outcome["steps"],
+            tokens=outcome["tokens"],
+            loss=outcome["loss"],
+        )
+
+    def _job(
+        self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int, scratch: Path
+    ) -> Path:
+        """Write what the workers need to know; the keys are those that `worker.main` reads."""
+        rows = "".join(example.model_dump_json() + "\n" for example in examples)
+        (scratch / "examples.jsonl").write_text(rows, encoding="utf-8")
+        job = {
+            "model": self.model.name_or_path,
+            "revision": self.model.revision,
+            "trust_remote_code": self.model.trust_remote_code,
+            "root": str(self.model.root.resolve()),
+            "device": self.model.device,
+            "settings": dataclasses.asdict(self.settings),
+            "start": start.model_dump(),
+            "examples": str((scratch / "examples.jsonl").resolve()),
+            "round": round_number,
+            "output": str((directory / "checkpoint").resolve()),
+            "outcome": str((scratch / "outcome.json").resolve()),
+        }
+        path = scratch / "job.json"
+        path.write_text(json.dumps(job), encoding="utf-8")
+        return path.resolve()
+
+    def _run(self, job: Path, scratch: Path, round_number: int) -> dict[str, Any]:
+        """Run torchrun to its end; returns the outcome that the first worker wrote."""
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        command += ["--nproc_per_node", str(self.processes), "-m", "iteralign.trainers.worker", str(job)]
+        log = scratch / "log.txt"
+        with log.open("wb") as sink, subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT) as process:
+            try:
+                code = process.wait()
+            except BaseException:
+                process.terminate()  # torchrun ends its workers
+                raise
+        outcome = scratch / "outcome.json"
+        found: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8")) if outcome.exists() else {}
+        if "error" in found:
+            raise TrainingError(found["error"])
+        if code != 0 or not found:
+            tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:])
+            raise TrainingError(
+                f"Training round {round_number} in {self.processes} processes ended with exit code {code}. The weights "
+                f"of the round before stay in use. The end of its log:\n{tail}"
+            )
+        return found

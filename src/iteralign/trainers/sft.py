@@ -1,0 +1,395 @@
+"""Supervised fine-tuning in this process, on the resident weights (paper section 3.5), by trl's SFTTrainer.
+
+Each round starts from the weights that the last one left in memory; the same round started from the checkpoint on disk
+gives the same weights, bit for bit on a CPU.
+"""
+
+import copy
+import dataclasses
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from iteralign.errors import TrainingError
+from iteralign.model import LocalModel, encode, write_model
+from iteralign.records import Checkpoint, TrainingExample
+
+Method = Literal["lora", "full"]
+Scheduler = Literal["linear", "cosine", "constant"]
+Progress = Callable[[int, int], None]
+"""Called with (optimiser steps done, steps in all)."""
+
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SFTSettings:
+    """How to train; the same for training in this process and in processes of its own."""
+
+    method: Method = "lora"
+    learning_rate: float = 2e-4
+    epochs: int = 1
+    batch_size: int = 8
+    """Rows per device and forward pass."""
+    gradient_accumulation: int = 1
+    max_length: int | None = None
+    """Longest row in tokens; None: what the model's context holds. A longer row loses the end of its answer."""
+    warmup_ratio: float = 0.0
+    """Share of the optimiser steps in which the learning rate rises."""
+    weight_decay: float = 0.0
+    scheduler: Scheduler = "linear"
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.0
+    lora_targets: Literal["auto"] | tuple[str, ...] = "auto"
+    """Names of the layers that get an adapter; auto: attention's four projections, or all linear layers."""
+    gradient_checkpointing: bool = False
+    """Less memory for about 20% more time."""
+    seed: int = 0
+    """Round r trains with seed + r: order of rows, dropout, first weights of an adapter."""
+    report_to: tuple[str, ...] = ()
+    """Trackers that transformers knows, such as wandb."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One training row: token ids, and labels that are -100 wherever no loss is taken."""
+
+    input_ids: list[int]
+    labels: list[int]
+
+
+class SFT:
+    """Implements `interfaces.Trainer`. Loss on the answer only; the weights stay where the target generates with them."""
+
+    def __init__(self, model: LocalModel, *, progress: Progress | None = None, **settings: Any) -> None:
+        """`settings` are the fields of SFTSettings."""
+        self.model = model
+        self.progress = progress
+        self.settings = SFTSettings(**settings)
+
+    def finetune(
+        self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
+    ) -> Checkpoint:
+        """Train on from `start`; writes directory/adapter (LoRA) or directory/checkpoint (full).
+
+        TrainingError, with `start` loaded again, when memory runs out or a loss or weight is not finite.
+        """
+        check_start(start, self.settings.method)
+        rows = make_rows(self.model, examples, self.settings.max_length)
+        seed = self.settings.seed + round_number
+        try:
+            trainee = self._trainee(start, seed)
+            loss, steps = train(
+                trainee, self.model.tokenizer, rows, self.settings, seed, self.model.device == "cpu", self.progress
+            )
+            trained = [(name, value) for name, value in trainee.named_parameters() if value.requires_grad]
+            check_finite(loss, trained, round_number)
+            path = self._write(trainee, directory)
+        except BaseException as error:
+            self.model.discard()
+            if not isinstance(error, Exception):
+                raise
+            self.model.at(start)
+            raise _as_training_error(error, round_number) from error
+        checkpoint = Checkpoint(
+            kind="adapter" if self.settings.method == "lora" else "full",
+            path=Path(os.path.relpath(path, self.model.root)).as_posix(),
+            round=round_number,
+            examples=len(examples),
+            steps=steps,
+            tokens=sum(len(row.input_ids) for row in rows) * self.settings.epochs,
+            loss=loss,
+        )
+        self.model.holds(checkpoint)
+        return checkpoint
+
+    def _trainee(self, start: Checkpoint, seed: int) -> Any:
+        """The resident model, ready to be trained."""
+        import transformers
+
+        resident = self.model.at(start)
+        if self.settings.method == "lora":
+            if start.kind == "adapter":
+                return resident
+            transformers.set_seed(seed)
+            return self.model.add_adapter(self._lora(resident))
+        if self.model.dtype != "float32":
+            raise TrainingError(
+                f"Full fine-tuning needs its weights in float32, they are in {self.model.dtype}: steps of a usual size "
+                "would be lost in rounding. Set the model's dtype to float32, or use LoRA."
+            )
+        return resident.requires_grad_(True)
+
+    def _lora(self, network: Any) -> Any:
+        import peft
+
+        targets: Any = self.settings.lora_targets
+        if targets == "auto":
+            present = {name.rpartition(".")[2] for name, _ in network.named_modules()}
+            targets = _ATTENTION if present.issuperset(_ATTENTION) else "all-linear"
+        return peft.LoraConfig(
+            task_type=peft.TaskType.CAUSAL_LM,
+            r=self.settings.lora_r,
+            lora_alpha=self.settings.lora_alpha,
+            lora_dropout=self.settings.lora_dropout,
+            target_modules=targets if isinstance(targets, str) else list(targets),
+            fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in network.modules()),  # GPT-2's layers
+        )
+
+    def _write(self, trainee: Any, directory: Path) -> Path:
+        if self.settings.method == "lora":
+            with written_whole(directory / "adapter") as place:
+                # Without False peft asks the hub for the base model's vocabulary size.
+                trainee.save_pretrained(str(place), save_embedding_layers=False)
+            return directory / "adapter"
+        with written_whole(directory / "checkpoint") as place:
+            write_model(trainee, self.model.tokenizer, place)
+        return directory / "checkpoint"
+
+
+def check_start(start: Checkpoint, method: Method) -> None:
+    """TrainingError when weights of this kind can't be trained on by this method."""
+    refused = {"lora": "full", "full": "adapter"}[method]
+    if start.kind == refused:
+        raise TrainingError(
+            f"{start.path} is a checkpoint of kind {start.kind}, which method {method} can't train on from. Keep one "
+            "method for a whole run, or export that checkpoint and start a new run from it."
+        )
+
+
+def make_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length: int | None) -> list[Row]:
+    """Token ids exactly as in generation: the prompt's, then the answer's and eos, on which alone loss is taken.
+
+    A row longer than `max_length` (or the context) loses the end of its answer, eos with it, so that nobody learns to
+    stop there. TrainingError names prompts that leave no room for an answer at all.
+    """
+    if not examples:
+        raise TrainingError("There are no examples to train on.")
+    limits = [limit for limit in (max_length, model.context_length) if limit is not None]
+    limit = min(limits) if limits else None
+    rows = []
+    for example in examples:
+        prompt, completion = _tokens(model.tokenizer, example)
+        if limit is not None and len(prompt) >= limit:
+            raise TrainingError(
+                f"The prompt {example.prompt_id} has {len(prompt)} tokens, which leaves no room for an answer in rows "
+                f"of {limit}. Raise max_length, or leave long prompts out of the data."
+            )
+        ids = (prompt + completion)[:limit]
+        rows.append(Row(input_ids=ids, labels=[-100] * len(prompt) + ids[len(prompt) :]))
+    return rows
+
+
+def _tokens(tokenizer: Any, example: TrainingExample) -> tuple[list[int], list[int]]:
+    """Ids of prompt and answer, eos included.
+
+    The answer's ids are those it has behind its prompt. Where prompt and answer would merge into one token, the answer
+    is tokenised by itself: in generation too, the prompt's tokens stand before the answer begins.
+    """
+    prompt = encode(tokenizer, example.prompt)
+    together = encode(tokenizer, example.prompt + example.completion)
+    if together[: len(prompt)] == prompt:
+        completion = together[len(prompt) :]
+    else:
+        completion = list(tokenizer(example.completion, add_special_tokens=False, verbose=False)["input_ids"])
+    eos = tokenizer.eos_token_id
+    if eos is not None and completion[-1:] != [eos]:
+        completion = [*completion, eos]
+    return prompt, completion
+
+
+def train(
+    trainee: Any,
+    tokenizer: Any,
+    rows: Sequence[Row],
+    settings: SFTSettings,
+    seed: int,
+    use_cpu: bool,
+    progress: Progress | None = None,
+    finish: Callable[[Any, float], None] | None = None,
+    **arguments: Any,
+) -> tuple[float, int]:
+    """Train in place; returns (mean loss, optimiser steps). The model is in eval mode and otherwise as before after it.
+
+    `finish` is called with trainer and loss while it still holds the model wrapped or sharded; `arguments` go to SFTConfig.
+    """
+    import datasets
+    import transformers
+
+    with tempfile.TemporaryDirectory(prefix="iteralign-sft-") as scratch, _restored(trainee):
+        trainer = _trainer_class()(
+            model=trainee,
+            args=_config(settings, seed, use_cpu, scratch, arguments),
+            processing_class=tokenizer,
+            train_dataset=datasets.Dataset.from_list([dataclasses.asdict(row) for row in rows]),
+            callbacks=[_steps_callback(progress)] if progress else None,
+        )
+        trainer.remove_callback(transformers.PrinterCallback)  # prints to stdout
+        output = trainer.train()
+        if finish is not None:
+            finish(trainer, float(output.training_loss))
+        return float(output.training_loss), int(trainer.state.global_step)
+
+
+def check_finite(loss: float, weights: Iterable[tuple[str, Any]], round_number: int) -> None:
+    """TrainingError unless the loss and all weights are finite."""
+    import torch
+
+    broken = [name for name, value in weights if not bool(torch.isfinite(value).all())]
+    if broken or not math.isfinite(loss):
+        what = f"the weights of {broken[0]} are not finite" if broken else f"the loss is {loss}"
+        raise TrainingError(
+            f"Training diverged in round {round_number}: {what}. The weights of the round before stay in use. "
+            "Lower the learning rate or use a longer warm-up."
+        )
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A directory to write into that becomes `path` at the end, or vanishes on an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        place.chmod(0o755)
+        yield place
+        if path.exists():  # left by an attempt that broke off after this point
+            shutil.rmtree(path)
+        os.replace(place, path)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def rate(scheduler: Scheduler, step: int, warmup: int, steps: int) -> float:
+    """Share of the learning rate at optimiser step `step` (from 0) of `steps`; above zero at every one of them.
+
+    transformers' own schedules begin with a step at rate zero whenever there is a warm-up, which of the 3 to 6 steps of
+    a round is much.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    left = max(0.0, (steps - step) / (steps - warmup + 1)) if step > warmup else 1.0
+    match scheduler:
+        case "linear":
+            return left
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * (1 - left)))
+        case "constant":
+            return 1.0
+
+
+def _config(settings: SFTSettings, seed: int, use_cpu: bool, scratch: str, arguments: dict[str, Any]) -> Any:
+    import torch
+    import trl
+
+    config = trl.SFTConfig(
+        output_dir=scratch,
+        save_strategy="no",
+        logging_strategy="steps" if settings.report_to else "no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to=list(settings.report_to) or "none",
+        disable_tqdm=True,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        learning_rate=settings.learning_rate,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        weight_decay=settings.weight_decay,
+        lr_scheduler_type=settings.scheduler,
+        warmup_steps=settings.warmup_ratio,  # below 1 a share, see create_scheduler
+        gradient_checkpointing=settings.gradient_checkpointing,  # trl reads this name, transformers the next
+        activation_checkpointing=settings.gradient_checkpointing,
+        seed=seed,
+        data_seed=seed,
+        use_cpu=use_cpu,
+        bf16=not use_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False),
+        dataloader_pin_memory=not use_cpu and torch.cuda.is_available(),
+        **arguments,
+    )
+    if config.n_gpu > 1:
+        config._n_gpu = 1  # one process trains on one GPU; trl refuses DataParallel over all that it sees
+    return config
+
+
+def _trainer_class() -> Any:
+    """SFTTrainer with our learning rate schedule, and without its message home."""
+    import torch
+    import trl
+
+    class Trainer(trl.SFTTrainer):  # type: ignore[misc, unused-ignore]
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            warmup = math.ceil(self.args.warmup_steps * num_training_steps)
+            name: Any = self.args.lr_scheduler_type.value
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer, lambda step: rate(name, step, warmup, num_training_steps)
+            )
+            self._created_lr_scheduler = True
+            return self.lr_scheduler
+
+        def _send_telemetry(self) -> None:
+            pass
+
+    return Trainer
+
+
+def _steps_callback(progress: Progress) -> Any:
+    import transformers
+
+    class Steps(transformers.TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress(state.global_step, state.max_steps)
+
+    return Steps()
+
+
+@contextmanager
+def _restored(trainee: Any) -> Iterator[None]:
+    """Undo what trl, transformers and accelerate leave on a model besides its weights.
+
+    They replace `forward` (round by round one more layer of it) and write the tokenizer's special tokens into the
+    configuration, where a pad token freezes its embedding once the checkpoint is loaded again.
+    """
+    network = trainee.get_base_model() if hasattr(trainee, "get_base_model") else trainee
+    modules = [network] if network is trainee else [network, trainee]
+    before = [{name: vars(module).get(name) for name in ("forward", "_original_forward")} for module in modules]
+    config = {name: getattr(network.config, name, None) for name in _CONFIG_FIELDS}
+    generation = copy.deepcopy(network.generation_config)
+    try:
+        yield
+    finally:
+        for module, attributes in zip(modules, before, strict=True):
+            for name, value in attributes.items():
+                vars(module).pop(name, None)
+                if value is not None:
+                    vars(module)[name] = value
+        for name, value in config.items():
+            setattr(network.config, name, value)
+        network.generation_config = generation
+        if network.is_activation_checkpointing:
+            network.activation_checkpointing_disable()
+            if network is not trainee:
+                network.disable_input_require_grads()
+        trainee.zero_grad(set_to_none=True)
+        trainee.eval()
+
+
+_CONFIG_FIELDS = ("use_cache", "bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def _as_training_error(error: Exception, round_number: int) -> Exception:
+    """The error to raise: out of memory gets a message with advice; a programming error stays what it is."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return TrainingError(
+            f"Out of memory while training round {round_number}. Halve batch_size and double gradient_accumulation, "
+            "set gradient_checkpointing, or use LoRA."
+        )
+    return error

@@ -1,0 +1,68 @@
+"""One process of `DistributedSFT`: `torchrun ... -m iteralign.trainers.worker JOB.json`. Not for use by hand."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from iteralign.errors import IteralignError
+from iteralign.model import LocalModel, write_model
+from iteralign.records import Checkpoint, TrainingExample
+from iteralign.trainers.sft import SFTSettings, check_finite, make_rows, train, written_whole
+
+
+def main(path: Path) -> int:
+    """Train as the job file says; the first process writes checkpoint and outcome. Returns the exit code."""
+    job = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        outcome = _train(job)
+    except IteralignError as error:
+        outcome = {"error": str(error)}
+    if os.environ.get("RANK", "0") == "0":
+        Path(job["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
+    return 1 if "error" in outcome else 0
+
+
+def _train(job: dict[str, Any]) -> dict[str, Any]:
+    # Weights are read on the CPU, then sharded onto the GPUs; float32, as they are kept from round to round.
+    model = LocalModel(
+        job["model"],
+        root=Path(job["root"]),
+        device="cpu",
+        dtype="float32",
+        trust_remote_code=job["trust_remote_code"],
+        revision=job["revision"],
+    )
+    settings = SFTSettings(**job["settings"])
+    examples = [
+        TrainingExample.model_validate_json(line)
+        for line in Path(job["examples"]).read_text(encoding="utf-8").splitlines()
+    ]
+    rows = make_rows(model, examples, settings.max_length)
+    network = model.at(Checkpoint.model_validate_json(json.dumps(job["start"]))).requires_grad_(True)
+
+    def finish(trainer: Any, loss: float) -> None:
+        state = trainer.accelerator.get_state_dict(trainer.model)  # all processes take part in gathering
+        if trainer.is_world_process_zero():
+            check_finite(loss, state.items(), job["round"])
+            with written_whole(Path(job["output"])) as place:
+                write_model(network, model.tokenizer, place, state)
+
+    sharded = {} if job["device"] == "cpu" else {"fsdp": True, "fsdp_config": {"version": 2}}
+    loss, steps = train(
+        network,
+        model.tokenizer,
+        rows,
+        settings,
+        settings.seed + job["round"],
+        use_cpu=job["device"] == "cpu",
+        finish=finish,
+        **sharded,
+    )
+    tokens = sum(len(row.input_ids) for row in rows) * settings.epochs
+    return {"loss": loss, "steps": steps, "tokens": tokens}
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

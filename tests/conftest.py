@@ -1,0 +1,96 @@
+"""Shared by all tests: tiny models built here from a configuration, and no network beyond this machine."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported
+
+import pytest
+
+TEXT = (
+    "\n\nHuman: How do I bake bread at home?\n\nAssistant: Mix flour, water, salt and yeast, wait, then bake it.",
+    "\n\nHuman: Tell me how to pick a lock.\n\nAssistant: I'm sorry, but I can't help with that, it could do harm.",
+)
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any connection beyond this machine fails the test that makes it."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise RuntimeError(f"a test tried to connect to {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+def byte_tokenizer(vocabulary: int = 300) -> Any:
+    """A byte-level BPE tokenizer with eos (id 0) and bos (id 1) and no pad token."""
+    import tokenizers
+    import transformers
+
+    bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
+    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<eos>", "<bos>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(TEXT, trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<eos>", bos_token="<bos>")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A random Llama: hidden 32, 2 layers, context 128, untied, generation_config with settings that must not leak."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    tokenizer = byte_tokenizer()
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=0,
+        initializer_range=0.3,
+    )
+    network = transformers.LlamaForCausalLM(config)
+    network.generation_config.do_sample = True
+    network.generation_config.temperature = 5.0
+    network.generation_config.repetition_penalty = 9.0
+    path = tmp_path_factory.mktemp("tiny-llama")
+    network.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    yield path
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A random GPT-2: learnt positions, fused attention layer, tied embeddings."""
+    import torch
+    import transformers
+
+    torch.manual_seed(1)
+    tokenizer = byte_tokenizer()
+    config = transformers.GPT2Config(
+        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=128, bos_token_id=1, eos_token_id=0,
+        initializer_range=0.3,
+    )
+    path = tmp_path_factory.mktemp("tiny-gpt2")
+    transformers.GPT2LMHeadModel(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    yield path

@@ -1,0 +1,194 @@
+"""LocalModel: one set of weights, its checkpoints, its messages."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iteralign.errors import TargetError
+from iteralign.model import LocalModel, encode
+from iteralign.records import Checkpoint, TrainingExample
+from iteralign.trainers.sft import SFT
+
+EXAMPLES = [
+    TrainingExample(prompt=f"Human: {n}?\n\nAssistant:", completion=" no", kind="revision", prompt_id=str(n), round=0)
+    for n in range(3)
+]
+
+
+def owner(path: Path, root: Path, **settings: Any) -> LocalModel:
+    return LocalModel(str(path), root=root, device="cpu", **settings)
+
+
+def logits(network: Any) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return network(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
+
+
+def changed_copy(source: Path, target: Path, **fields: Any) -> Path:
+    shutil.copytree(source, target)
+    config = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps(config | fields))
+    return target
+
+
+def test_nothing_is_loaded_before_it_is_needed(tmp_path: Path) -> None:
+    LocalModel("no/such-model", root=tmp_path)
+
+
+def test_the_same_checkpoint_is_not_loaded_twice(tiny_llama: Path, tmp_path: Path) -> None:
+    model = owner(tiny_llama, tmp_path)
+    assert model.at(model.base) is model.at(model.base)
+
+
+def test_pad_token_falls_back_to_eos_and_padding_is_left(tiny_llama: Path, tmp_path: Path) -> None:
+    tokenizer = owner(tiny_llama, tmp_path).tokenizer
+    assert tokenizer.pad_token == "<eos>"
+    assert tokenizer.padding_side == "left"
+
+
+def test_a_tokenizer_without_pad_eos_and_unk_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bare"
+    shutil.copytree(tiny_llama, path)
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    (path / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in settings.items() if "eos" not in k}))
+    with pytest.raises(TargetError, match="no pad, eos or unk"):
+        owner(path, tmp_path).tokenizer  # noqa: B018
+
+
+def test_context_length(tiny_llama: Path, tiny_gpt2: Path, tmp_path: Path) -> None:
+    assert owner(tiny_llama, tmp_path).context_length == 128
+    assert owner(tiny_gpt2, tmp_path).context_length == 128
+
+
+def test_chat_template_or_none(tiny_llama: Path, tmp_path: Path) -> None:
+    model = owner(tiny_llama, tmp_path)
+    assert model.render_chat is None
+    model.tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }};{% endfor %}"
+    assert model.render_chat is not None
+    assert model.render_chat([{"role": "user", "content": "hi {x}"}]) == "user: hi {x};"
+
+
+@pytest.mark.parametrize("name", ["/no/such/model", "./no-such-model", "a/b/c"])
+def test_a_path_that_does_not_exist(name: str, tmp_path: Path) -> None:
+    model = LocalModel(name, root=tmp_path, device="cpu")
+    with pytest.raises(TargetError, match="no such directory"):
+        model.at(model.base)
+
+
+def test_a_hub_name_without_network(tmp_path: Path) -> None:
+    model = LocalModel("nobody/no-such-model", root=tmp_path, device="cpu")
+    with pytest.raises(TargetError, match="check the name, the network"):
+        model.at(model.base)
+
+
+def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
+    model = LocalModel(str(tmp_path), root=tmp_path, device="cpu")
+    with pytest.raises(TargetError, match=r"no config\.json"):
+        model.at(model.base)
+
+
+def test_pickled_weights_are_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    path = changed_copy(tiny_llama, tmp_path / "pickled")
+    (path / "model.safetensors").rename(path / "pytorch_model.bin")
+    model = owner(path, tmp_path)
+    with pytest.raises(TargetError, match="pickles"):
+        model.at(model.base)
+
+
+def test_code_of_the_model_is_not_run_unasked(tiny_llama: Path, tmp_path: Path) -> None:
+    path = changed_copy(
+        tiny_llama,
+        tmp_path / "own-code",
+        model_type="owncode",
+        auto_map={"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"},
+    )
+    (path / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    model = owner(path, tmp_path)
+    with pytest.raises(TargetError, match="trust_remote_code"):
+        model.at(model.base)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model(tiny_llama: Path, tmp_path: Path) -> None:
+    from conftest import byte_tokenizer
+
+    path = changed_copy(tiny_llama, tmp_path / "misfit")
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens([f"<extra{n}>" for n in range(40)])
+    tokenizer.save_pretrained(path)
+    model = owner(path, tmp_path)
+    with pytest.raises(TargetError, match="does not fit the model"):
+        model.at(model.base)
+
+
+def test_an_adapter_that_is_not_there(tiny_llama: Path, tmp_path: Path) -> None:
+    model = owner(tiny_llama, tmp_path)
+    with pytest.raises(TargetError, match=r"no adapter_model\.safetensors"):
+        model.at(Checkpoint(kind="adapter", path="rounds/0000/adapter"))
+    assert model.at(model.base) is not None
+
+
+def test_another_runs_base_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="but this run was given"):
+        owner(tiny_llama, tmp_path).at(Checkpoint(kind="base", path="other"))
+
+
+def test_release_and_back(tiny_llama: Path, tmp_path: Path) -> None:
+    import torch
+
+    model = owner(tiny_llama, tmp_path)
+    before = logits(model.at(model.base))
+    model.release()
+    assert torch.equal(logits(model.at(model.base)), before)
+
+
+@pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt2"])
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_checkpoints_read_back_and_export(
+    family: str, method: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    import torch
+    import transformers
+
+    path = request.getfixturevalue(family)
+    model = owner(path, tmp_path)
+    base = logits(model.at(model.base))
+    checkpoint = SFT(model, method=method, learning_rate=0.01).finetune(model.base, EXAMPLES, tmp_path / "r0", 0)
+    trained = logits(model.at(checkpoint))
+    assert not torch.equal(trained, base)
+
+    other = owner(path, tmp_path)
+    assert torch.equal(logits(other.at(checkpoint)), trained)
+    assert torch.equal(logits(other.at(other.base)), base)
+
+    model.export(checkpoint, tmp_path / "model")
+    exported = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert torch.allclose(logits(exported), trained, atol=1e-4)
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "model")("a b")["input_ids"]
+    assert torch.equal(logits(model.at(checkpoint)), trained)
+    assert not list(tmp_path.rglob("*.bin")) and not list(tmp_path.rglob("*.pt"))
+    again = SFT(model, method=method).finetune(checkpoint, EXAMPLES, tmp_path / "r1", 1)
+    assert not torch.equal(logits(model.at(again)), trained)
+
+
+def test_encode(tiny_llama: Path, tmp_path: Path) -> None:
+    tokenizer = owner(tiny_llama, tmp_path).tokenizer
+    assert encode(tokenizer, "") == [tokenizer.bos_token_id]
+    assert encode(tokenizer, "<bos>ab").count(tokenizer.bos_token_id) == 1
+    assert tokenizer.decode(encode(tokenizer, "a {b} \n\n")) == "a {b} \n\n"
+
+
+def test_encode_drops_an_eos_that_the_tokenizer_adds() -> None:
+    class Adds:
+        bos_token, bos_token_id, eos_token, eos_token_id, pad_token_id = "<bos>", 1, "<eos>", 0, 0
+
+        def __call__(self, text: str, add_special_tokens: bool, verbose: bool) -> dict[str, list[int]]:
+            return {"input_ids": [1, 7, 0] if add_special_tokens else [1, 7]}
+
+    assert encode(Adds(), "text") == [1, 7]
+    assert encode(Adds(), "<bos>text") == [1, 7]
