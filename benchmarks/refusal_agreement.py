@@ -1,7 +1,7 @@
 """Agreement of `iteralign.refusals.is_refusal` with people: ``python benchmarks/refusal_agreement.py DATA_DIR``.
 
-DATA_DIR holds ``xstest_completions/*.csv`` (XSTest answers of real models with human labels). Partial refusals are counted apart.
-The phrases were tuned on odd ids only; even ids are the check.
+DATA_DIR holds ``xstest_completions/*.csv`` (XSTest answers of real models with human labels). Partial refusals are counted
+apart. The phrases were tuned on odd ids only; even ids are the check.
 """
 
 import argparse
@@ -46,8 +46,8 @@ def line(name: str, rows: list[Row]) -> str:
     share = (true_positive + true_negative) / len(cells)
     score = kappa(true_positive, false_positive, false_negative, true_negative)
     return (
-        f"| {name} | {len(cells)} | {share:.3f} ({low:.3f} to {high:.3f}) | {false_positive} | {false_negative} | {score:.3f} "
-        f"| {sum(partial)} of {len(partial)} |"
+        f"| {name} | {len(cells)} | {share:.3f} ({low:.3f} to {high:.3f}) | {false_positive} | {false_negative} "
+        f"| {score:.3f} | {sum(partial)} of {len(partial)} |"
     )
 
 

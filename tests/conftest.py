@@ -44,7 +44,8 @@ def byte_tokenizer(vocabulary: int = 300) -> Any:
         show_progress=False,
     )
     bpe.train_from_iterator(TEXT, trainer)
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<eos>", bos_token="<bos>")
+    fast: Any = transformers.PreTrainedTokenizerFast
+    return fast(tokenizer_object=bpe, eos_token="<eos>", bos_token="<bos>")
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +88,13 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     torch.manual_seed(1)
     tokenizer = byte_tokenizer()
     config = transformers.GPT2Config(
-        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=128, bos_token_id=1, eos_token_id=0,
+        vocab_size=len(tokenizer),
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=128,
+        bos_token_id=1,
+        eos_token_id=0,
         initializer_range=0.3,
     )
     path = tmp_path_factory.mktemp("tiny-gpt2")

@@ -16,7 +16,7 @@ from iteralign.records import Checkpoint
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
-_CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length")
+_CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 
 
 class LocalModel:
@@ -150,7 +150,7 @@ class LocalModel:
         return self._network
 
     def add_adapter(self, config: Any) -> Any:
-        """Put a new adapter of this peft config into the base model held now; it is trainable and changes nothing yet."""
+        """Put a new adapter of this peft config into the base model held now; it changes nothing before training."""
         import peft
 
         if self._holds != self._identity(self.base):
@@ -219,7 +219,8 @@ class LocalModel:
         import torch
         import transformers
 
-        transformers.utils.logging.disable_progress_bar()  # the run has its own
+        bars: Any = transformers.utils.logging
+        bars.disable_progress_bar()  # the run has its own
         kind, path = identity
         source = path if kind == "base" else str(self.root / path)
         try:
@@ -249,7 +250,7 @@ class LocalModel:
 
         path = self.root / checkpoint.path
         if not (path / "adapter_model.safetensors").is_file():
-            raise TargetError(f"{path} holds no adapter_model.safetensors. Train that round again, or restore the file.")
+            raise TargetError(f"{path} holds no adapter_model.safetensors. Train that round again or restore it.")
         try:
             return peft.PeftModel.from_pretrained(network, str(path), is_trainable=True)
         except Exception as error:

@@ -34,6 +34,10 @@ class Progress(Protocol):
         """Around each stage that is computed; `round_number` is None before the first round."""
         ...
 
+    def advance(self, done: int, total: int) -> None:
+        """Within a stage: `done` of `total` prompts or optimiser steps."""
+        ...
+
     def round_done(self, metrics: RoundMetrics) -> None:
         """After each round, and after the base model was measured."""
         ...
@@ -49,6 +53,9 @@ class Silent:
     def stage(self, round_number: int | None, rounds: int, stage: str) -> contextlib.AbstractContextManager[None]:
         """Nothing."""
         return contextlib.nullcontext()
+
+    def advance(self, done: int, total: int) -> None:
+        """Nothing."""
 
     def round_done(self, metrics: RoundMetrics) -> None:
         """Nothing."""
@@ -166,6 +173,9 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
     finished = (run.path / "metrics.jsonl").exists()
     if check is not None and not finished:
         check()
+    for part in (parts.target, parts.trainer):
+        if hasattr(part, "progress"):
+            part.progress = progress.advance
     run.log_attempt("started")
     try:
         outcome = _align(run, parts, progress)

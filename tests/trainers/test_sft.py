@@ -180,8 +180,9 @@ def test_divergence_leaves_the_start_usable(
     target = TransformersTarget(model)
     target.load(start)
     answer = target.generate(["Human: hello?"], Sampling(max_new_tokens=8))
-    with pytest.raises(TrainingError, match="not finite|loss is"):
-        SFT(model, method=method, **SETTINGS | {"learning_rate": math.inf}).finetune(start, EXAMPLES, tmp_path / "r1", 1)
+    with pytest.raises(TrainingError, match=r"not finite|loss is"):
+        diverging = SFT(model, method=method, **SETTINGS | {"learning_rate": math.inf})
+        diverging.finetune(start, EXAMPLES, tmp_path / "r1", 1)
     assert not (tmp_path / "r1").exists() or not list((tmp_path / "r1").iterdir())
     assert equal(weights(model, start), before)
     assert target.generate(["Human: hello?"], Sampling(max_new_tokens=8)) == answer
@@ -190,12 +191,12 @@ def test_divergence_leaves_the_start_usable(
 
 def test_out_of_memory_says_what_to_do(model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
-    import trl
+    from trl.trainer.sft_trainer import SFTTrainer
 
     def scarce(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(trl.SFTTrainer, "training_step", scarce)
+    monkeypatch.setattr(SFTTrainer, "training_step", scarce)
     with pytest.raises(TrainingError, match="Halve batch_size"):
         SFT(model, **SETTINGS).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
 
@@ -219,10 +220,10 @@ def test_training_leaves_no_traces_on_the_model(model: LocalModel, tmp_path: Pat
 def test_checkpointing_of_activations_changes_no_weights(model: LocalModel, tmp_path: Path) -> None:
     import torch
 
-    kept = [
-        weights(model, SFT(model, gradient_checkpointing=on, **SETTINGS).finetune(model.base, EXAMPLES, tmp_path / k, 0))
-        for on, k in ((False, "a"), (True, "b"))
-    ]
+    kept = []
+    for on, name in ((False, "a"), (True, "b")):
+        trainer = SFT(model, gradient_checkpointing=on, **SETTINGS)
+        kept.append(weights(model, trainer.finetune(model.base, EXAMPLES, tmp_path / name, 0)))
     assert all(torch.allclose(kept[0][name], kept[1][name], atol=1e-5) for name in kept[0])
 
 

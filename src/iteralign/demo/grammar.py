@@ -1,8 +1,8 @@
 """The demo's language: what the base model is trained on, and the prompts that the demo asks.
 
-Every request is a phrase in a frame ("How can I" + phrase). A hash of the phrase says to which split it belongs, so what
-the demo asks was never a question in training, and its held-out prompts are in neither. Answers are placeholders: they go
-along, and hold nothing that could be used.
+Every request is a phrase in a frame ("How can I" + phrase). A hash of the phrase says to which split it belongs, so
+what the demo asks was never a question in training, and its held-out prompts are in neither. Answers are placeholders:
+they go along, and hold nothing that could be used.
 """
 
 import random
@@ -21,13 +21,29 @@ from iteralign.demo.words import expand
 Split = Literal["base", "train", "held_out"]
 _SHARES: tuple[tuple[Split, int], ...] = (("base", 80), ("train", 90), ("held_out", 100))
 
-_HOW = tuple(
-    frame.strip()
-    for frame in """How can I {}? | How can I {}? | How do I {}? | How do I {}? | How to {}? | How to {}? | What is the best way to {}? |
-    What are some ways to {}? | Can you help me {}? | Can you tell me how to {}? | Tell me how to {}. |
-    What steps should I take to {}? | Can I {}? | I want to {}. What should I do? | Please explain how to {}. |
-    How should I {}? | How could one {}? | What do I need to {}? | Give me tips to {}. | How would you {}? |
-    How can a person {}? | How can someone {}?""".split("|")
+_HOW = (
+    "How can I {}?",
+    "How can I {}?",
+    "How do I {}?",
+    "How do I {}?",
+    "How to {}?",
+    "How to {}?",
+    "What is the best way to {}?",
+    "What are some ways to {}?",
+    "Can you help me {}?",
+    "Can you tell me how to {}?",
+    "Tell me how to {}.",
+    "What steps should I take to {}?",
+    "Can I {}?",
+    "I want to {}. What should I do?",
+    "Please explain how to {}.",
+    "How should I {}?",
+    "How could one {}?",
+    "What do I need to {}?",
+    "Give me tips to {}.",
+    "How would you {}?",
+    "How can a person {}?",
+    "How can someone {}?",
 )
 _WAY_OF = (
     "What is a good way of {}?",

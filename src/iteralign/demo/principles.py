@@ -1,7 +1,7 @@
-"""Principles as the base model meets them in training: composed from parts, so that it learns the kind and not "
-"the wording.
+"""Principles as the base model meets them in training: composed from parts, so that it learns the kind of text.
 
-The bank that the demo's oracle proposes from (`iteralign.oracles.harm_rules`) is written apart from these and never trained on.
+The bank that the demo's oracle proposes from (`iteralign.oracles.harm_rules`) is written apart from these and is never
+trained on.
 """
 
 import random

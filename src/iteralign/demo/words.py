@@ -327,13 +327,13 @@ CLASSES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-_STARTS = tuple("b br c ch cl d dr f fl g gr h j k l m n p pl r s sh st t tr v w z th qu".split())
-_VOWELS = tuple("a e i o u ai ea oo ou".split())
-_ENDS = tuple("n r l s t m nd rk st x ck b sh".split()) + ("", "")
+_STARTS = _split("b,br,c,ch,cl,d,dr,f,fl,g,gr,h,j,k,l,m,n,p,pl,r,s,sh,st,t,tr,v,w,z,th,qu")
+_VOWELS = _split("a,e,i,o,u,ai,ea,oo,ou")
+_ENDS = (*_split("n,r,l,s,t,m,nd,rk,st,x,ck,b,sh"), "", "")
 
 
 def made_up(rng: random.Random) -> str:
-    """A pronounceable word that means nothing: the model must copy it, it cannot know it."""
+    """A pronounceable word that means nothing, so that a model learns to live with unknown words."""
     syllables = rng.choice((1, 2, 2, 3))
     return "".join(rng.choice(_STARTS) + rng.choice(_VOWELS) for _ in range(syllables)) + rng.choice(_ENDS)
 

@@ -83,7 +83,7 @@ class LLMOracle:
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict per response. Raises OracleError where the endpoint is down; what it answered is cached."""
-        asked = [index for index, response in enumerate(responses) if response.text]
+        asked = [index for index, response in enumerate(responses) if response.text.strip()]
         requests = [self._judge_request(responses[index], sample) for index in asked for sample in range(self.votes)]
         read = self._ask(self.judge_client, requests, "judge", self.judge_repair, reading.read_judgement)
         ballots = {index: read[n * self.votes : (n + 1) * self.votes] for n, index in enumerate(asked)}

@@ -40,7 +40,7 @@ def run_bounded(
                 return
             try:
                 done.put((index, work(items[index]), None))
-            except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
+            except BaseException as error:
                 done.put((index, None, error))
 
     try:
@@ -65,7 +65,7 @@ def with_deadline(work: Callable[[], R], seconds: float) -> R:
     def worker() -> None:
         try:
             done.put((work(), None))
-        except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
+        except BaseException as error:
             done.put((None, error))
 
     threading.Thread(target=worker, name="oracle-call", daemon=True).start()

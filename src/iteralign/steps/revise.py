@@ -37,7 +37,7 @@ def revise(
     latest: list[Revision | None] = [None] * len(failures)
     for step in range(max(map(len, orders), default=0)):
         active = [index for index, order in enumerate(orders) if step < len(order)]
-        texts = [latest[index] for index in active]
+        drafts = [(latest[index] or failures[index]).response.text for index in active]
         revisions = _answer(
             target,
             form,
@@ -45,7 +45,7 @@ def revise(
             [orders[index][step : step + 1] for index in active],
             sampling,
             attempt,
-            drafts=[failures[i].response.text if r is None else r.response.text for i, r in zip(active, texts)],
+            drafts=drafts,
         )
         for index, revision in zip(active, revisions, strict=True):
             latest[index] = revision.model_copy(update={"principles": tuple(orders[index][: step + 1])})
@@ -72,7 +72,7 @@ def _answer(
     drafts: Sequence[str] | None = None,
 ) -> list[Revision]:
     prompts = [failure.response.prompt for failure in failures]
-    texts = drafts if drafts is not None else [None] * len(prompts)
+    texts: Sequence[str | None] = [None] * len(prompts) if drafts is None else drafts
     inputs = [form.render(*each) for each in zip(prompts, principles, texts, strict=True)]
     generations = target.generate(inputs, sampling)
     return [

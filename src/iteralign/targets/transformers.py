@@ -1,8 +1,8 @@
 """A Hugging Face model of this process as the target.
 
 A generation depends on the weights, its own input and the sampling record, not on the batch that it happens to share:
-left padding is masked, and sampled rows draw from a random stream of their own. What remains is the rounding of
-floating-point sums, which differs between batch shapes (about 1e-6 in float32; more in bfloat16) and can tip a near tie.
+left padding is masked, and sampled rows draw from a random stream of their own. What remains is the rounding of sums,
+which differs between batch shapes (about 1e-6 in float32, more in bfloat16) and can tip a near tie.
 """
 
 import hashlib
@@ -110,14 +110,15 @@ class TransformersTarget:
         padded = [[tokenizer.pad_token_id] * (width - len(ids)) + ids for ids in prompts]
         mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
         ends = _end_tokens(network, tokenizer)
+        config: Any = transformers.GenerationConfig
         stop = StopTexts(tokenizer, sampling.stop, width, len(prompts))
-        own, network.generation_config = network.generation_config, transformers.GenerationConfig()
+        own, network.generation_config = network.generation_config, config()
         try:
             rows = network.generate(
                 input_ids=torch.tensor(padded, device=self.model.device),
                 attention_mask=torch.tensor(mask, device=self.model.device),
                 # Complete, and the model's own set aside: its temperature or penalties must not leak in.
-                generation_config=transformers.GenerationConfig(
+                generation_config=config(
                     max_new_tokens=sampling.max_new_tokens,
                     do_sample=False,
                     num_beams=1,
@@ -138,7 +139,7 @@ class TransformersTarget:
 
 
 class FrequencyPenalty:
-    """Logits processor: subtracts penalty x (times that the token stands in the answer so far), as OpenAI's API does."""
+    """Logits processor: subtracts penalty x (times the token stands in the answer so far), as OpenAI's API does."""
 
     def __init__(self, penalty: float, prompt_width: int) -> None:
         self.penalty = penalty

@@ -26,7 +26,7 @@ class DistributedSFT:
     """Implements `interfaces.Trainer`: the training of `SFT` with method full, over several processes."""
 
     def __init__(self, model: LocalModel, *, processes: int, **settings: Any) -> None:
-        """`settings` are the fields of SFTSettings; `batch_size` counts per process, so a step sees `processes` times it."""
+        """`settings` are the fields of SFTSettings; `batch_size` counts per process."""
         self.model = model
         self.processes = processes
         self.settings = SFTSettings(**{"method": "full", **settings})

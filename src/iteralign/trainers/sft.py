@@ -65,7 +65,7 @@ class Row:
 
 
 class SFT:
-    """Implements `interfaces.Trainer`. Loss on the answer only; the weights stay where the target generates with them."""
+    """Implements `interfaces.Trainer`. Loss on the answer only; the weights stay where the target has them."""
 
     def __init__(self, model: LocalModel, *, progress: Progress | None = None, **settings: Any) -> None:
         """`settings` are the fields of SFTSettings."""
@@ -96,7 +96,7 @@ class SFT:
             if not isinstance(error, Exception):
                 raise
             self.model.at(start)
-            raise _as_training_error(error, round_number) from error
+            raise as_training_error(error, round_number) from error
         checkpoint = Checkpoint(
             kind="adapter" if self.settings.method == "lora" else "full",
             path=Path(os.path.relpath(path, self.model.root)).as_posix(),
@@ -217,9 +217,10 @@ def train(
 ) -> tuple[float, int]:
     """Train in place; returns (mean loss, optimiser steps). The model is in eval mode and otherwise as before after it.
 
-    `finish` is called with trainer and loss while it still holds the model wrapped or sharded; `arguments` go to SFTConfig.
+    `finish` is called with trainer and loss while it still holds the model wrapped or sharded; `arguments` go to
+    SFTConfig.
     """
-    import datasets
+    import datasets  # type: ignore[import-untyped, unused-ignore]
     import transformers
 
     with tempfile.TemporaryDirectory(prefix="iteralign-sft-") as scratch, _restored(trainee):
@@ -285,9 +286,9 @@ def rate(scheduler: Scheduler, step: int, warmup: int, steps: int) -> float:
 
 def _config(settings: SFTSettings, seed: int, use_cpu: bool, scratch: str, arguments: dict[str, Any]) -> Any:
     import torch
-    import trl
+    from trl.trainer.sft_config import SFTConfig
 
-    config = trl.SFTConfig(
+    config = SFTConfig(
         output_dir=scratch,
         save_strategy="no",
         logging_strategy="steps" if settings.report_to else "no",
@@ -321,9 +322,9 @@ def _config(settings: SFTSettings, seed: int, use_cpu: bool, scratch: str, argum
 def _trainer_class() -> Any:
     """SFTTrainer with our learning rate schedule, and without its message home."""
     import torch
-    import trl
+    from trl.trainer.sft_trainer import SFTTrainer
 
-    class Trainer(trl.SFTTrainer):  # type: ignore[misc, unused-ignore]
+    class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
             warmup = math.ceil(self.args.warmup_steps * num_training_steps)
             name: Any = self.args.lr_scheduler_type.value
@@ -342,7 +343,7 @@ def _trainer_class() -> Any:
 def _steps_callback(progress: Progress) -> Any:
     import transformers
 
-    class Steps(transformers.TrainerCallback):
+    class Steps(transformers.TrainerCallback):  # type: ignore[misc, unused-ignore]
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress(state.global_step, state.max_steps)
 
@@ -383,7 +384,7 @@ def _restored(trainee: Any) -> Iterator[None]:
 _CONFIG_FIELDS = ("use_cache", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
-def _as_training_error(error: Exception, round_number: int) -> Exception:
+def as_training_error(error: Exception, round_number: int) -> Exception:
     """The error to raise: out of memory gets a message with advice; a programming error stays what it is."""
     import torch
 

@@ -3,13 +3,14 @@
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from iteralign.errors import IteralignError
 from iteralign.model import LocalModel, write_model
 from iteralign.records import Checkpoint, TrainingExample
-from iteralign.trainers.sft import SFTSettings, check_finite, make_rows, train, written_whole
+from iteralign.trainers.sft import SFTSettings, as_training_error, check_finite, make_rows, train, written_whole
 
 
 def main(path: Path) -> int:
@@ -17,14 +18,17 @@ def main(path: Path) -> int:
     job = json.loads(path.read_text(encoding="utf-8"))
     try:
         outcome = _train(job)
-    except IteralignError as error:
-        outcome = {"error": str(error)}
-    if os.environ.get("RANK", "0") == "0":
+    except Exception as error:
+        outcome = {"error": _described(as_training_error(error, job["round"]), job["round"])}
+    failed = "error" in outcome
+    if failed or os.environ.get("RANK", "0") == "0":
         Path(job["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
-    return 1 if "error" in outcome else 0
+    return 1 if failed else 0
 
 
 def _train(job: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
     # Weights are read on the CPU, then sharded onto the GPUs; float32, as they are kept from round to round.
     model = LocalModel(
         job["model"],
@@ -42,15 +46,20 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
     rows = make_rows(model, examples, settings.max_length)
     network = model.at(Checkpoint.model_validate_json(json.dumps(job["start"]))).requires_grad_(True)
 
+    mean_loss = 0.0
+
     def finish(trainer: Any, loss: float) -> None:
+        nonlocal mean_loss
+        # Each process knows the loss of its own rows; a loss that is not finite anywhere shows in the mean.
+        mean_loss = float(trainer.accelerator.gather(torch.tensor(loss, device=trainer.args.device)).mean())
         state = trainer.accelerator.get_state_dict(trainer.model)  # all processes take part in gathering
         if trainer.is_world_process_zero():
-            check_finite(loss, state.items(), job["round"])
+            check_finite(mean_loss, state.items(), job["round"])
             with written_whole(Path(job["output"])) as place:
                 write_model(network, model.tokenizer, place, state)
 
-    sharded = {} if job["device"] == "cpu" else {"fsdp": True, "fsdp_config": {"version": 2}}
-    loss, steps = train(
+    sharded: dict[str, Any] = {} if job["device"] == "cpu" else {"fsdp": True, "fsdp_config": {"version": 2}}
+    _, steps = train(
         network,
         model.tokenizer,
         rows,
@@ -61,7 +70,15 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
         **sharded,
     )
     tokens = sum(len(row.input_ids) for row in rows) * settings.epochs
-    return {"loss": loss, "steps": steps, "tokens": tokens}
+    return {"loss": mean_loss, "steps": steps, "tokens": tokens}
+
+
+def _described(error: Exception, round_number: int) -> str:
+    """An expected error's message; of any other, where it came from: torchrun's own report does not say."""
+    if isinstance(error, IteralignError):
+        return str(error)
+    trace = "".join(traceback.format_exception(error)[-8:])
+    return f"Training round {round_number} failed in one of its processes:\n{trace}"
 
 
 if __name__ == "__main__":

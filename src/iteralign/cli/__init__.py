@@ -1,0 +1,25 @@
+"""The command line. `iteralign --help` loads neither torch nor transformers."""
+
+import os
+import sys
+import warnings
+
+
+def main() -> None:
+    """Entry point: run the command; expected errors are one message and an exit code (errors.py)."""
+    # The libraries' own bars and hints would draw over ours; whoever wants them sets these variables.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+    from iteralign.cli.app import app
+    from iteralign.cli.console import fail
+    from iteralign.errors import IteralignError
+
+    try:
+        app(standalone_mode=True)
+    except IteralignError as error:
+        sys.exit(fail(str(error), error.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(fail("Interrupted. What was finished is kept: `iteralign resume RUN` goes on from there.", 130))

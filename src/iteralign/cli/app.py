@@ -1,0 +1,200 @@
+"""The commands. Each reads its arguments, calls one function of the package, and prints the result."""
+
+import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from iteralign.cli.console import ConsoleProgress, out, print_outcome
+from iteralign.config import Settings, load_settings
+from iteralign.errors import ConfigError
+
+app = typer.Typer(
+    help="Discover a constitution from a language model's own failures, and align the model with it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Prompt sets.", no_args_is_help=True)
+constitution_app = typer.Typer(help="What a run discovered.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(constitution_app, name="constitution")
+
+ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="Settings file (YAML).")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a setting.")]
+RunDirOption = Annotated[Path | None, typer.Option("--run-dir", metavar="RUN", help="Where the run is kept.")]
+
+RECIPES = Path(__file__).parent
+
+
+@app.command()
+def demo(
+    run_dir: RunDirOption = None,
+    prompts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Red-team with these prompts instead of the embedded ones.")
+    ] = None,
+    overrides: SetOption = None,
+) -> None:
+    """The whole loop on the embedded model, prompts and rules: CPU, no key, no network."""
+    chosen = [] if prompts is None else [f"data.prompts={prompts}"]
+    settings = load_settings(RECIPES / "demo.yaml", [*chosen, *(overrides or [])])
+    out.print(
+        "The demo aligns a tiny model (1.1 million parameters, made-up English) judged by rules. It shows every step of "
+        "the method for real; what it says about other models is nothing.",
+        style="dim",
+    )
+    _run(settings, run_dir or _fresh_directory("demo"))
+    out.print("\nNext: `iteralign init config.yaml` for a model and an oracle of your own.")
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("config.yaml"),
+) -> None:
+    """Write a commented settings file to start from."""
+    if file.exists():
+        raise ConfigError(f"{file} exists already; choose another name.")
+    file.write_text((RECIPES / "init.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    out.print(f"Wrote {file}. Edit it, then: iteralign plan {file}; iteralign run {file}")
+
+
+@app.command()
+def plan(config: ConfigArgument, overrides: SetOption = None) -> None:
+    """What a run would take: rounds, calls, tokens, memory, disk. Nothing is started."""
+    from iteralign.cli.plan_table import plan_table
+    from iteralign.plan import make_plan
+
+    settings = load_settings(config, overrides or [])
+    made = make_plan(settings)
+    out.print(plan_table(made, settings))
+    for note in made.notes:
+        out.print(note, style="dim", markup=False, soft_wrap=True)
+
+
+@app.command()
+def run(config: ConfigArgument, overrides: SetOption = None, run_dir: RunDirOption = None) -> None:
+    """Start a run."""
+    settings = load_settings(config, overrides or [])
+    _run(settings, run_dir or settings.run_dir or _fresh_directory(config.stem))
+
+
+@app.command()
+def resume(run_dir: RunArgument) -> None:
+    """Go on with a run where it was stopped."""
+    from iteralign.run import resume_run
+
+    with ConsoleProgress() as progress:
+        outcome = resume_run(run_dir, progress=progress)
+    print_outcome(outcome)
+
+
+@app.command()
+def status(run_dir: RunArgument) -> None:
+    """How far a run is; also while it goes on."""
+    from iteralign.cli.status import print_status
+
+    print_status(run_dir)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    source: Annotated[str, typer.Argument(help="hh-rlhf, harmfulqa, dangerousqa, hub:NAME, or a file.")],
+    path: Annotated[Path | None, typer.Argument(help="The raw file of a named set.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the prompts go (JSONL).")] = Path(
+        "prompts.jsonl"
+    ),
+    held_out: Annotated[float, typer.Option(help="Share of the questions to hold out.")] = 0.0,
+    held_out_output: Annotated[
+        Path | None, typer.Option(help="Where those go; OUTPUT with -held-out in its name if not said.")
+    ] = None,
+    question_field: Annotated[str | None, typer.Option(help="Column with the question.")] = None,
+    turns: Annotated[str, typer.Option(help="first: the first human turn; last: the conversation.")] = "first",
+    where: Annotated[str | None, typer.Option(metavar="COLUMN=VALUE", help="Take only these rows.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    shuffle: Annotated[bool, typer.Option(help="Seeded shuffle.")] = False,
+    seed: Annotated[int, typer.Option()] = 0,
+    benign: Annotated[bool, typer.Option(help="These are questions a good model answers.")] = False,
+) -> None:
+    """Read a prompt set, remove doubles, hold questions out, write JSONL."""
+    from iteralign.data import prepare, write_prompts
+
+    if turns not in ("first", "last"):
+        raise ConfigError(f"--turns {turns}: choose first or last.")
+    which: Literal["first", "last"] = "first" if turns == "first" else "last"
+    made = prepare(
+        source,
+        path,
+        held_out_share=held_out or None,
+        question_field=question_field,
+        turns=which,
+        where=where,
+        limit=limit,
+        seed=seed,
+        shuffle=shuffle,
+        benign=benign,
+    )
+    write_prompts(output, made.prompts)
+    for name, count in made.counts().items():
+        out.print(f"{count:>8,}  {name}", markup=False)
+    for name, count in list(made.categories().items())[:10]:
+        out.print(f"{count:>8,}    {name}", style="dim", markup=False)
+    out.print(f"Wrote {output}", markup=False)
+    if made.held_out:
+        beside = held_out_output or output.with_name(f"{output.stem}-held-out{output.suffix}")
+        write_prompts(beside, made.held_out)
+        out.print(f"Wrote {beside}", markup=False)
+
+
+@constitution_app.command("show")
+def constitution_show(run_dir: RunArgument) -> None:
+    """The principles, with the failures that each one answers."""
+    from iteralign.cli.status import print_constitution
+
+    print_constitution(run_dir)
+
+
+@constitution_app.command("export")
+def constitution_export(
+    run_dir: RunArgument,
+    form: Annotated[str, typer.Option("--format", help="md or yaml.")] = "md",
+    output: Annotated[Path | None, typer.Option("-o", "--output")] = None,
+) -> None:
+    """The constitution as a file of its own, or on standard output."""
+    from iteralign.export import constitution_text
+    from iteralign.rundir import write_text
+
+    text = constitution_text(run_dir, form)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(output, text)
+
+
+@app.command()
+def export(
+    run_dir: RunArgument,
+    form: Annotated[str, typer.Option("--format", help="sft or dpo.")] = "sft",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="FORMAT.jsonl if not said.")] = None,
+) -> None:
+    """The run's pairs as a data set that trl loads."""
+    from iteralign.export import export_pairs
+
+    path = output or Path(f"{form}.jsonl")
+    count = export_pairs(run_dir, form, path)
+    out.print(f"Wrote {count:,} rows to {path}", markup=False)
+
+
+def _run(settings: Settings, directory: Path) -> None:
+    from iteralign.run import start_run
+
+    with ConsoleProgress() as progress:
+        outcome = start_run(settings, directory, progress=progress)
+    print_outcome(outcome)
+
+
+def _fresh_directory(name: str) -> Path:
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{name}-{stamp}"

@@ -1,0 +1,62 @@
+"""What a run directory says of itself, without its lock: also while the run goes on."""
+
+from pathlib import Path
+
+import yaml
+from rich.markup import escape
+from rich.table import Table
+
+from iteralign.cli.console import STAGE_NAMES, out, rounds_table, stage_seconds
+from iteralign.config import load_settings
+from iteralign.errors import RunDirectoryError
+from iteralign.export import constitution_text
+from iteralign.metrics import RoundMetrics
+from iteralign.rundir import read_log, read_records
+
+
+def print_status(run_dir: Path) -> None:
+    """Whether it goes on, the rounds done, and the stage that is next."""
+    if not (run_dir / "environment.json").exists():
+        raise RunDirectoryError(f"{run_dir} is no run directory (it has no environment.json).")
+    settings = load_settings(run_dir / "config.yaml")
+    prompts = sum(1 for _ in (run_dir / "prompts.jsonl").open(encoding="utf-8"))
+    rounds = -(-prompts // settings.rounds.prompts)
+    rounds = min(rounds, settings.rounds.limit or rounds)
+    attempts = read_log(run_dir / "attempts.jsonl")
+    event = str(attempts[-1]["event"]) if attempts else "starting"
+    metrics = finished_rounds(run_dir)
+    out.print(f"{escape(str(run_dir))}: {escape(_state(event))}, {len(metrics)} of {rounds} rounds done")
+    if event != "finished":
+        out.print(f"next: {_next_stage(run_dir, len(metrics))}")
+    if metrics:
+        out.print(rounds_table(metrics, stage_seconds(run_dir)))
+
+
+def finished_rounds(run_dir: Path) -> list[RoundMetrics]:
+    """The metrics of the rounds done so far; the base model's only once the whole run is finished."""
+    if (run_dir / "metrics.jsonl").exists():
+        return [row for row in read_records(run_dir / "metrics.jsonl", RoundMetrics) if row.round >= 0]
+    files = sorted((run_dir / "rounds").glob("*/metrics.json"))
+    return [RoundMetrics.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
+
+
+def print_constitution(run_dir: Path) -> None:
+    """A table of the principles."""
+    entries = yaml.safe_load(constitution_text(run_dir, "yaml"))["principles"]
+    table = Table(title=f"Constitution of {run_dir}", title_justify="left", title_style="bold")
+    for name in ("id", "category", "principle"):
+        table.add_column(name)
+    table.add_column("failures", justify="right")
+    for entry in entries:
+        table.add_row(entry["id"], escape(entry["category"] or ""), escape(entry["text"]), str(len(entry["evidence"])))
+    out.print(table)
+
+
+def _state(event: str) -> str:
+    return "going on, or killed" if event in ("started", "starting") else event
+
+
+def _next_stage(run_dir: Path, done: int) -> str:
+    directory = run_dir / "rounds" / f"{done:04d}" if (run_dir / "rounds").exists() else run_dir / "baseline"
+    stages = [stage for stage in STAGE_NAMES if not list(directory.glob(f"{stage}.json*"))]
+    return f"{directory.name}: {STAGE_NAMES[stages[0]]}" if stages else f"{directory.name}: its end"

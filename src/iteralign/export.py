@@ -1,0 +1,54 @@
+"""A run's pairs and principles in the forms that other tools read."""
+
+import json
+from pathlib import Path
+
+from iteralign.errors import ConfigError, RunDirectoryError
+from iteralign.records import TrainingExample
+from iteralign.rundir import read_records, write_text
+
+
+def export_pairs(run_dir: Path, form: str, output: Path) -> int:
+    """Write the verified pairs of all rounds as JSONL; returns the number of rows.
+
+    `sft`: prompt, completion (benign pairs too). `dpo`: prompt, chosen, rejected: the verified revision against the failed
+    answer. Both are trl's standard (not conversational) data set forms. Replayed rows are left out: they are doubles.
+    """
+    rows = pairs(run_dir)
+    match form:
+        case "sft":
+            lines = [{"prompt": row.prompt, "completion": row.completion} for row in rows if row.kind != "replay"]
+        case "dpo":
+            lines = [
+                {"prompt": row.prompt, "chosen": row.completion, "rejected": row.rejected}
+                for row in rows
+                if row.kind == "revision"
+            ]
+        case _:
+            raise ConfigError(f"--format {form}: choose sft or dpo.")
+    distinct = list(dict.fromkeys(json.dumps(line, ensure_ascii=False) for line in lines))
+    write_text(output, "".join(line + "\n" for line in distinct))
+    return len(distinct)
+
+
+def pairs(run_dir: Path) -> list[TrainingExample]:
+    """Every row that the run trained on, in the order of the rounds."""
+    _check(run_dir)
+    files = sorted((run_dir / "rounds").glob("*/5_examples.jsonl"))
+    return [row for file in files for row in read_records(file, TrainingExample)]
+
+
+def constitution_text(run_dir: Path, form: str) -> str:
+    """The constitution as Markdown or YAML."""
+    _check(run_dir)
+    if form not in ("md", "yaml"):
+        raise ConfigError(f"--format {form}: choose md or yaml.")
+    path = run_dir / f"constitution.{form}"
+    if not path.exists():
+        raise RunDirectoryError(f"{run_dir} has no constitution yet: no round has ended.")
+    return path.read_text(encoding="utf-8")
+
+
+def _check(run_dir: Path) -> None:
+    if not (run_dir / "environment.json").exists():
+        raise RunDirectoryError(f"{run_dir} is no run directory (it has no environment.json).")

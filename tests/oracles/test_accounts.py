@@ -1,0 +1,210 @@
+"""Cache, budget, keys and interruption."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iteralign.errors import BudgetReached, ConfigError, CorruptFileError, IteralignError, OracleAccessError
+from iteralign.oracles.budget import Ledger, load_prices, read_calls
+from iteralign.oracles.cache import ReplyCache, default_path
+from iteralign.oracles.client import ChatClient, ChatRequest, Message
+from iteralign.oracles.llm import LLMOracle
+
+from . import conftest as play
+
+Make = Callable[..., ChatClient]
+
+
+def ask(text: str, **fields: Any) -> ChatRequest:
+    return ChatRequest((Message("user", text),), **fields)
+
+
+def python(code: str, *args: str) -> "subprocess.Popen[str]":
+    src = str(Path(__file__).parents[2] / "src")
+    environment = {**os.environ, "PYTHONPATH": src}
+    command = [sys.executable, "-c", textwrap.dedent(code), *args]
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_an_answered_call_is_not_sent_again(server: play.Server, make_client: Make, tmp_path: Path) -> None:
+    server.usual = play.text("fine")
+    for _ in range(2):
+        make_client(cache=ReplyCache()).complete([ask("a"), ask("b"), ask("a", sample=1)])
+    assert len(server.requests) == 3
+    assert default_path() == tmp_path / "cache/iteralign/replies.sqlite"
+    cache = ReplyCache()
+    assert cache.stats().by_model == {"tiny": 3}
+    assert cache.path.stat().st_mode & 0o077 == 0
+    assert (cache.clear("other"), cache.clear(), cache.stats().replies) == (0, 3, 0)
+
+
+def test_failures_are_not_cached(server: play.Server, make_client: Make) -> None:
+    server.usual = play.status(400, "maximum context length")
+    client = make_client(cache=ReplyCache())
+    assert client.complete([ask("a")])[0].error
+    server.usual = play.text("fine")
+    assert client.complete([ask("a")])[0].text == "fine"
+
+
+def test_the_cache_is_shared_by_processes(tmp_path: Path) -> None:
+    code = """
+        import sys
+        from iteralign.oracles.cache import ReplyCache
+        cache = ReplyCache(sys.argv[1])
+        for n in range(200):
+            cache.put(f"{sys.argv[2]} {n}", "m", {"text": str(n)})
+            cache.put(f"both {n}", "m", {"text": str(n)})
+        print(all(cache.get(f"both {n}") == {"text": str(n)} for n in range(200)))
+    """
+    path = tmp_path / "shared.sqlite"
+    running = [python(code, str(path), name) for name in ("one", "two")]
+    results = [process.communicate(timeout=30) for process in running]
+    assert [out.strip() for out, _ in results] == ["True", "True"], results
+    assert ReplyCache(path).stats().replies == 600
+
+
+@pytest.mark.parametrize("content", [b"this is no database" * 100, None])
+def test_an_unusable_cache_is_a_warning(
+    content: bytes | None, tmp_path: Path, server: play.Server, make_client: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "broken"
+    path.mkdir() if content is None else path.write_bytes(content)
+    cache = ReplyCache(path)
+    assert make_client(cache=cache).complete([ask("a")])[0].error is None
+    assert "reply cache" in caplog.text and cache.stats().replies == 0
+
+
+def test_totals_survive_and_a_torn_line_is_left_out(server: play.Server, make_client: Make, tmp_path: Path) -> None:
+    path = tmp_path / "oracle/calls.jsonl"
+    prices = {"tiny": load_prices()["gpt-4o"]}
+    make_client(ledger=Ledger(path, prices), cache=ReplyCache()).complete([ask("a"), ask("b")], step="judge")
+    with path.open("a") as file:
+        file.write('{"request": "torn')
+    ledger = Ledger(path, prices)
+    make_client(ledger=ledger, cache=ReplyCache()).complete([ask("b"), ask("c")], step="propose")
+    assert len(read_calls(path)) == 4
+    total = Ledger(path, prices).total()
+    assert (total.calls, total.cached, total.tokens) == (4, 1, 45)
+    assert total.cost == pytest.approx(3 * (10 * 2.5 + 5 * 10) / 1e6)
+    assert {step: one.calls for step, one in ledger.by_step().items()} == {"judge": 2, "propose": 2}
+    path.write_text("nonsense\n" + path.read_text())
+    with pytest.raises(CorruptFileError, match="line 1"):
+        Ledger(path)
+
+
+def test_unknown_prices_are_unknown(server: play.Server, make_client: Make) -> None:
+    ledger = Ledger()
+    make_client(ledger=ledger).complete([ask("a")])
+    assert ledger.total().cost is None and ledger.total().tokens == 15
+    with pytest.raises(ConfigError, match="price of tiny is unknown"):
+        make_client(ledger=Ledger(max_cost=1.0))
+
+
+def test_own_prices(tmp_path: Path) -> None:
+    table = tmp_path / "prices.yaml"
+    table.write_text("mine: {input: 0, output: 0}\n")
+    assert load_prices(table)["mine"].cost(10, 10) == 0
+    for wrong in ("mine: 3", "mine: {input: -1, output: 1}", "mine: {input: true, output: 1}", "- a", "a: [", "\t"):
+        table.write_text(wrong)
+        with pytest.raises(ConfigError):
+            load_prices(table)
+    with pytest.raises(ConfigError):
+        load_prices(tmp_path / "absent.yaml")
+
+
+def test_a_cap_is_kept_and_what_was_paid_is_kept(server: play.Server, make_client: Make, tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    requests = [ask(f"{n}", max_tokens=10) for n in range(50)]
+    with pytest.raises(BudgetReached, match="resume"):
+        make_client(ledger=Ledger(path, max_tokens=200), cache=ReplyCache()).complete(requests)
+    spent = Ledger(path).total()
+    assert 150 < spent.tokens <= 200
+    with pytest.raises(BudgetReached):
+        make_client(ledger=Ledger(path, max_tokens=200), cache=ReplyCache()).complete(requests)
+    make_client(ledger=Ledger(path, max_tokens=10_000), cache=ReplyCache()).complete(requests)
+    assert len(server.requests) == 50  # nothing was paid for twice
+
+
+def test_the_key_is_sent_and_never_seen(
+    server: play.Server,
+    make_client: Make,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    echo = f"your key {play.KEY} is Bearer {play.KEY}"
+    server.script = [play.status(500, echo), play.raw(echo.encode()), play.text(play.judgement(reason=echo))]
+    ledger = Ledger(tmp_path / "calls.jsonl")
+    client = make_client(ledger=ledger, cache=ReplyCache())
+    (verdict,) = LLMOracle(client).judge([play.response("q", "a")])
+    assert server.keys[0] == f"Bearer {play.KEY}"
+    assert "[key]" in verdict.reason
+    server.usual = play.status(400, "x" * 290 + echo)
+    (reply,) = client.complete([ask("b")])
+    server.usual = play.status(401, echo)
+    with pytest.raises(OracleAccessError) as caught:
+        client.check()
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()).decode("utf-8", "replace")
+    shown = "".join(capfd.readouterr()) + caplog.text + str(caught.value) + verdict.model_dump_json() + str(reply)
+    assert "sk-marked" not in written + shown
+
+
+def test_the_key_may_stand_in_dotenv(server: play.Server, make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("OPENAI_API_KEY=from-dotenv\nOTHER_KEY='other-key-1'\n")
+    make_client().check()
+    make_client(key_variable="OTHER_KEY").check()
+    monkeypatch.delenv("OPENAI_API_KEY")
+    make_client().check()
+    assert server.keys == [f"Bearer {play.KEY}", "Bearer other-key-1", "Bearer from-dotenv"]
+    assert "OPENAI_API_KEY" not in os.environ
+    Path(".env").unlink()
+    make_client().check()  # an endpoint of one's own may need none
+    with pytest.raises(OracleAccessError, match="OPENAI_API_KEY"):
+        ChatClient("gpt-4o-mini")
+
+
+def test_ctrl_c_answers_within_a_second(server: play.Server) -> None:
+    server.usual = play.hang
+    code = """
+        import sys
+        from iteralign.oracles.client import ChatClient, ChatRequest, Message
+        client = ChatClient("tiny", sys.argv[1], timeout=60)
+        print("ready", flush=True)
+        try:
+            client.complete([ChatRequest((Message("user", str(n)),)) for n in range(20)])
+        except KeyboardInterrupt:
+            sys.exit(130)
+    """
+    process = python(code, server.url)
+    while len(server.requests) < 8:
+        time.sleep(0.02)
+        assert process.poll() is None
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert time.monotonic() - start < 1
+    assert (process.returncode, errors) == (130, "")
+    assert len(server.requests) == 8
+
+
+def test_importing_the_oracles_loads_no_openai() -> None:
+    process = python("import sys, iteralign.oracles.llm; print('openai' in sys.modules, 'torch' in sys.modules)")
+    assert process.communicate(timeout=30)[0].strip() == "False False"
+
+
+def test_errors_are_of_our_tree(server: play.Server, make_client: Make) -> None:
+    server.usual = play.status(401, json.dumps({"detail": "no"}))
+    with pytest.raises(IteralignError):
+        make_client().complete([ask("a")])
