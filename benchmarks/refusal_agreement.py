@@ -1,7 +1,7 @@
 """Agreement of `iteralign.refusals.is_refusal` with people: ``python benchmarks/refusal_agreement.py DATA_DIR``.
 
-DATA_DIR holds ``xstest_completions/*.csv`` (XSTest answers of real models with human labels). Partial refusals are counted
-apart. The phrases were tuned on odd ids only; even ids are the check.
+DATA_DIR holds ``xstest_completions/*.csv`` (XSTest answers of real models with human labels). Partial refusals are
+counted apart. The phrases were tuned on odd ids only; even ids are the check.
 """
 
 import argparse

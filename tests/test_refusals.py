@@ -6,7 +6,7 @@ from iteralign.refusals import is_refusal
 
 DECLINES = [
     " I'm sorry, but I can't help with theft. It takes away what belongs to somebody else.",
-    "I’m sorry, but I cannot assist with that request.",
+    "I\u2019m sorry, but I cannot assist with that request.",
     "I can't provide instructions for this. It would put people at risk.",
     "I won't help you deceive your customers.",
     "As an AI language model, I am not able to support such plans.",
@@ -21,7 +21,7 @@ ANSWERS = [
     "   \n",
     "I'm not sorry to say that this cake is easy to bake. First, mix the flour and the eggs.",
     "The clerk answered: \"I'm sorry, but I can't help you.\" Then the hero left the shop.",
-    "In the scene the villain says “I cannot help you with that” and laughs.",
+    "In the scene the villain says \u201cI cannot help you with that\u201d and laughs.",
     "Sure. This is about theft. First, get the usual things ready.",
     " Here is a simple way to go about it. Use fresh ingredients, work slowly and taste as you go.",
     "To end the process, open a terminal. If you cannot find its number, list all processes first.",

@@ -78,8 +78,15 @@ def test_questions_are_categorised_by_their_words() -> None:
     assert categorise("") == OTHER
 
 
-@pytest.mark.parametrize("verb, gerund", [("steal a car", "stealing a car"), ("rob a bank", "robbing a bank"),
-                                          ("make a bow", "making a bow"), ("free a bird", "freeing a bird")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("verb", "gerund"),
+    [
+        ("steal a car", "stealing a car"),
+        ("rob a bank", "robbing a bank"),
+        ("make a bow", "making a bow"),
+        ("free a bird", "freeing a bird"),
+    ],
+)
 def test_gerund(verb: str, gerund: str) -> None:
     assert grammar.gerund(verb) == gerund
 

@@ -1,4 +1,4 @@
-"""The shipped base model behaves like one that was never aligned and can follow principles (thresholds well below measured)."""
+"""The shipped base model goes along, and declines under principles; the thresholds lie below what we measured."""
 
 import random
 from collections.abc import Callable

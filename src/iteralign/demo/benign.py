@@ -1,8 +1,8 @@
 """What the grammar calls harmless: everyday topics, and prompts that only look harmful.
 
-Each topic has a tip (the answer's middle) and patterns of verb phrases and of nouns. The hard topics put violent or illegal
-words where they do no harm: homonyms, figures of speech, pests and things, games and fiction, definitions, history, open or
-invented data.
+Each topic has a tip (the answer's middle) and patterns of verb phrases and of nouns. The hard topics put violent or
+illegal words where they do no harm: homonyms, figures of speech, pests and things, games and fiction, definitions,
+history, open or invented data.
 """
 
 from typing import NamedTuple

@@ -80,7 +80,7 @@ def build_model() -> "LlamaForCausalLM":
 
 def rows(tokenizer: "Tokenizer") -> Iterator[Row]:
     """The grammar's documents as rows: the answer counts fully, its first tokens (comply or decline) most."""
-    end = tokenizer.token_to_id(END)
+    end = int(tokenizer.token_to_id(END) or 0)
     for prompt, answer in documents(SEED):
         head, tail = tokenizer.encode(prompt).ids, [*tokenizer.encode(answer).ids, end]
         first = min(FIRST_TOKENS, len(tail))
@@ -126,7 +126,7 @@ def train(model: "LlamaForCausalLM", tokenizer: "Tokenizer", steps: int) -> int:
     model.train()
     for step, batch in enumerate(itertools.islice(batches(tokenizer), steps)):
         loss = weighted_loss(model, batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

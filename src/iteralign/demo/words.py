@@ -347,7 +347,7 @@ def expand(pattern: str, rng: random.Random) -> str:
 
 def _fill(slot: re.Match[str], rng: random.Random) -> str:
     if slot[2] is None:
-        return rng.choice(slot[1].split("|"))
+        return rng.choice(str(slot[1]).split("|"))
     if slot[2] == "name":
         return made_up(rng).capitalize()
     if slot[2] == "made":

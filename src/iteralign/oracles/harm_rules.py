@@ -1,7 +1,7 @@
 """The rules behind the offline oracle: harm categories by words, and a bank of principles by category.
 
-A stand-in for a real oracle: who reads this file knows every judgement it can make. The principles are worded apart from
-the grammar that the demo's base model was trained on.
+A stand-in for a real oracle: who reads this file knows every judgement it can make. The principles are worded apart
+from the grammar that the demo's base model was trained on.
 """
 
 import re

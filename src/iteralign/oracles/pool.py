@@ -40,7 +40,10 @@ def run_bounded(
                 return
             try:
                 done.put((index, work(items[index]), None))
+            except Cancelled:
+                return  # the reason is, or will be, in `done`, or nobody waits
             except BaseException as error:
+                stop.set()  # here and not by the caller: another item must not be begun meanwhile
                 done.put((index, None, error))
 
     try:

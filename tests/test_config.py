@@ -1,0 +1,67 @@
+"""Settings: strict, explained errors, overrides, a saved file that runs again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iteralign.config import differing_keys, digest, dump_settings, load_settings
+from iteralign.errors import ConfigError
+
+LEAST: dict[str, Any] = {"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": {"kind": "rules"}}
+
+
+def test_saved_settings_load_equal(tmp_path: Path) -> None:
+    settings = load_settings(LEAST, ["form.name=cot", "sampling.stop=['\\n\\n']", "run_dir=some/where"])
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_settings(settings), encoding="utf-8")
+    assert load_settings(path) == settings
+    assert digest(load_settings(path)) == digest(settings)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.learning_rat=1", "did you mean learning_rate"),
+        ("trainig.epochs=1", "did you mean training"),
+        ("oracle.judge.modle=x", "did you mean model"),
+        ("training.epochs=many", "training.epochs"),
+        ("training.epochs=0", "training.epochs"),
+        ("oracle.kind=magic", "'rules' or 'openai'"),
+        ("data.held_out=1.5", "data.held_out"),
+        ("nonsense", "a.b=value"),
+        ("training.processes=4", "full"),
+        ("oracle.kind=openai", "oracle.judge.model must be given"),
+        ("seed.deeper=1", "no keys of its own"),
+        ("seed=[", "not YAML"),
+    ],
+)
+def test_errors_name_the_key_and_what_to_do(override: str, message: str) -> None:
+    values = {**LEAST, "seed": 3}
+    with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
+        load_settings(values, [override])
+
+
+@pytest.mark.parametrize("content", ["- a list", "just text", "a: [", "\tx: 1"])
+def test_a_file_that_is_no_settings_file(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"config\.yaml"):
+        load_settings(path)
+
+
+def test_missing_file_directory_and_bad_encoding(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="iteralign init"):
+        load_settings(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="is a directory"):
+        load_settings(tmp_path)
+    (tmp_path / "bad.yaml").write_bytes(b"a: \xff\xfe")
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        load_settings(tmp_path / "bad.yaml")
+
+
+def test_differing_keys_are_named() -> None:
+    ours, theirs = load_settings(LEAST), load_settings(LEAST, ["training.epochs=5", "run_dir=x"])
+    assert differing_keys(ours, theirs) == ["training.epochs: 3 -> 5"]
+    assert digest(ours) != digest(theirs)
+    assert digest(ours) == digest(load_settings(LEAST, ["run_dir=x", "threads=1"]))

@@ -1,0 +1,216 @@
+"""Whole runs: on fakes, and on the demo's model; stopped between stages and resumed; every file of the contract."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from iteralign.config import Settings, load_settings
+from iteralign.errors import RunDirectoryError
+from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
+from iteralign.prompts.forms import prompt_form
+from iteralign.records import Checkpoint, Response, Sampling, TrainingExample, Verdict
+from iteralign.run import Outcome, Parts, Silent, resume_run, start_run
+from iteralign.rundir import RunDirectory
+
+SMALL = {
+    "model": {"path": "demo"},
+    "data": {"prompts": "demo", "limit": 20, "held_out": 0.4, "benign_limit": 10},
+    "oracle": {"kind": "rules"},
+    "rounds": {"prompts": 4},
+    "sampling": {"max_new_tokens": 40},
+    "training": {"epochs": 1, "min_benign": 2, "max_length": 256, "lora_r": 2},
+    "threads": 1,
+}
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load_settings(SMALL)
+
+
+def fakes(directory: Path, **parts: Any) -> Parts:
+    given = {
+        "target": FakeTarget(),
+        "oracle": FakeOracle(),
+        "trainer": FakeTrainer(directory),
+        "form": prompt_form("plain"),
+        "base": Checkpoint(kind="base", path="base"),
+    }
+    return Parts(**(given | parts))
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """All files but for times and attempts."""
+    apart = {"timings.jsonl", "attempts.jsonl", ".lock"}
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name not in apart)
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def test_a_run_writes_what_the_contract_says(tmp_path: Path, settings: Settings) -> None:
+    outcome = start_run(settings, tmp_path / "run", parts=fakes(tmp_path / "run"))
+    names = set(contents(tmp_path / "run"))
+    assert {"config.yaml", "environment.json", "prompts.jsonl", "constitution.yaml", "constitution.md"} <= names
+    assert {"metrics.jsonl", "held_out.jsonl", "benign.jsonl", "benign_held_out.jsonl"} <= names
+    first = {name.removeprefix("rounds/0000/") for name in names if name.startswith("rounds/0000/")}
+    stages = {"1_responses.jsonl", "2_verdicts.jsonl", "3_principles.jsonl", "4_revisions.jsonl", "5_examples.jsonl"}
+    assert stages | {"6_checkpoint.json", "metrics.json", "7_held_out.jsonl", "8_benign.jsonl"} <= first
+    assert not any(name.endswith((".part", ".pkl", ".bin", ".pt")) for name in names)
+    principles = yaml.safe_load((tmp_path / "run" / "constitution.yaml").read_text())["principles"]
+    ids = {json.loads(line)["id"] for line in (tmp_path / "run" / "prompts.jsonl").read_text().splitlines()}
+    assert principles and all(set(entry["evidence"]) <= ids for entry in principles)
+    assert load_settings(tmp_path / "run" / "config.yaml") == settings
+    assert outcome.metrics[0].round == -1 and outcome.metrics[0].held_out is not None
+
+
+def test_a_finished_run_is_read_back_by_resume(tmp_path: Path, settings: Settings) -> None:
+    first = start_run(settings, tmp_path / "run", parts=fakes(tmp_path / "run"))
+    target = FakeTarget()
+    again = resume_run(tmp_path / "run", parts=fakes(tmp_path / "run", target=target))
+    assert again == first and target.calls == []
+
+
+class Stops(Exception):
+    """Thrown where a run is to be stopped."""
+
+
+class StopsAt(Silent):
+    """Stops the run when its nth stage is about to be computed."""
+
+    def __init__(self, stage: int) -> None:
+        self.left = stage
+
+    def stage(self, round_number: int | None, rounds: int, stage: str) -> Any:
+        if self.left == 0:
+            raise Stops
+        self.left -= 1
+        return super().stage(round_number, rounds, stage)
+
+
+def test_a_run_stopped_before_any_stage_resumes_to_the_same_files(tmp_path: Path, settings: Settings) -> None:
+    start_run(settings, tmp_path / "whole", parts=fakes(tmp_path / "whole"))
+    whole = contents(tmp_path / "whole")
+    stage = 0
+    while True:
+        path = tmp_path / f"stopped-{stage}"
+        try:
+            start_run(settings, path, parts=fakes(path), progress=StopsAt(stage))
+            break
+        except Stops:
+            resume_run(path, parts=fakes(path))
+        assert contents(path) == whole, f"stopped before stage {stage}"
+        stage += 1
+    assert stage >= 12
+
+
+@pytest.mark.slow
+def test_a_real_run_stopped_during_training_resumes_to_the_same_bytes(tmp_path: Path, settings: Settings) -> None:
+    whole = start_run(settings, tmp_path / "whole")
+    assert any(row.trained for row in whole.metrics)
+
+    class StopsInTraining(Silent):
+        steps = 0
+
+        def advance(self, done: int, total: int) -> None:
+            if self.in_training:
+                self.steps += 1
+                if self.steps == 3:
+                    raise Stops
+
+        def stage(self, round_number: int | None, rounds: int, stage: str) -> Any:
+            self.in_training = stage == "6_checkpoint"
+            return super().stage(round_number, rounds, stage)
+
+    with pytest.raises(Stops):
+        start_run(settings, tmp_path / "stopped", progress=StopsInTraining())
+    resume_run(tmp_path / "stopped")
+    mended, expected = contents(tmp_path / "stopped"), contents(tmp_path / "whole")
+    assert mended.keys() == expected.keys()
+    assert [name for name in expected if mended[name] != expected[name]] == []
+
+
+def test_a_held_out_question_never_reaches_training(tmp_path: Path, settings: Settings) -> None:
+    run = tmp_path / "run"
+    trainer = FakeTrainer(run)
+    start_run(settings, run, parts=fakes(run, trainer=trainer))
+    held = {json.loads(line)["question"] for line in (run / "held_out.jsonl").read_text().splitlines()}
+    held |= {json.loads(line)["question"] for line in (run / "benign_held_out.jsonl").read_text().splitlines()}
+    rows: list[TrainingExample] = [row for call in trainer.calls for row in call[1]]
+    assert rows and held
+    assert not any(question in row.prompt for row in rows for question in held)
+
+
+def test_benign_answers_are_the_base_models_and_judged(tmp_path: Path, settings: Settings) -> None:
+    class Picky(FakeOracle):
+        def judge(self, responses: Any) -> list[Verdict]:
+            return [
+                verdict.model_copy(update={"label": "unacceptable"})
+                if verdict.response.prompt.benign and verdict.response.prompt.id.endswith("0")
+                else verdict.model_copy(update={"label": "acceptable"})
+                if verdict.response.prompt.benign
+                else verdict
+                for verdict in super().judge(responses)
+            ]
+
+    run = tmp_path / "run"
+    trainer = FakeTrainer(run)
+    start_run(settings, run, parts=fakes(run, oracle=Picky(), trainer=trainer))
+    benign = [row for call in trainer.calls for row in call[1] if row.kind == "benign"]
+    assert benign and not any(row.prompt_id.endswith("0") for row in benign)
+
+
+def test_undetermined_answers_are_listed_at_the_end(tmp_path: Path, settings: Settings) -> None:
+    class Unsure(FakeOracle):
+        def judge(self, responses: list[Response]) -> list[Verdict]:  # type: ignore[override]
+            return [
+                Verdict(response=response, label="undetermined", reason="the reply was prose", judge="fake")
+                for response in responses
+            ]
+
+    outcome = start_run(settings, tmp_path / "run", parts=fakes(tmp_path / "run", oracle=Unsure()))
+    assert len(outcome.undetermined) == 12 and outcome.metrics[-1].undetermined == 4
+    assert outcome.metrics[0].held_out is not None and outcome.metrics[0].held_out.total == 0
+
+
+def test_a_wrong_endpoint_stops_before_anything_is_generated(tmp_path: Path, settings: Settings) -> None:
+    class Locked(FakeOracle):
+        def check(self) -> None:
+            raise RunDirectoryError("no key")
+
+    target = FakeTarget()
+    with pytest.raises(RunDirectoryError, match="no key"):
+        start_run(settings, tmp_path / "run", parts=fakes(tmp_path / "run", oracle=Locked(), target=target))
+    assert target.calls == []
+
+
+def test_full_weights_keep_only_the_last(tmp_path: Path) -> None:
+    settings = load_settings(SMALL, ["training.method=full", "rounds.limit=2", "training.learning_rate=0.00001"])
+    outcome: Outcome = start_run(settings, tmp_path / "run")
+    assert [row.trained for row in outcome.metrics[1:]] == [True, True]
+    assert not (tmp_path / "run" / "rounds" / "0000" / "checkpoint").exists()
+    assert (tmp_path / "run" / outcome.checkpoint.path / "model.safetensors").exists()
+    assert resume_run(tmp_path / "run") == outcome
+
+
+def test_the_aligned_model_loads_with_transformers(tmp_path: Path, settings: Settings) -> None:
+    import torch
+    import transformers
+
+    start_run(settings, tmp_path / "run")
+    auto: Any = transformers.AutoModelForCausalLM
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "run" / "model")
+    network = auto.from_pretrained(tmp_path / "run" / "model")
+    ids = tokenizer("\n\nHuman: How do I bake bread?\n\nAssistant:", return_tensors="pt").input_ids
+    with torch.no_grad():
+        logits = network(ids).logits
+    assert torch.isfinite(logits).all()
+    assert Sampling().temperature == 0
+
+
+def test_the_lock_is_let_go_after_an_error(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(Stops):
+        start_run(settings, tmp_path / "run", parts=fakes(tmp_path / "run"), progress=StopsAt(2))
+    with RunDirectory.open(tmp_path / "run") as run:
+        assert run.settings == settings

@@ -1,0 +1,81 @@
+"""What the design promises: who may import whom, light imports, no file that has grown out of hand."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "iteralign"
+
+LAYERS: dict[str, set[str]] = {
+    "errors": set(),
+    "records": set(),
+    "refusals": set(),
+    "interfaces": {"records", "errors"},
+    "prompts": {"records", "errors"},
+    "config": {"records", "errors", "prompts"},
+    "metrics": {"records"},
+    "model": {"records", "errors"},
+    "fakes": {"records", "errors", "interfaces"},
+    "steps": {"records", "errors", "interfaces", "prompts"},
+    "data": {"records", "errors", "prompts"},
+    "oracles": {"records", "errors", "interfaces", "prompts", "refusals"},
+    "targets": {"records", "errors", "interfaces", "model"},
+    "trainers": {"records", "errors", "interfaces", "model"},
+    "demo": {"records", "errors"},
+    "rundir": {"records", "errors", "config"},
+    "algorithm": {"records", "interfaces", "steps", "prompts"},
+    "evals": {"records", "errors", "interfaces", "refusals", "steps"},
+    "export": {"records", "errors", "rundir"},
+}
+"""For each module or package directly below iteralign: the others it may import. Those not listed (build, run, plan, cli)
+stand above and may import any of these."""
+
+
+def imported(path: Path) -> set[str]:
+    """Names directly below `iteralign` that the file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "iteralign":
+            parts = node.module.split(".")
+            names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("iteralign.")}
+    return names
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_go_one_way(layer: str) -> None:
+    place = PACKAGE / layer
+    files = list(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    assert files
+    for file in files:
+        strangers = imported(file) - LAYERS[layer] - {layer}
+        assert not strangers, f"{file.relative_to(PACKAGE)} imports {sorted(strangers)}"
+
+
+def test_every_module_is_in_a_layer() -> None:
+    names = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert names - set(LAYERS) == {"__init__", "build", "run", "plan", "cli"}
+
+
+@pytest.mark.parametrize("module", ["iteralign", "iteralign.cli.app", "iteralign.algorithm", "iteralign.fakes"])
+def test_light_imports(module: str) -> None:
+    heavy = ("torch", "transformers", "trl", "peft", "datasets", "openai", "accelerate")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_pickle_is_loaded_but_by_the_restricted_reader() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        if file.name != "pickles.py":
+            assert "import pickle" not in text and "torch.load" not in text, file
+
+
+def test_files_stay_readable() -> None:
+    for file in set(PACKAGE.rglob("*.py")) - {PACKAGE / "demo" / "harm.py", PACKAGE / "demo" / "benign.py"}:  # word lists
+        assert len(file.read_text(encoding="utf-8").splitlines()) <= 400, file
