@@ -77,5 +77,8 @@ def test_no_pickle_is_loaded_but_by_the_restricted_reader() -> None:
 
 
 def test_files_stay_readable() -> None:
-    for file in set(PACKAGE.rglob("*.py")) - {PACKAGE / "demo" / "harm.py", PACKAGE / "demo" / "benign.py"}:  # word lists
+    for file in set(PACKAGE.rglob("*.py")) - {
+        PACKAGE / "demo" / "harm.py",
+        PACKAGE / "demo" / "benign.py",
+    }:  # word lists
         assert len(file.read_text(encoding="utf-8").splitlines()) <= 400, file

@@ -8,6 +8,7 @@
     │   └── CorruptFileError              a file in it does not read back
     ├── TargetError        RuntimeError   the model being aligned                       exit code 1
     ├── TrainingError      RuntimeError   fine-tuning                                   exit code 1
+    ├── Interrupted        RuntimeError   Ctrl-C during a run; resumable                exit code 130
     └── OracleError        RuntimeError   the judge or the proposer                     exit code 1
         ├── OracleAccessError             wrong key, model name or URL: retrying can't help
         ├── OracleReplyError              a reply that can't be read
@@ -56,6 +57,12 @@ class TargetError(IteralignError, RuntimeError):
 
 class TrainingError(IteralignError, RuntimeError):
     """Fine-tuning failed, or gave weights that must not be used."""
+
+
+class Interrupted(IteralignError, RuntimeError):
+    """The user stopped a run; it can be resumed."""
+
+    exit_code = 130
 
 
 class OracleError(IteralignError, RuntimeError):

@@ -15,6 +15,7 @@ def export_pairs(run_dir: Path, form: str, output: Path) -> int:
     answer. Both are trl's standard (not conversational) data set forms. Replayed rows are left out: they are doubles.
     """
     rows = pairs(run_dir)
+    lines: list[dict[str, str | None]]
     match form:
         case "sft":
             lines = [{"prompt": row.prompt, "completion": row.completion} for row in rows if row.kind != "replay"]

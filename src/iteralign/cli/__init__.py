@@ -21,5 +21,3 @@ def main() -> None:
         app(standalone_mode=True)
     except IteralignError as error:
         sys.exit(fail(str(error), error.exit_code))
-    except KeyboardInterrupt:
-        sys.exit(fail("Interrupted. What was finished is kept: `iteralign resume RUN` goes on from there.", 130))

@@ -1,6 +1,8 @@
 """The commands. Each reads its arguments, calls one function of the package, and prints the result."""
 
+import contextlib
 import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +10,7 @@ import typer
 
 from iteralign.cli.console import ConsoleProgress, out, print_outcome
 from iteralign.config import Settings, load_settings
-from iteralign.errors import ConfigError
+from iteralign.errors import ConfigError, Interrupted
 
 app = typer.Typer(
     help="Discover a constitution from a language model's own failures, and align the model with it.",
@@ -86,7 +88,7 @@ def resume(run_dir: RunArgument) -> None:
     """Go on with a run where it was stopped."""
     from iteralign.run import resume_run
 
-    with ConsoleProgress() as progress:
+    with _interruptible(run_dir), ConsoleProgress() as progress:
         outcome = resume_run(run_dir, progress=progress)
     print_outcome(outcome)
 
@@ -190,9 +192,17 @@ def export(
 def _run(settings: Settings, directory: Path) -> None:
     from iteralign.run import start_run
 
-    with ConsoleProgress() as progress:
+    with _interruptible(directory), ConsoleProgress() as progress:
         outcome = start_run(settings, directory, progress=progress)
     print_outcome(outcome)
+
+
+@contextlib.contextmanager
+def _interruptible(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted. What was finished is kept; go on by `iteralign resume {directory}`.") from None
 
 
 def _fresh_directory(name: str) -> Path:

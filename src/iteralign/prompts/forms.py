@@ -105,7 +105,9 @@ class ScriptForm(PromptForm):
     def render(self, prompt: RedTeamPrompt, principles: Sequence[Principle] = (), draft: str | None = None) -> str:
         turns = [f"{_SPEAKER[turn.role]}: {turn.text}\n\n" for turn in prompt.history]
         human = "Human: " if turns else ""
-        return self._script.fill(question="".join(turns) + human + self.reflection.request(prompt.question, principles, draft))
+        return self._script.fill(
+            question="".join(turns) + human + self.reflection.request(prompt.question, principles, draft)
+        )
 
     def answer(self, generated: str) -> str:
         text = generated.lstrip()
