@@ -51,22 +51,10 @@ def build_target(settings: Settings, model: LocalModel) -> Target:
 
 def build_trainer(settings: Settings, model: LocalModel) -> Trainer:
     """Fine-tuning in this process, or in several of its own."""
-    names = [
-        "method",
-        "learning_rate",
-        "epochs",
-        "batch_size",
-        "gradient_accumulation",
-        "max_length",
-        "warmup_ratio",
-        "weight_decay",
-        "scheduler",
-        "lora_r",
-        "lora_alpha",
-        "lora_dropout",
-        "gradient_checkpointing",
-        "report_to",
-    ]
+    names = (
+        *("method", "learning_rate", "epochs", "batch_size", "gradient_accumulation", "max_length", "warmup_ratio"),
+        *("weight_decay", "scheduler", "lora_r", "lora_alpha", "lora_dropout", "gradient_checkpointing", "report_to"),
+    )
     chosen = {name: getattr(settings.training, name) for name in names} | {"seed": settings.seed}
     if settings.training.processes > 1:
         from iteralign.trainers.distributed import DistributedSFT
