@@ -54,7 +54,7 @@ def demo(
 
 @app.command()
 def init(
-    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it.")] = Path("config.yaml"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("config.yaml"),
 ) -> None:
     """Write a commented settings file to start from."""
     if file.exists():

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -103,8 +102,10 @@ class ConsoleProgress:
 
 def rounds_table(metrics: Sequence[RoundMetrics], seconds: dict[str, float]) -> Table:
     """The table at the end. `seconds` by the name of the round's directory."""
-    table = Table(title="Rounds", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    names = ("round", "prompts", "failed", "new prin-\nciples", "verified\nrevisions", "held-out\nunacceptable")
+    table = Table(
+        title="Rounds", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0), header_style="bold"
+    )
+    names = ("round", "prompts", "failed", "prin-\nciples", "verified", "held-out\nunacceptable")
     for name in (*names, "benign\nrefused", "time", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in metrics:
@@ -118,7 +119,7 @@ def rounds_table(metrics: Sequence[RoundMetrics], seconds: dict[str, float]) -> 
             rate(row.held_out),
             rate(row.benign_refusals),
             _duration(seconds.get("baseline" if base else f"{row.round:04d}")),
-            "" if base else f"{row.tokens.read + row.tokens.written + row.tokens.trained:,}",
+            "" if base else _short(row.tokens.read + row.tokens.written + row.tokens.trained),
         )
     return table
 
@@ -180,6 +181,14 @@ def _line(row: RoundMetrics) -> str:
 
 def _last_measured(metrics: Sequence[RoundMetrics]) -> RoundMetrics:
     return next((row for row in reversed(metrics) if row.held_out is not None), metrics[0])
+
+
+def _short(count: int) -> str:
+    """`987`, `12.3k`, `4.5M`."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return str(count)
 
 
 def _duration(seconds: float | None) -> str:

@@ -30,4 +30,5 @@ class Proportion:
         if not self.total:
             return "-"
         low, high = self.interval
-        return f"{100 * self.rate:.1f}% [{100 * low:.0f}, {100 * high:.0f}]"
+        rate = f"{100 * self.rate:.0f}%" if self.rate in (0, 1) else f"{100 * self.rate:.1f}%"
+        return f"{rate} [{100 * low:.0f}, {100 * high:.0f}]"
