@@ -2,8 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-# Two threads are what the smallest machines have; more help only larger models.
-export OMP_NUM_THREADS ?= 2
+# Tiny models gain nothing from more threads, and lose much where the cores are busy.
+export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: demo test check format clean

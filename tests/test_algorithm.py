@@ -41,7 +41,7 @@ def align(
             keeper=lambda number: Stages(tmp_path / f"{number:04d}"),
             sampling=Sampling(),
             reflection=Reflection(tries=tries),
-            mixture=Mixture(min_benign=0),
+            mixture=Mixture(min_replay=0, min_benign=0),
             benign=benign,
             min_failures=min_failures,
         )

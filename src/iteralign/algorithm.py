@@ -66,6 +66,7 @@ class Mixture:
     """What is trained on beside a round's verified revisions, as shares of their number."""
 
     replay: float = 1.0
+    min_replay: int = 16
     benign_share: float = 1.0
     min_benign: int = 16
     seed: int = 0
@@ -187,6 +188,7 @@ def _rows(
         benign,
         number,
         replay=mixture.replay,
+        min_replay=mixture.min_replay,
         benign_share=mixture.benign_share,
         min_benign=mixture.min_benign,
         seed=mixture.seed,

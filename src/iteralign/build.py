@@ -97,7 +97,7 @@ def build_reflection(settings: Settings) -> Reflection:
 def build_mixture(settings: Settings) -> Mixture:
     """What is trained on beside verified revisions."""
     training = settings.training
-    return Mixture(training.replay, training.benign, training.min_benign, settings.seed)
+    return Mixture(training.replay, training.min_replay, training.benign, training.min_benign, settings.seed)
 
 
 def build_prompts(settings: Settings) -> PromptSets:

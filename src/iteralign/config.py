@@ -175,7 +175,9 @@ class TrainingSettings(Section):
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     gradient_checkpointing: bool = False
     replay: float = Field(default=1.0, ge=0)
-    """Earlier rounds' pairs trained on again, as a share of this round's verified revisions."""
+    """Earlier rounds' pairs trained on again, as a share of this round's verified revisions ..."""
+    min_replay: int = Field(default=16, ge=0)
+    """... and at least this many, as far as there are any: late rounds have few failures, and would unlearn."""
     benign: float = Field(default=1.0, ge=0)
     """Benign pairs (the base model's own answers), as a share of this round's verified revisions ..."""
     min_benign: int = Field(default=16, ge=0)

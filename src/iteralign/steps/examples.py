@@ -16,20 +16,23 @@ def examples(
     round_number: int,
     *,
     replay: float = 0.0,
+    min_replay: int = 0,
     benign_share: float = 0.0,
     min_benign: int = 0,
     seed: int = 0,
 ) -> list[TrainingExample]:
     """This round's rows: its verified revisions, earlier rounds' pairs again, and benign pairs.
 
-    `replay` and `benign_share` are shares of the number of revisions; of the benign at least `min_benign`, as far as
-    there are any. `benign` must be the base model's own answers: replay answered by the current model drifts into
+    `replay` and `benign_share` are shares of the number of revisions, with at least `min_replay` and `min_benign` rows, as
+    far as there are any. Without that least number a late round with one failure trains on next to nothing but benign
+    answers, and unlearns (docs/log.md). `benign` must be the base model's own answers: replay answered by the current model drifts into
     refusal (DEMO.md). Nothing is returned when no revision passed: the model would train on replay alone.
     """
     if not revisions:
         return []
     draw = random.Random(f"{seed} {round_number}")
-    again = draw.sample(list(earlier), min(len(earlier), math.ceil(replay * len(revisions))))
+    wanted = max(min_replay, math.ceil(replay * len(revisions)))
+    again = draw.sample(list(earlier), min(len(earlier), wanted))
     wanted = max(min_benign, math.ceil(benign_share * len(revisions)))
     answered = draw.sample(list(benign), min(len(benign), wanted))
     return [
