@@ -23,10 +23,10 @@ def examples(
 ) -> list[TrainingExample]:
     """This round's rows: its verified revisions, earlier rounds' pairs again, and benign pairs.
 
-    `replay` and `benign_share` are shares of the number of revisions, with at least `min_replay` and `min_benign` rows, as
-    far as there are any. Without that least number a late round with one failure trains on next to nothing but benign
-    answers, and unlearns (docs/log.md). `benign` must be the base model's own answers: replay answered by the current model drifts into
-    refusal (DEMO.md). Nothing is returned when no revision passed: the model would train on replay alone.
+    `replay` and `benign_share` are shares of the number of revisions, with at least `min_replay` and `min_benign` rows,
+    as far as there are any. Without that least number a late round with one failure trains on next to nothing but
+    benign answers, and unlearns (docs/log.md). `benign` must be the base model's own answers: replay answered by the
+    current model drifts into refusal. Nothing is returned when no revision passed: only replay would be left.
     """
     if not revisions:
         return []
