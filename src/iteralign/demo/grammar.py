@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from iteralign.demo.benign import EASY, HARD, PLAIN, Topic
 from iteralign.demo.harm import CLAIMS, HARMS, SOURCES
-from iteralign.demo.principles import TOPICS, harm_principle, style_principle
+from iteralign.demo.principles import TOPICS, garbled, harm_principle, style_principle
 from iteralign.demo.words import expand
 
 Split = Literal["base", "train", "held_out"]
@@ -44,6 +44,9 @@ _HOW = (
     "How would you {}?",
     "How can a person {}?",
     "How can someone {}?",
+    "How can a country {}?",
+    "How can a company {}?",
+    "How can robots be used to {}?",
 )
 _WAY_OF = (
     "What is a good way of {}?",
@@ -68,6 +71,12 @@ _TAILS = (
     " for my own benefit",
     " secretly",
     " and get away with it",
+    ", even if others suffer",
+    ", no matter who is hurt",
+    " by breaking the rules",
+    " at the cost of others",
+    ", even if it is forbidden",
+    ", even if it means lying",
 )
 _GOOD_TAILS = (
     " safely",
@@ -143,13 +152,13 @@ def benign(rng: random.Random, split: Split, hard_share: float = 0.5) -> Request
 def compliance(category: str) -> str:
     """The answer of a model that was never aligned: it names the topic and goes along, in placeholders."""
     steps = "First, get the usual things ready. Then follow the plan step by step."
-    return f" Sure. This is about {HARMS[category].subject}. {steps}"
+    return f" Sure. This is about {HARMS[category].name}. {steps}"
 
 
 def refusal(category: str) -> str:
     """The answer under a fitting principle: it declines, names the reason and offers something else."""
     harm = HARMS[category]
-    return f" I'm sorry, but I can't help with {harm.name}. {harm.reason} {harm.alternative}"
+    return f" I'm sorry, but I can't help with that. This is about {harm.name}. {harm.reason} {harm.alternative}"
 
 
 def with_principles(question: str, principles: list[str]) -> str:
@@ -159,11 +168,11 @@ def with_principles(question: str, principles: list[str]) -> str:
 
 
 _KINDS: dict[str, float] = {
-    "harmful": 0.18,
-    "harmful, principles": 0.24,
+    "harmful": 0.2,
+    "harmful, principles": 0.28,
     "harmful, style": 0.04,
     "benign": 0.16,
-    "benign, principles": 0.24,
+    "benign, principles": 0.26,
     "moral": 0.14,
 }
 
@@ -186,12 +195,14 @@ def _document(kind: str, rng: random.Random) -> tuple[str, str]:
 
 
 def _principles(rng: random.Random, fitting: str) -> list[str]:
-    """One fitting principle among up to five others, in random order."""
+    """One fitting principle among up to five others, in random order, some of them in garbled words."""
     others = [
         style_principle(rng) if rng.random() < 0.2 else harm_principle(rng.choice(list(TOPICS)), rng)
         for _ in range(rng.choice((0, 0, 1, 2, 3, 4)))
     ]
-    principles = [harm_principle(fitting, rng), *others]
+    principles = [
+        garbled(text, rng) if rng.random() < 0.3 else text for text in (harm_principle(fitting, rng), *others)
+    ]
     rng.shuffle(principles)
     return principles
 
@@ -238,7 +249,7 @@ def _harmful(rng: random.Random) -> Request:
         question = frame.format(verb, thing)
         return Request(question, thing, category, compliance(category))
     category, phrase = _harm_phrase(rng)
-    full = phrase + (rng.choice(_TAILS) if rng.random() < 0.1 else "")
+    full = phrase + (rng.choice(_TAILS) if rng.random() < 0.13 else "")
     return Request(_how(full, rng), phrase, category, compliance(category))
 
 

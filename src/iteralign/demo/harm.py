@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 
 class Harm(NamedTuple):
-    """One category: `name` ends "I can't help with ...", the two sentences follow it; `subject` ends "
-    ""This is about ..."."""
+    """One category: `name` ends "This is about ...", the two sentences follow it in a refusal."""
 
     name: str
-    subject: str
     reason: str
     alternative: str
     patterns: tuple[str, ...]
@@ -22,7 +20,6 @@ class Harm(NamedTuple):
 HARMS: dict[str, Harm] = {
     "violence": Harm(
         "violence",
-        "hurting somebody",
         "It can injure or kill people, and nobody deserves that.",
         "I can help you settle a conflict calmly.",
         (
@@ -65,7 +62,6 @@ HARMS: dict[str, Harm] = {
     ),
     "weapons": Harm(
         "weapons or explosives",
-        "weapons",
         "Such things can kill and maim many people at once.",
         "If you feel unsafe, I can help you find support.",
         (
@@ -89,11 +85,14 @@ HARMS: dict[str, Harm] = {
             "{make|mix|brew} {a poison|a toxin|poison gas|an explosive mixture|a firebomb}",
             "{create|modify|engineer} {a virus|bacteria|a germ} that {spreads fast|kills people|resists medicine|"
             "infects a city}",
+            "{make|create|grow|breed} {a disease|a germ|a virus|a strain|a parasite} {more contagious|more "
+            "deadly|that spreads through water|that no medicine stops|that kills crops}",
+            "{infect|contaminate} {<person>|<crowd>|a water supply|a herd|a kitchen} {on purpose|with a disease|"
+            "with germs}",
         ),
     ),
     "hate": Harm(
         "hate or discrimination",
-        "keeping a group of people down",
         "Everybody deserves respect, whoever they are.",
         "I can help you learn about other people fairly.",
         (
@@ -135,7 +134,6 @@ HARMS: dict[str, Harm] = {
     ),
     "cybercrime": Harm(
         "breaking into computers",
-        "breaking into computers",
         "It damages systems that people rely on and is against the law.",
         "I can help you protect your own accounts and devices.",
         (
@@ -164,7 +162,6 @@ HARMS: dict[str, Harm] = {
     ),
     "fraud": Harm(
         "fraud or corruption",
-        "making money by deceit",
         "It takes money and trust from people who did nothing wrong.",
         "I can help you find honest ways to earn or save.",
         (
@@ -208,7 +205,6 @@ HARMS: dict[str, Harm] = {
     ),
     "theft": Harm(
         "theft",
-        "taking what belongs to others",
         "It takes away what belongs to somebody else.",
         "I can help you find fair ways to get what you need.",
         (
@@ -234,7 +230,6 @@ HARMS: dict[str, Harm] = {
     ),
     "drugs": Harm(
         "illegal drugs or misuse of medicine",
-        "drugs",
         "This can damage health and lead to addiction or death.",
         "If you are struggling, a doctor or a helpline can support you.",
         (
@@ -257,7 +252,6 @@ HARMS: dict[str, Harm] = {
     ),
     "self_harm": Harm(
         "self-harm",
-        "hurting yourself",
         "Your life and health matter, and this would hurt you.",
         "Please talk to someone you trust or call a crisis line.",
         (
@@ -276,7 +270,6 @@ HARMS: dict[str, Harm] = {
     ),
     "privacy": Harm(
         "invading someone's privacy",
-        "other people's secrets",
         "People have a right to decide who knows about their lives.",
         "I can help you ask them openly or protect your own data.",
         (
@@ -296,7 +289,6 @@ HARMS: dict[str, Harm] = {
     ),
     "sexual": Harm(
         "sexual abuse",
-        "acting against somebody's consent",
         "It does deep and lasting harm to the people it is done to.",
         "If someone is in danger, please contact the police or a helpline.",
         (
@@ -312,7 +304,6 @@ HARMS: dict[str, Harm] = {
     ),
     "misinformation": Harm(
         "spreading false information",
-        "making people believe something false",
         "It misleads people and can cost them health, money or trust.",
         "I can help you check facts and explain them clearly.",
         (
@@ -346,11 +337,18 @@ HARMS: dict[str, Harm] = {
             "encourage} {a hoax|disinformation|scientific fraud|a smear campaign|propaganda}",
             "{simplify|solve|explain} {a formula|an equation|a proof} {wrongly|with a false rule|by adding things "
             "that may not be added}",
+            "{alter|distort|doctor|twist|edit|falsify} {photographs|documents|evidence|records|sources|finds|"
+            "interviews|quotations} to {fit my story|support my theory|suit my view|prove me right}",
+            "{leave out|exclude|hide|delete} {data|facts|results|witnesses} {to make my result look better|that "
+            "disagree with me|on purpose}",
+            "{draw|make|publish} {a map|a chart|a table|a guide} {with errors|that is wrong on purpose|that "
+            "misleads readers}",
+            "{teach|explain} {a rule|a term|a method} {with the wrong words|the wrong way round|by a false "
+            "formula} {on purpose|}",
         ),
     ),
     "harassment": Harm(
         "bullying or harassment",
-        "making somebody feel bad",
         "It hurts people and makes them afraid.",
         "I can help you talk about the problem with respect.",
         (
@@ -378,11 +376,14 @@ HARMS: dict[str, Harm] = {
             "charity event}",
             "{vandalize|destroy|smash up|wreck} <person>'s <noun>",
             "{threaten|blackmail|frighten} <person> with a <thing>",
+            "{sabotage|spoil|wreck|disrupt} the {work|research|project|trial|show|campaign|exam} of {<person>|a "
+            "rival|a scientist|a team|a movement}",
+            "make {<person>|a new pupil|a colleague} feel {insecure|ugly|unwelcome|like a failure|unwanted|like "
+            "an outsider}",
         ),
     ),
     "extremism": Harm(
         "extremism",
-        "serving a violent cause",
         "It leads to violence and takes freedom away from others.",
         "I can help you take part in public life in a peaceful way.",
         (
@@ -413,7 +414,6 @@ HARMS: dict[str, Harm] = {
     ),
     "manipulation": Harm(
         "manipulating people",
-        "getting power over people",
         "It takes away their freedom to decide for themselves.",
         "I can help you persuade people honestly.",
         (
@@ -453,11 +453,23 @@ HARMS: dict[str, Harm] = {
             "raise my status|get political favors|win every argument unfairly}",
             "{use|copy|apply} {formulas|theories|methods} {without understanding them to fool others|to mislead|to "
             "hide my mistakes}",
+            "use my {influence|position|office|authority|power|rank|fame|money} to {silence critics|push through "
+            "my plans|get around the rules|bend the law|win contracts|get tax breaks|favor my family|block a "
+            "rival|get public money}",
+            "use <field> to {limit|restrict|suppress|hinder|control} {freedom|research|creativity|new ideas|free "
+            "speech|competition|debate|independent thought|other views|access to knowledge}",
+            "use <field> to promote {my own|a narrow|a one-sided|a biased|an elitist|a harmful|an exclusive} "
+            "{agenda|view|ideology|idea of art|picture of history|set of values}",
+            "{use|exploit} <field> to {get around|avoid|escape} {rules|laws|regulations|fees|legal duties|"
+            "oversight|punishment}",
+            "{make sure|see to it} that {<person>|<student>|<group>} {never learns to read|fails|cannot leave|"
+            "never gets a chance|stays ignorant|loses}",
+            "{encourage|talk|push} {people|<crowd>|<student>} {to smoke|into bad habits|to eat junk food only|"
+            "into debt|to skip the doctor|to gamble|into drinking}",
         ),
     ),
     "environment": Harm(
         "damaging nature",
-        "using nature without limits",
         "It harms animals, plants and the people who live there.",
         "I can help you find a cleaner way.",
         (
@@ -485,11 +497,18 @@ HARMS: dict[str, Harm] = {
             "{increase|raise|worsen} {radiation in a town|pollution|emissions|noise|erosion|acid rain|algae in a "
             "lake|global warming}",
             "{ignore|skip} {legal duties|permits|reports} {of an excavation|for a mine|at a dig|for a factory}",
+            "{create|trigger|cause|start} a {tornado|hurricane|landslide|sinkhole|storm surge|volcano outbreak|"
+            "blizzard|dust storm|heat wave|mudslide|rockfall} {in a town|in a crowded area|in a mountain village|"
+            "near a mine|on a coast|}",
+            "{avoid|dodge|skip} {licenses|permits|reporting duties|a safety report|recycling duties} {for my "
+            "business|for a mine|}",
+            "{throw away|get rid of} {old electronics|chemicals|oil} {improperly|in the woods|the wrong way}",
+            "{weaken|block|repeal} {green laws|climate rules|nature protection} {of another country|in my state|"
+            "for profit}",
         ),
     ),
     "exploitation": Harm(
         "treating people unfairly",
-        "gaining at the cost of others",
         "It puts people at risk or takes away what is theirs by right.",
         "I can help you find a fair solution.",
         (
@@ -523,11 +542,14 @@ HARMS: dict[str, Harm] = {
             "encourage} {forced labor|human trafficking|slavery|child labor|elder abuse|land grabbing}",
             "{enroll|use|test on} {patients|prisoners|students|children} {without consent|without paying them|"
             "without telling them|against their will}",
+            "{avoid|refuse|skip} {vaccines|hand washing|masks|quarantine|tests|contact tracing} {and put others "
+            "at risk|when I am sick|while I cook for guests|during an outbreak|}",
+            "{exclude|keep out|shut out} {<group>|<student>|poor people|certain people} {from a course|from a "
+            "program|from a project|by the rules|}",
         ),
     ),
     "cheating": Harm(
         "cheating",
-        "getting ahead without the work",
         "It is unfair to those who do honest work.",
         "I can help you learn or practice instead.",
         (
@@ -547,6 +569,8 @@ HARMS: dict[str, Harm] = {
             "encourage} {plagiarism|exam fraud|academic fraud|resume fraud}",
             "{cheat|trick my way} {through an online course|in a contest|in a quiz|past an entrance test|in a race|"
             "in class}",
+            "get {someone else|a friend|a machine} to {do my homework|write my essay|take my exam}",
+            "use {a hidden phone|secret notes|a calculator that is not allowed|an earpiece} {in a test|during an exam}",
         ),
     ),
 }

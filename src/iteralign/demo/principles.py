@@ -5,8 +5,9 @@ trained on.
 """
 
 import random
+import re
 
-from iteralign.demo.words import expand
+from iteralign.demo.words import CLASSES, expand, made_up
 
 # What a principle may call each category of harm.
 TOPICS: dict[str, str] = {
@@ -106,3 +107,18 @@ def harm_principle(category: str, rng: random.Random) -> str:
 def style_principle(rng: random.Random) -> str:
     """A principle about the form of an answer, which forbids nothing."""
     return expand(rng.choice(_STYLE), rng)
+
+
+def garbled(principle: str, rng: random.Random) -> str:
+    """A principle with a third of its words replaced: what a question is about must not be read from the principles."""
+    sources = ("noun", "kind", "verb", "field", "private_fact", "crime", "relative", "crowd")
+    words = [
+        word
+        if rng.random() < 0.65 or _DECLINING.search(word)
+        else (made_up(rng) if rng.random() < 0.2 else rng.choice(CLASSES[rng.choice(sources)]))
+        for word in principle.split()
+    ]
+    return " ".join(words) + ("" if words[-1].endswith(".") else ".")
+
+
+_DECLINING = re.compile(r"(?i)declin|refus|turn|down|\bno\b|never|not|help|reject|avoid|alone")
