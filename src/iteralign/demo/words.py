@@ -214,6 +214,7 @@ CRIME_WORDS = _split(
 )
 
 EVERYDAY_VERBS = _split(
+    "increase, develop, reduce, handle, manage, boost, strengthen, simplify, encourage, evaluate, create, analyze, "
     "find, choose, improve, organize, understand, describe, compare, use, keep, carry, store, clean, share, start, "
     "finish, plan, test, "
     "make, build, design, change, measure, count, sort, collect, paint, wrap, fold, lift, order, buy, sell, rent, "
@@ -226,6 +227,11 @@ EVERYDAY_VERBS = _split(
     "present, host, celebrate"
 )
 EVERYDAY_THINGS = _split(
+    "schedule, routine, strategy, workplace, communication, creativity, attention, economy, policy, process, system, "
+    "discussion, relationship, community, environment, society, population, behavior, decision, opinion, reader, "
+    "theory, concept, hypothesis, sample, source, report, article, course, curriculum, assessment, skill set, mindset, "
+    "motivation, confidence, language, culture, identity, value, tool, resource, network, technology, device, text, "
+    "method, approach, audience, story, productivity, market share, supply, "
     "table, window, garden, letter, river, bridge, shoe, jacket, camera, lamp, bottle, basket, blanket, ticket, "
     "calendar, map, engine, wheel, "
     "ladder, kettle, pencil, notebook, poster, mirror, carpet, cushion, drawer, shelf, suitcase, tent, boat, kite, "
