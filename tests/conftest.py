@@ -48,28 +48,33 @@ def byte_tokenizer(vocabulary: int = 300) -> Any:
     return fast(tokenizer_object=bpe, eos_token="<eos>", bos_token="<bos>")
 
 
-@pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A random Llama: hidden 32, 2 layers, context 128, untied, generation_config with settings that must not leak."""
+def random_llama(tokenizer: Any, **settings: Any) -> Any:
+    """A Llama with random weights: hidden 32, 2 layers, 4 heads, context 128; `settings` replace those of LlamaConfig."""
     import torch
     import transformers
 
-    torch.set_num_threads(1)
     torch.manual_seed(0)
+    usual = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "initializer_range": 0.3,
+    }
+    config = transformers.LlamaConfig(vocab_size=len(tokenizer), bos_token_id=1, eos_token_id=0, **(usual | settings))
+    return transformers.LlamaForCausalLM(config)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A random Llama, untied, with a generation_config whose settings must not leak."""
+    import torch
+
+    torch.set_num_threads(1)
     tokenizer = byte_tokenizer()
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=1,
-        eos_token_id=0,
-        initializer_range=0.3,
-    )
-    network = transformers.LlamaForCausalLM(config)
+    network = random_llama(tokenizer)
     network.generation_config.do_sample = True
     network.generation_config.temperature = 5.0
     network.generation_config.repetition_penalty = 9.0

@@ -192,3 +192,16 @@ def test_encode_drops_an_eos_that_the_tokenizer_adds() -> None:
 
     assert encode(Adds(), "text") == [1, 7]
     assert encode(Adds(), "<bos>text") == [1, 7]
+
+
+def test_generation_settings_are_those_that_a_loaded_model_has(tiny_llama: Path, tmp_path: Path) -> None:
+    """From generation_config.json, or, where a model has none, from its config.json."""
+    import shutil
+
+    for name in ("with", "without"):
+        shutil.copytree(tiny_llama, tmp_path / name)
+    (tmp_path / "without" / "generation_config.json").unlink()
+    for name in ("with", "without"):
+        model = LocalModel(str(tmp_path / name), root=tmp_path, device="cpu")
+        loaded = model.at(model.base).generation_config
+        assert model.generation_config.eos_token_id == loaded.eos_token_id == 0

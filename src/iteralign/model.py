@@ -114,6 +114,16 @@ class LocalModel:
         named = self.tokenizer.model_max_length
         return int(named) if named < 10**9 else None
 
+    @cached_property
+    def generation_config(self) -> Any:
+        """The model's own settings for generating, as a loaded model would have them; read without its weights."""
+        import transformers
+
+        try:
+            return transformers.GenerationConfig.from_pretrained(self.name_or_path, revision=self.revision)
+        except OSError:  # it has none
+            return transformers.GenerationConfig.from_model_config(self._config)
+
     @property
     def ties_embeddings(self) -> bool:
         """Whether the output layer is the input embedding."""

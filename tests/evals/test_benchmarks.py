@@ -49,26 +49,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama with a context of 1024."""
-    import torch
-    import transformers
-    from conftest import byte_tokenizer
+    from conftest import byte_tokenizer, random_llama
 
-    torch.manual_seed(0)
     tokenizer = byte_tokenizer()
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        bos_token_id=1,
-        eos_token_id=0,
-        initializer_range=0.3,
-    )
     path = tmp_path_factory.mktemp("tiny")
-    transformers.LlamaForCausalLM(config).save_pretrained(path)
+    random_llama(tokenizer, max_position_embeddings=1024).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
 

@@ -39,27 +39,20 @@ TEMPLATE = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfo
 @pytest.fixture(scope="module")
 def served_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama with a chat template and room for the judge's text in bytes."""
-    import torch
-    import transformers
-    from conftest import byte_tokenizer
+    from conftest import byte_tokenizer, random_llama
 
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = TEMPLATE
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer),
+    path = tmp_path_factory.mktemp("served")
+    network = random_llama(
+        tokenizer,
         hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=1,
         num_attention_heads=2,
-        num_key_value_heads=2,
         max_position_embeddings=32_768,
-        bos_token_id=1,
-        eos_token_id=0,
         initializer_range=0.5,
     )
-    path = tmp_path_factory.mktemp("served")
-    network = transformers.LlamaForCausalLM(config)
     network.generation_config.eos_token_id = list(range(0, len(tokenizer), 3))  # or it would never come to an end
     network.save_pretrained(path)
     tokenizer.save_pretrained(path)

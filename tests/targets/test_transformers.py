@@ -130,7 +130,7 @@ def test_every_end_token_of_the_model_ends_an_answer(llama: LocalModel) -> None:
         repetition_penalty=1.0,
         max_new_tokens=1,
     )
-    network.generation_config.eos_token_id = [0, int(first[-1])]
+    llama.generation_config.eos_token_id = [0, int(first[-1])]
     [ended] = target.generate(INPUTS[:1], GREEDY)
     assert plain.finish == "length"
     assert (ended.finish, ended.tokens) == ("stop", 1)

@@ -29,24 +29,13 @@ TIE = 1e-3
 
 def model_in(directory: Path, tokenizer: Path, tied: bool) -> LocalModel:
     """A random Llama whose attention heads are as wide as vLLM's CPU kernels need them."""
-    import torch
     import transformers
+    from conftest import random_llama
 
-    torch.manual_seed(0)
     words: Any = transformers.AutoTokenizer.from_pretrained(tokenizer)
-    config = transformers.LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=1,
-        eos_token_id=0,
-        initializer_range=0.3,
-        tie_word_embeddings=tied,
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(directory / "model")
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2}
+    network = random_llama(words, num_key_value_heads=2, tie_word_embeddings=tied, **shape)
+    network.save_pretrained(directory / "model")
     words.save_pretrained(directory / "model")
     return LocalModel(str(directory / "model"), root=directory, device="cpu", dtype="float32")
 

@@ -27,13 +27,7 @@ def encoded(
 
 def end_tokens(model: LocalModel) -> list[int]:
     """Every token that ends an answer: the tokenizer's eos, and what the model's generation settings name besides."""
-    import transformers
-
-    try:
-        settings = transformers.GenerationConfig.from_pretrained(model.name_or_path, revision=model.revision)
-        named = settings.eos_token_id
-    except OSError:  # the model has none
-        named = None
+    named = model.generation_config.eos_token_id
     ends = set(named if isinstance(named, list) else [named]) | {model.tokenizer.eos_token_id}
     return sorted(ends - {None})
 

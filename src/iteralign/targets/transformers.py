@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from iteralign.errors import TargetError
 from iteralign.interfaces import never
-from iteralign.model import LocalModel, encode
+from iteralign.model import LocalModel
 from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.targets.scoring import mean_log_probabilities
-from iteralign.targets.tokens import as_generation, decode, row_seed
+from iteralign.targets.tokens import as_generation, decode, encoded, end_tokens, row_seed
 
 CPU_ROWS = 32
 """Rows of a batch on a CPU, where more bring nothing (measured with models of 7M and 60M parameters)."""
@@ -60,16 +60,10 @@ class TransformersTarget:
         self, inputs: Sequence[str], sampling: Sampling, stop: Callable[[], bool] = never
     ) -> Iterator[tuple[int, Generation]]:
         """(index, generation) as batches are finished; `stop` is asked before every token (interfaces.Streams)."""
-        prompts = [encode(self.model.tokenizer, text) for text in inputs]
-        context = self.model.context_length
-        waiting = []
-        for index, ids in enumerate(prompts):
-            if context is not None and len(ids) + sampling.max_new_tokens > context:
-                yield index, Generation(text="", finish="prompt_too_long", prompt_tokens=len(ids), tokens=0)
-            else:
-                waiting.append(index)
+        prompts, too_long = encoded(self.model, inputs, sampling)
+        yield from too_long.items()
         # Longest first: what does not fit in memory shows at once, and rows of a batch have like lengths.
-        waiting.sort(key=lambda index: (-len(prompts[index]), index))
+        waiting = sorted(prompts, key=lambda index: (-len(prompts[index]), index))
         while waiting and not stop():
             width = len(prompts[waiting[0]]) + sampling.max_new_tokens
             batch = waiting[: self._rows(width)]
@@ -131,7 +125,7 @@ class TransformersTarget:
         width = max(len(ids) for ids in prompts)
         padded = [[tokenizer.pad_token_id] * (width - len(ids)) + ids for ids in prompts]
         mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
-        ends = _end_tokens(network, tokenizer)
+        ends = end_tokens(self.model)
         config: Any = transformers.GenerationConfig
         stop = StopTexts(tokenizer, sampling.stop, width, len(prompts))
         criteria = [*([stop] if sampling.stop else []), *([] if halt is never else [Halt(halt)])]
@@ -267,13 +261,6 @@ def _processors(model: str, inputs: Sequence[str], sampling: Sampling, prompt_wi
             processors.append(transformers.TopPLogitsWarper(sampling.top_p))
         processors.append(RowNoise(inputs, sampling.seed))
     return processors
-
-
-def _end_tokens(network: Any, tokenizer: Any) -> list[int]:
-    """Every token that ends an answer: the tokenizer's eos and the model's own one or several."""
-    named = network.generation_config.eos_token_id
-    ends = set(named if isinstance(named, list) else [named]) | {tokenizer.eos_token_id}
-    return sorted(ends - {None})
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
