@@ -32,8 +32,11 @@ class Depth:
 
     @property
     def failure_rate(self) -> float:
-        """Estimated chance that a round fails: a half before anything is known (Laplace's rule of succession)."""
-        return (sum(self._failed) + 1) / (len(self._failed) + 2)
+        """Estimated chance that a round fails: a half before anything is known (Jeffreys' prior).
+
+        Laplace's rule, which adds 1 and 2, takes twice as long to believe that failures have become rare.
+        """
+        return (sum(self._failed) + 0.5) / (len(self._failed) + 1)
 
     @property
     def usually_fails(self) -> bool:

@@ -9,6 +9,9 @@ from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from iteralign.interfaces import Oracle
 from iteralign.records import Response, Verdict
 
+_PATIENCE = 1.0
+"""Seconds that a thread without work waits for more: starting one for each call costs more than the loop itself does."""
+
 
 class Verdicts:
     """What has been asked of `oracle` and was not collected yet. Lower ranks are asked first.
@@ -29,7 +32,10 @@ class Verdicts:
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, Response, Future[Verdict]]] = []
         self._workers = 0
+        self._idle = 0
+        """Workers among them that wait for something to ask."""
         self._lock = threading.Lock()
+        self._more = threading.Condition(self._lock)
 
     def ask(self, response: Response, rank: int) -> "Future[Verdict]":
         """Begin to ask, unless it was begun before."""
@@ -40,9 +46,11 @@ class Verdicts:
         self.asked += 1
         with self._lock:
             heapq.heappush(self._waiting, (rank, next(self._order), response, future))
-            if self._workers < self.concurrency:
-                self._workers += 1
-                threading.Thread(target=self._work, name="verdicts", daemon=True).start()
+            hire = len(self._waiting) > self._idle and self._workers < self.concurrency
+            self._workers += hire
+            self._more.notify()
+        if hire:
+            threading.Thread(target=self._work, name="verdicts", daemon=True).start()
         return future
 
     def collect(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -89,6 +97,9 @@ class Verdicts:
     def _work(self) -> None:
         while True:
             with self._lock:
+                self._idle += 1
+                self._more.wait_for(lambda: self._waiting, timeout=_PATIENCE)
+                self._idle -= 1
                 if not self._waiting:
                     self._workers -= 1
                     return
