@@ -34,7 +34,7 @@ STAGES = {
 
 
 class StageClock(scene.Clock):
-    """Implements `iteralign.run.Progress`."""
+    """Implements `iteralign.progress.Progress`."""
 
     def stage(self, round_number: int | None, rounds: int, stage: str) -> contextlib.AbstractContextManager[None]:
         """Around a stage that is computed."""

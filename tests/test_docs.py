@@ -241,7 +241,7 @@ def test_the_package_exports_lazily() -> None:
 import sys, iteralign
 assert not [name for name in ("pydantic", "torch", "iteralign.run") if name in sys.modules]
 import iteralign.run as _; from iteralign.cli import app
-from iteralign import run, Target; from iteralign.run import Silent
+from iteralign import run, Target; from iteralign.progress import Silent
 assert run.__name__ == "run" and callable(run) and iteralign.run is run
 assert all(getattr(iteralign, name) is not None for name in iteralign.__all__) and set(iteralign.__all__) <= set(dir(iteralign))
 assert "torch" not in sys.modules

@@ -159,6 +159,7 @@ def test_checkpoints_read_back_and_export(
     model = owner(path, tmp_path)
     base = logits(model.at(model.base))
     checkpoint = SFT(model, method=method, learning_rate=0.01).finetune(model.base, EXAMPLES, tmp_path / "r0", 0)
+    model.writing.wait()
     trained = logits(model.at(checkpoint))
     assert not torch.equal(trained, base)
 

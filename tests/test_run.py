@@ -10,9 +10,10 @@ import yaml
 from iteralign.config import Settings, load_settings
 from iteralign.errors import RunDirectoryError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
+from iteralign.progress import Silent
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response, Sampling, TrainingExample, Verdict
-from iteralign.run import Outcome, Parts, Silent, resume_run, start_run
+from iteralign.run import Outcome, Parts, resume_run, start_run
 from iteralign.rundir import RunDirectory
 
 SMALL = {

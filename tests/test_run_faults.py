@@ -15,8 +15,9 @@ from iteralign.config import Settings, load_settings
 from iteralign.errors import BudgetReached, OracleReplyError, RunDirectoryError, TargetError, TrainingDiverged
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.files import read_log
+from iteralign.progress import Silent
 from iteralign.records import Checkpoint, Principle, Response, TrainingExample, Verdict
-from iteralign.run import Silent, resume_run, run, start_run
+from iteralign.run import resume_run, run, start_run
 
 
 @pytest.fixture

@@ -100,6 +100,7 @@ def _sft(settings: Settings, model: LocalModel) -> Trainer:
         *("weight_decay", "scheduler", "lora_r", "lora_alpha", "lora_dropout", "gradient_checkpointing", "report_to"),
     )
     chosen = {name: getattr(settings.training, name) for name in names} | {"seed": settings.seed}
+    chosen["write"] = settings.training.keep != "none"
     if settings.training.processes > 1:
         from iteralign.trainers.distributed import DistributedSFT
 

@@ -262,8 +262,9 @@ class TrainingSettings(Section):
     """... and at least this many, as far as there are any."""
     processes: int = Field(default=1, gt=0)
     """Above 1: training runs in this many processes of its own under torchrun (FSDP on GPUs). Full weights only."""
-    keep: Literal["all", "last"] = "last"
-    """Which rounds' full weights stay on disk. Adapters are always kept."""
+    keep: Literal["all", "last", "none"] = "last"
+    """Which rounds' full weights stay on disk. Adapters are always kept. none writes them at the end alone; a resumed run and
+    a rollback then train earlier rounds again from their examples."""
     report_to: tuple[str, ...] = ()
     """Trackers: tensorboard (in RUN/tensorboard), wandb, mlflow, trackio; steps go on from round to round. The package must be
     installed; each tracker's own environment variables hold."""
@@ -339,6 +340,10 @@ class Settings(Section):
     def _processes_train_full_weights(self) -> "Settings":
         if self.training.processes > 1 and self.training.method != "full":
             raise ValueError("training.processes above 1 trains full weights: set training.method to full")
+        if self.training.processes > 1 and self.training.keep == "none":
+            raise ValueError(
+                "training.processes above 1 hands the weights back on disk: set training.keep to last or all"
+            )
         return self
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from iteralign.errors import TargetError
-from iteralign.files import written_whole
+from iteralign.files import Background, written_whole
+from iteralign.load_errors import cannot_load, first_line
 from iteralign.records import Checkpoint
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
@@ -53,6 +54,10 @@ class LocalModel:
         self._network_is: tuple[str, str] | None = None
         """Identity of the weights in `_network` without the adapter; None once training has changed them."""
         self._holds: tuple[str, str] | None = None
+        self.writing = Background()
+        """Of full weights. They must not change before it has ended: `writing.wait()`."""
+        self.train_again: Callable[[Checkpoint], None] | None = None
+        """Makes full weights that are not on disk, and leaves them here."""
 
     @property
     def base(self) -> Checkpoint:
@@ -93,7 +98,7 @@ class LocalModel:
                 padding_side="left",
             )
         except Exception as error:
-            raise self._explained(error, self.name_or_path, "tokenizer") from error
+            raise cannot_load(error, self.name_or_path, "tokenizer") from error
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         if tokenizer.pad_token is None:
@@ -147,6 +152,8 @@ class LocalModel:
         A PreTrainedModel for base and full checkpoints, a PeftModel with a trainable adapter for an adapter.
         """
         wanted = self._identity(checkpoint)
+        if self.train_again is not None and not self.has(checkpoint):
+            self.train_again(checkpoint)
         if self._holds != wanted:
             self._holds = None
             below = self._identity(self.base) if checkpoint.kind == "adapter" else wanted
@@ -168,8 +175,16 @@ class LocalModel:
         import torch
 
         if self._network is not None and self.device != "cpu":
+            self.writing.wait()
             self._network.to("cpu")
             torch.cuda.empty_cache()
+
+    def has(self, checkpoint: Checkpoint) -> bool:
+        """Whether these weights are to be had without training: all are but full ones that are neither here nor on disk."""
+        if checkpoint.kind != "full" or self._holds == self._identity(checkpoint):
+            return True
+        self.writing.wait()
+        return (self.root / checkpoint.path).exists()
 
     def network(self, checkpoint: Checkpoint) -> Any:
         """The same weights as `at`, always as the PreTrainedModel that generates."""
@@ -203,14 +218,29 @@ class LocalModel:
     def export(self, checkpoint: Checkpoint, directory: Path) -> None:
         """Write model and tokenizer so that AutoModelForCausalLM and AutoTokenizer load them, an adapter merged.
 
-        Reads the checkpoint afresh, on the CPU: merging would leave the resident model without a trainable adapter.
+        With an adapter it reads the weights afresh, on the CPU: merging would leave the resident model without one to train.
         """
-        below = self._identity(self.base) if checkpoint.kind == "adapter" else self._identity(checkpoint)
-        network = self._read(below)
         if checkpoint.kind == "adapter":
-            network = self._read_adapter(network, checkpoint).merge_and_unload()
+            network = self._read_adapter(self._read(self._identity(self.base)), checkpoint).merge_and_unload()
+        elif self._holds == self._identity(checkpoint) or not self.has(checkpoint):
+            network = self.at(checkpoint)
+        else:
+            network = self._read(self._identity(checkpoint))
         with written_whole(directory) as place:
             write_model(network, self.tokenizer, place)
+
+    def write_beside(self, directory: Path) -> None:
+        """Begin to write the resident full weights and the tokenizer; see `writing`."""
+        network = copy.copy(self._network)  # its settings are its own, so that generating meanwhile does not meet them
+        network.config = copy.deepcopy(self._network.config)
+        network.generation_config = copy.deepcopy(self._network.generation_config)
+        state = self._network.state_dict()
+
+        def write() -> None:
+            with written_whole(directory) as place:
+                write_model(network, self.tokenizer, place, state)
+
+        self.writing.begin(write)
 
     def fingerprint(self) -> str:
         """What tells this base model from another by the same name: the hub's commit, or a hash of the directory's files.
@@ -250,7 +280,7 @@ class LocalModel:
                 self.name_or_path, revision=self.revision, trust_remote_code=self.trust_remote_code
             )
         except Exception as error:
-            raise self._explained(error, self.name_or_path, "configuration") from error
+            raise cannot_load(error, self.name_or_path, "configuration") from error
 
     def _identity(self, checkpoint: Checkpoint) -> tuple[str, str]:
         """What distinguishes weights: kind and place."""
@@ -278,7 +308,7 @@ class LocalModel:
                 use_safetensors=True,  # .bin files are pickles
             )
         except Exception as error:
-            raise self._explained(error, source, "model") from error
+            raise cannot_load(error, source, "model") from error
         self._check_fit(network)
         return network
 
@@ -287,7 +317,7 @@ class LocalModel:
             return network.to(self.device)
         except RuntimeError as error:
             raise TargetError(
-                f"{self.name_or_path} does not fit on {self.device} in {self.dtype}: {_first_line(error)}\n"
+                f"{self.name_or_path} does not fit on {self.device} in {self.dtype}: {first_line(error)}\n"
                 "Choose a smaller model, another device, or dtype bfloat16."
             ) from error
 
@@ -301,7 +331,7 @@ class LocalModel:
             return peft.PeftModel.from_pretrained(network, str(path), is_trainable=True)
         except Exception as error:
             raise TargetError(
-                f"The adapter in {path} does not load onto {self.name_or_path}: {_first_line(error)}\n"
+                f"The adapter in {path} does not load onto {self.name_or_path}: {first_line(error)}\n"
                 "Was it trained from another base model?"
             ) from error
 
@@ -323,33 +353,6 @@ class LocalModel:
                 f"embeds {rows} tokens. Use the tokenizer that the model was trained with, or resize the model's "
                 "embeddings and save it again."
             )
-
-    def _explained(self, error: Exception, source: str, what: str) -> TargetError:
-        """The error of a `from_pretrained` as a message that says what to do."""
-        text = str(error)
-        path = Path(source).expanduser()
-        if "trust_remote_code" in text:
-            advice = (
-                "It needs Python code of its own, which iteralign runs only when asked to: read that code, then set "
-                "trust_remote_code."
-            )
-        elif path.is_dir() and not (path / "config.json").is_file():
-            advice = "The directory has no config.json, so it is no Hugging Face model."
-        elif path.is_dir() and what == "model" and not any(path.glob("*.safetensors")):
-            advice = (
-                "It has no weights in safetensors format. Other formats (.bin, .pt) are pickles, which can run any "
-                "code when loaded; convert them: load once with transformers and save_pretrained."
-            )
-        elif not path.exists() and (source.startswith((".", "/", "~")) or source.count("/") > 1):
-            advice = "There is no such directory."
-        elif not path.exists():
-            advice = (
-                "Not a directory here, and not to be had from the Hugging Face hub: check the name, the network, and "
-                f"for a gated model your access (huggingface-cli login). The hub's answer: {_first_line(error)}"
-            )
-        else:
-            advice = _first_line(error)
-        return TargetError(f"Can't load the {what} {source}. {advice}")
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
@@ -385,8 +388,3 @@ def write_model(network: Any, tokenizer: Any, directory: Path, state: dict[str, 
     finally:
         network.generation_config = own
     tokenizer.save_pretrained(str(directory))
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -179,5 +179,6 @@ def _disk(settings: Settings, sizes: dict[str, int], rounds: int) -> Range | Non
     final = sizes["parameters"] * sizes["weight_bytes"]
     if settings.training.method == "lora":
         return Range(final, final + rounds * sizes["trained"] * 4)
-    kept = rounds if settings.training.keep == "all" else 2  # the new one is written before the old one goes
+    # last: the new one is written before the old one goes
+    kept = {"all": rounds, "last": min(rounds, 2), "none": 0}[settings.training.keep]
     return Range(final, final + kept * sizes["parameters"] * 4)

@@ -209,6 +209,8 @@ class Checkpoint(Record):
     """`base`: a model directory or hub id. Otherwise a directory, relative to the run directory."""
     round: int | None = None
     """The round that trained it; None for the base model."""
+    start: str | None = None
+    """The `path` of the weights that the training began with."""
     examples: int = 0
     steps: int = 0
     """Optimiser steps taken."""

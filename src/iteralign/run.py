@@ -6,9 +6,10 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from iteralign import build
 from iteralign.algorithm import Round, groups_of, iteralign
@@ -21,49 +22,14 @@ from iteralign.files import write_text
 from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.metrics import RoundMetrics, spent_tokens
 from iteralign.model import LocalModel
+from iteralign.progress import Progress, Silent, reported
 from iteralign.prompts.forms import PromptForm
-from iteralign.records import Checkpoint, Principle, Record, Response, Verdict
-from iteralign.rundir import RunDirectory, Stages, holds_a_run, write_records
+from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Verdict
+from iteralign.retrain import train_again
+from iteralign.rundir import RunDirectory, holds_a_run, write_records
 from iteralign.scoreboard.board import Score, Scoreboard
 from iteralign.steps.judge import judge
 from iteralign.steps.respond import respond
-
-
-class Progress(Protocol):
-    """Told what is going on; `iteralign.cli.console` draws it, `Silent` does not."""
-
-    def stage(self, round_number: int | None, rounds: int, stage: str) -> contextlib.AbstractContextManager[None]:
-        """Around each stage that is computed; `round_number` is None before the first round."""
-        ...
-
-    def advance(self, done: int, total: int) -> None:
-        """Within a stage: `done` of `total` prompts or optimiser steps."""
-        ...
-
-    def round_done(self, metrics: RoundMetrics) -> None:
-        """After each round, and after the base model was measured."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Something that the user should know."""
-        ...
-
-
-class Silent:
-    """No output."""
-
-    def stage(self, round_number: int | None, rounds: int, stage: str) -> contextlib.AbstractContextManager[None]:
-        """Nothing."""
-        return contextlib.nullcontext()
-
-    def advance(self, done: int, total: int) -> None:
-        """Nothing."""
-
-    def round_done(self, metrics: RoundMetrics) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
 
 
 @dataclass
@@ -176,8 +142,14 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
     parts = parts or build_parts(run.settings, run.path)
     with _warnings_kept(run, progress):
         run.log_attempt("started")
+        if parts.model is not None:
+            run.weights = parts.model.writing
+            parts.model.train_again = partial(train_again, run, parts.model, parts.trainer)
         try:
-            outcome = _begin_and_align(run, parts, progress)
+            try:
+                outcome = _begin_and_align(run, parts, progress)
+            finally:
+                run.settle()  # also when it was interrupted: what was computed is kept
         except BaseException as error:
             run.log_attempt(f"stopped: {type(error).__name__}")
             raise
@@ -269,7 +241,19 @@ def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
     ahead = build.build_lookahead(settings, parts.target, parts.oracle, parts.form, groups)
     parts = replace(parts, target=ahead, oracle=ahead, form=ahead.form)
     board = build_scoreboard(run, parts, progress, len(groups), score)
-    before = _reported(run.baseline(), None, len(groups), progress)
+    with ahead.finishing():
+        return _all_rounds(run, parts, board, groups, progress)
+
+
+def _all_rounds(
+    run: RunDirectory,
+    parts: Parts,
+    board: Scoreboard,
+    groups: Sequence[Sequence[RedTeamPrompt]],
+    progress: Progress,
+) -> Outcome:
+    settings = run.settings
+    before = reported(run.baseline(), None, len(groups), progress)
     parts.target.load(parts.base)
     benign = before("1_responses", respond, parts.target, parts.form, run.prompts("benign"), settings.sampling)
     good = acceptable(before("2_verdicts", judge, parts.oracle, benign))
@@ -283,7 +267,7 @@ def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
         oracle=parts.oracle,
         trainer=parts.trainer,
         form=parts.form,
-        keeper=lambda number: _reported(run.round(number), number, len(groups), progress),
+        keeper=lambda number: reported(run.round(number), number, len(groups), progress),
         sampling=settings.sampling,
         reflection=build.build_reflection(settings),
         mixture=build.build_mixture(settings),
@@ -301,7 +285,7 @@ def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
         past.append(seen(done.verdicts, done.examples, done.trained))
         undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
         row, checkpoint = board.close(_row(done), done.checkpoint)
-        write_text(run.round(done.number).directory / "metrics.json", row.model_dump_json(indent=2) + "\n")
+        run.commit(run.round(done.number).directory / "metrics.json", row.model_dump_json(indent=2) + "\n")
         if done.principles or board.stopped is not None or done.number in (0, len(groups) - 1):
             write_constitution(run.path, ledger, effects(ledger, past))
         if board.interventions:
@@ -311,6 +295,8 @@ def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
         _drop_weights(run, done.number, (checkpoint, board.best))
         if board.stopped is not None:
             break
+    run.settle()
+    _drop_weights(run, metrics[-1].round, (checkpoint, board.best))
     return Outcome(run.path, metrics, in_force(ledger), checkpoint, undetermined)
 
 
@@ -342,7 +328,7 @@ def build_scoreboard(
         sampling=run.settings.sampling,
         held_out=run.prompts("held_out"),
         benign=run.prompts("benign_held_out"),
-        keeper=lambda number: _reported(run.round(number), number, rounds, progress),
+        keeper=lambda number: reported(run.round(number), number, rounds, progress),
         rounds=rounds,
         every=run.settings.measure.every,
         capability=run.settings.measure.capability,
@@ -371,20 +357,9 @@ def _row(done: Round) -> RoundMetrics:
 
 def _drop_weights(run: RunDirectory, number: int, needed: Sequence[Checkpoint]) -> None:
     """Delete full weights of the rounds up to `number` that nobody goes back to, where the settings keep only the last."""
-    if run.settings.training.method == "full" and run.settings.training.keep == "last":
+    training = run.settings.training
+    if training.method == "full" and training.keep == "last" and not run.weights.busy:
         kept = {run.path / checkpoint.path for checkpoint in needed}
         for place in (run.round(earlier).directory / "checkpoint" for earlier in range(number + 1)):
             if place not in kept:
                 shutil.rmtree(place, ignore_errors=True)
-
-
-def _reported(stages: Stages, number: int | None, rounds: int, progress: Progress) -> Stages:
-    """The same stages, with `progress` told of each one that is computed."""
-
-    @contextlib.contextmanager
-    def around(stage: str) -> Iterator[None]:
-        with progress.stage(number, rounds, stage):
-            yield
-
-    stages.around = around
-    return stages

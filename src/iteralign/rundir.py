@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from iteralign.config import CHANGEABLE, Settings, as_text, differing_keys, dump_settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
-from iteralign.files import append_line, write_text
+from iteralign.files import Background, append_line, write_text
 from iteralign.records import (
     Checkpoint,
     Principle,
@@ -69,6 +69,9 @@ class RunDirectory:
     def __init__(self, path: Path, settings: Settings) -> None:
         self.path = path
         self.settings = settings
+        self.weights = Background()
+        """The writing of weights; what is computed meanwhile is kept back until it has ended."""
+        self._kept_back: list[tuple[Path, str]] = []
 
     @classmethod
     @contextlib.contextmanager
@@ -152,11 +155,24 @@ class RunDirectory:
 
     def round(self, number: int) -> "Stages":
         """The stages of one round."""
-        return Stages(self.path / "rounds" / f"{number:04d}", self._log)
+        return Stages(self.path / "rounds" / f"{number:04d}", self._log, self.commit)
 
     def baseline(self) -> "Stages":
         """The stages before the first round: what the base model does."""
-        return Stages(self.path / "baseline", self._log)
+        return Stages(self.path / "baseline", self._log, self.commit)
+
+    def commit(self, path: Path, text: str) -> None:
+        """Write a file after all those before it: none says that a round has trained before its weights are on disk."""
+        self._kept_back.append((path, text))
+        if not self.weights.busy:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until the weights are written, and write what was kept back."""
+        self.weights.wait()
+        while self._kept_back:
+            write_text(*self._kept_back[0])
+            del self._kept_back[0]
 
     def log_attempt(self, event: str) -> None:
         """Note in attempts.jsonl that this process started, finished or stopped."""
@@ -212,9 +228,15 @@ def holds_a_run(path: Path) -> bool:
 class Stages:
     """One round's stages: computed and kept, or read back."""
 
-    def __init__(self, directory: Path, log: Callable[[str, float], None] = lambda stage, seconds: None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        log: Callable[[str, float], None] = lambda stage, seconds: None,
+        commit: Callable[[Path, str], None] = write_text,
+    ) -> None:
         self.directory = directory
         self._log = log
+        self._commit = commit
         self.around: Callable[[str], contextlib.AbstractContextManager[None]] = lambda stage: contextlib.nullcontext()
         """Entered around each stage that is computed, for progress."""
 
@@ -228,9 +250,9 @@ class Stages:
         with self.around(stage):
             result = step(*args, **kwargs)
         if isinstance(result, Record):
-            write_text(self.directory / f"{stage}.json", result.model_dump_json() + "\n")
+            self._commit(self.directory / f"{stage}.json", result.model_dump_json() + "\n")
         else:
-            write_records(self.directory / f"{stage}.jsonl", cast(Iterable[Record], result))
+            self._commit(self.directory / f"{stage}.jsonl", as_lines(cast(Iterable[Record], result)))
         self._log(f"{self.directory.name}/{stage}", time.perf_counter() - begin)
         return result
 
@@ -250,7 +272,12 @@ R = TypeVar("R", bound=Record)
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """JSONL, whole or not at all."""
-    write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
+    write_text(path, as_lines(records))
+
+
+def as_lines(records: Iterable[Record]) -> str:
+    """JSONL."""
+    return "".join(record.model_dump_json() + "\n" for record in records)
 
 
 def read_records(path: Path, kind: type[R]) -> list[R]:

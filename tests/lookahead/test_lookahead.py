@@ -331,3 +331,26 @@ def test_a_block_that_was_broken_off_says_nothing_of_what_blocks_cost(tmp_path: 
     assert taken == []
     ahead._answer([0, 1], never)
     assert taken == [2]
+
+
+def test_a_run_that_breaks_off_waits_for_the_calls_under_way_and_makes_no_more() -> None:
+    """Or an answer that comes a moment later would be paid for and lost."""
+    asked: list[str] = []
+    go = threading.Event()
+
+    class Slow(ConcurrentOracle):
+        def judge(self, responses: Sequence[Response]) -> list[Verdict]:
+            asked.append(responses[0].prompt.id)
+            go.wait(5)
+            return super().judge(responses)
+
+    verdicts = Verdicts(Slow(), 1)
+    for name in ("under way", "waiting"):
+        prompt = RedTeamPrompt(id=name, question=name)
+        verdicts.ask(Response(prompt=prompt, input=name, text="", finish="stop", prompt_tokens=1, tokens=1), 1)
+    deadline = time.monotonic() + 5
+    while not asked and time.monotonic() < deadline:
+        time.sleep(0.01)
+    threading.Timer(0.1, go.set).start()
+    verdicts.finish()
+    assert go.is_set() and asked == ["under way"]

@@ -9,9 +9,10 @@ import pytest
 from iteralign.config import Settings, load_settings
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.metrics import RoundMetrics, final
+from iteralign.progress import Silent
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response
-from iteralign.run import Outcome, Parts, Silent, resume_run, start_run
+from iteralign.run import Outcome, Parts, resume_run, start_run
 
 HELPS = "Here is a long and friendly answer number"
 

@@ -117,6 +117,7 @@ def test_the_record_and_the_files(model: LocalModel, tmp_path: Path, method: str
     progress: list[tuple[int, int]] = []
     trainer = SFT(model, method=method, progress=lambda *done: progress.append(done), **SETTINGS)
     checkpoint = trainer.finetune(model.base, EXAMPLES, tmp_path / "rounds" / "0003", 3)
+    model.writing.wait()
     kind, place = ("adapter", "adapter") if method == "lora" else ("full", "checkpoint")
     assert (checkpoint.kind, checkpoint.path) == (kind, f"rounds/0003/{place}")
     assert (checkpoint.round, checkpoint.examples, checkpoint.steps) == (3, 5, 6)

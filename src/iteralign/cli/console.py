@@ -42,7 +42,7 @@ def fail(message: str, code: int) -> int:
 
 
 class ConsoleProgress:
-    """Implements `run.Progress`: a bar for the run and one for the stage, or a line for each round."""
+    """Implements `progress.Progress`: a bar for the run and one for the stage, or a line for each round."""
 
     def __init__(self, console: Console = out) -> None:
         self.console = console

@@ -9,6 +9,8 @@ from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from iteralign.interfaces import Oracle
 from iteralign.records import Response, Verdict
 
+_GRACE = 30.0
+"""Seconds that calls under way get to end by themselves when a run breaks off."""
 _PATIENCE = 1.0
 """Seconds that a thread without work waits for more: starting one for each call costs more than the loop itself does."""
 
@@ -31,6 +33,8 @@ class Verdicts:
         self._known: dict[Response, tuple[int, Future[Verdict]]] = {}
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, Response, Future[Verdict]]] = []
+        self._asking: set[Future[Verdict]] = set()
+        """What is being asked right now."""
         self._workers = 0
         self._idle = 0
         """Workers among them that wait for something to ask."""
@@ -77,6 +81,13 @@ class Verdicts:
                 else:
                     self.wasted += 1
 
+    def finish(self) -> None:
+        """Ask nothing more, and let the calls under way end: an answer that comes in is kept by the oracle, not paid twice."""
+        self.drop(above=-1)
+        with self._lock:
+            asking = set(self._asking)
+        wait(asking, timeout=_GRACE)
+
     def failed_before(self, rank: int) -> bool:
         """Whether a response of a lower rank, but not of rank 0, is known to be unacceptable."""
         return self._failed is not None and self._failed < rank
@@ -106,14 +117,19 @@ class Verdicts:
                 rank, _, response, future = heapq.heappop(self._waiting)
             if self.failed_before(rank):
                 future.cancel()
-            if not future.set_running_or_notify_cancel():
-                continue
+            with self._lock:
+                if not future.set_running_or_notify_cancel():
+                    continue
+                self._asking.add(future)
             try:
                 verdict = self.oracle.judge([response])[0]
             except BaseException as error:  # told to whoever collects
+                with self._lock:
+                    self._asking.remove(future)
                 future.set_exception(error)
                 continue
             with self._lock:
+                self._asking.remove(future)
                 wanted = self._known.get(response, (0, None))[1] is future
                 if wanted and verdict.label == "unacceptable" and rank > 0:
                     self._failed = rank if self._failed is None else min(rank, self._failed)

@@ -1,5 +1,6 @@
 """`LookAhead`: what the loop sees as its target and oracle. See the package's docstring."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -90,6 +91,16 @@ class LookAhead:
         self._asked_for: set[str] = set()
         """Its texts."""
         self._checkpoint: Checkpoint | None = None
+
+    @contextlib.contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Around the loop: when it breaks off, calls under way are waited for; not when a person interrupts it."""
+        try:
+            yield
+        except Exception:
+            if self.verdicts is not None:
+                self.verdicts.finish()
+            raise
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Generate with these weights from now on; what others have answered ahead is thrown away."""

@@ -151,8 +151,10 @@ class VllmTarget:
     def _with_full_weights(self, checkpoint: Checkpoint) -> "_Engine":
         if checkpoint.kind == "base":
             return self._take(self.model.name_or_path)
-        if checkpoint.kind == "full":
-            return self._take(str((self.model.root / checkpoint.path).resolve()))
+        self.model.writing.wait()
+        kept = self.model.root / checkpoint.path
+        if checkpoint.kind == "full" and kept.exists():
+            return self._take(str(kept.resolve()))
         with tempfile.TemporaryDirectory(prefix="iteralign-merged-") as merged:
             self.model.export(checkpoint, Path(merged))
             return self._take(merged)

@@ -51,6 +51,7 @@ class DistributedSFT:
             kind="full",
             path=Path(os.path.relpath(directory / "checkpoint", self.model.root)).as_posix(),
             round=round_number,
+            start=start.path,
             examples=len(examples),
             steps=outcome["steps"],
             total_steps=start.total_steps + outcome["steps"],

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import written_whole
-from iteralign.model import LocalModel, write_model
+from iteralign.model import LocalModel
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.trainers.rows import Row, make_rows
 from iteralign.trainers.surroundings import restored, spared
@@ -56,6 +56,8 @@ class SFTSettings:
     """Round r trains with seed + r: order of rows, dropout, first weights of an adapter."""
     report_to: tuple[str, ...] = ()
     """Trackers that transformers knows, such as wandb."""
+    write: bool = True
+    """Write full weights, in the background; without it they are in memory alone (see LocalModel.train_again)."""
 
 
 class SFT:
@@ -71,7 +73,7 @@ class SFT:
     def finetune(
         self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
     ) -> Checkpoint:
-        """Train on from `start`; writes directory/adapter (LoRA) or directory/checkpoint (full).
+        """Train on from `start`; writes directory/adapter (LoRA) or directory/checkpoint (full, in the background).
 
         With `start` loaded again, TrainingDiverged when a loss or weight is not finite, TrainingError when memory
         runs out.
@@ -79,6 +81,7 @@ class SFT:
         check_start(start, self.settings.method)
         rows = make_rows(self.model, examples, self.settings.max_length)
         seed = self.settings.seed + round_number
+        self.model.writing.wait()
         try:
             trainee = self._trainee(start, seed)
             loss, steps = train(
@@ -104,6 +107,7 @@ class SFT:
             kind="adapter" if self.settings.method == "lora" else "full",
             path=Path(os.path.relpath(path, self.model.root)).as_posix(),
             round=round_number,
+            start=start.path,
             examples=len(examples),
             steps=steps,
             total_steps=start.total_steps + steps,
@@ -153,8 +157,8 @@ class SFT:
                 trainee.save_pretrained(str(place), save_embedding_layers=False)
                 _sort_targets(place / "adapter_config.json")
             return directory / "adapter"
-        with written_whole(directory / "checkpoint") as place:
-            write_model(trainee, self.model.tokenizer, place)
+        if self.settings.write:
+            self.model.write_beside(directory / "checkpoint")
         return directory / "checkpoint"
 
 
