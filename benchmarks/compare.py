@@ -140,7 +140,7 @@ def best_rates(local: Any, asked: list[Any], sampling: Any) -> tuple[float, floa
     for size in (16, 32, 64):
         clock = scene.Clock()
         with clock("all"):
-            target = TransformersTarget(local, batch_size=size)
+            target = TransformersTarget(local, batch_size=size, batch_tokens=10**6)
             tokens = sum(generation.tokens for generation in target.generate([row.input for row in asked], sampling))
         rates.append((tokens / clock.seconds["all"], tokens / clock.cpu_seconds["all"]))
     return max(wall for wall, _ in rates), max(cpu for _, cpu in rates)

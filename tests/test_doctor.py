@@ -13,7 +13,8 @@ import pytest
 from oracles import conftest as play
 
 from iteralign import doctor
-from iteralign.config import OracleSettings, Settings, load_settings
+from iteralign.config import Settings, load_settings
+from iteralign.oracle_settings import OracleSettings
 from iteralign.plan import Range, make_plan
 
 PROPOSAL = json.dumps({"principles": [{"text": "Answer kindly.", "category": "", "failures": [1]}]})

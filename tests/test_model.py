@@ -206,3 +206,15 @@ def test_generation_settings_are_those_that_a_loaded_model_has(tiny_llama: Path,
         model = LocalModel(str(tmp_path / name), root=tmp_path, device="cpu")
         loaded = model.at(model.base).generation_config
         assert model.generation_config.eos_token_id == loaded.eos_token_id == 0
+
+
+def test_the_attention_asked_for_is_used(tiny_llama: Path, tmp_path: Path) -> None:
+    for name in ("eager", "sdpa"):
+        model = LocalModel(str(tiny_llama), root=tmp_path, device="cpu", attention=name)
+        assert model.at(model.base).config._attn_implementation == name
+
+
+def test_a_flash_kernel_that_is_not_installed_is_said_so(tiny_llama: Path, tmp_path: Path) -> None:
+    model = LocalModel(str(tiny_llama), root=tmp_path, device="cpu", attention="flash_attention_2")
+    with pytest.raises(TargetError, match=r"(?i)flash"):
+        model.at(model.base)

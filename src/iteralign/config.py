@@ -5,27 +5,18 @@ Loaded from YAML, overridden by `a.b=value`, checked strictly: an unknown key is
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from iteralign.constitution.settings import ConstitutionSettings
 from iteralign.errors import ConfigError
+from iteralign.oracle_settings import Address, OracleSettings, VariableName
 from iteralign.prompts.forms import FormName
 from iteralign.records import Sampling
 from iteralign.section import Section
 from iteralign.settings_file import explain, flat, read_yaml, with_override
-
-
-def _without_secrets(url: str) -> str:
-    if any(sign in url for sign in "@?#"):
-        raise ValueError("must be an address alone: keys and passwords belong into the environment")
-    return url
-
-
-Address = Annotated[str, AfterValidator(_without_secrets)]
-VariableName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class VllmSettings(Section):
@@ -60,6 +51,9 @@ class ModelSettings(Section):
     """auto takes cuda, then mps, then cpu."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto takes bfloat16 on a GPU that has it and float32 on a CPU."""
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] | None = None
+    """null takes what transformers does (sdpa). With one of the flash kernels, whose package must be installed and which take
+    16-bit weights only, training rows are packed without padding."""
     batch_size: int | Literal["auto"] = "auto"
     """Prompts generated at once; halved by itself when memory runs out."""
     trust_remote_code: bool = False
@@ -125,96 +119,6 @@ class RoundSettings(Section):
     """Collect failures over rounds until there are this many, then propose, revise and train. 1: the paper."""
     limit: int | None = Field(default=None, gt=0)
     """Stop after this many rounds."""
-
-
-class EndpointSettings(Section):
-    """One OpenAI-compatible endpoint."""
-
-    model: str
-    base_url: Address | None = None
-    """null is OpenAI's own; otherwise like http://127.0.0.1:8000/v1."""
-    api_key_env: VariableName = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key; the key itself never stands in a settings file."""
-    max_tokens: int = Field(default=1024, gt=0)
-    """Tokens of one reply at most."""
-    concurrency: int = Field(default=8, gt=0)
-    """Calls under way at once."""
-    timeout: float = Field(default=60.0, gt=0)
-    """Seconds for one try of a call, all of it. A local model on a CPU may need minutes."""
-    connect_timeout: float = Field(default=10.0, gt=0)
-    """Seconds to get a connection."""
-    max_retries: int = Field(default=6, ge=0)
-    """Further tries after a failure that may pass: limits, overload, broken connections."""
-    retry_seconds: float = Field(default=600.0, gt=0)
-    """Seconds for all tries of a call together; a server that is down for less is waited for."""
-
-
-class GuardSettings(Section):
-    """A guard model as judge, loaded here or behind an OpenAI-compatible server."""
-
-    family: Literal["llama-guard", "qwen3guard", "wildguard", "shieldgemma", "harmbench", "gpt-oss-safeguard"]
-    """Whose protocol is spoken; llama-guard is version 3 or 4."""
-    model: str
-    """A local directory or hub id, or the served model's name."""
-    base_url: Address | None = None
-    """null loads the model here, through transformers; otherwise like http://127.0.0.1:8000/v1."""
-    api_key_env: VariableName = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the server's key."""
-    concurrency: int = Field(default=8, gt=0)
-    timeout: float = Field(default=60.0, gt=0)
-    policy: Path | None = None
-    """For gpt-oss-safeguard: a run's constitution.yaml, or a policy of your own that asks for the same JSON object."""
-    device: str = "auto"
-    """Of a model loaded here."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of a model loaded here."""
-
-
-class OracleSettings(Section):
-    """Who judges and who proposes."""
-
-    kind: Literal["rules", "openai"] = "openai"
-    """rules: the transparent stand-in for trying the pipeline; openai: any OpenAI-compatible endpoint."""
-    judge: EndpointSettings | None = None
-    panel: tuple[EndpointSettings, ...] = ()
-    """Judges beside `judge`. All are asked about every answer; where they don't agree, it is `undetermined`."""
-    proposer: EndpointSettings | None = None
-    """null: the judge's endpoint proposes too."""
-    guards: tuple[GuardSettings, ...] = ()
-    """Guard models that judge in the place of `judge`, several of them by majority; a split gives `undetermined`."""
-    guards_and_judge: bool = False
-    """The oracle's own judge has a vote beside the guards."""
-    votes: int = Field(default=1, gt=0)
-    """Judgements per answer of each judge; a split gives `undetermined`."""
-    judge_file: Path | None = None
-    """Replaces the judge's text: {history}, {question} and {answer}."""
-    judge_repair_file: Path | None = None
-    """Replaces the text that asks the judge again after an unreadable reply: {problem}."""
-    proposer_file: Path | None = None
-    """Replaces the proposer's text: {failures}, {adopted} and {max_principles}."""
-    proposer_repair_file: Path | None = None
-    """Replaces the text that asks the proposer again: {problem}."""
-    max_principles: int = Field(default=4, gt=0)
-    """Principles proposed at once at most."""
-    max_characters: int = Field(default=12_000, ge=1000)
-    """Characters of failures in one request to the proposer at most; less for a model with a short context."""
-    cache: bool = True
-    """Share replies by content with other runs; false keeps them in RUN/oracle, where only this run's resume reads them."""
-    max_tokens: int | None = Field(default=None, gt=0)
-    """Stop (resumably) when the run's calls have used this many tokens."""
-    max_cost: float | None = Field(default=None, gt=0)
-    """Stop (resumably) when the run's calls have cost this much, in the price table's currency."""
-    prices_file: Path | None = None
-    """Replaces the price table."""
-
-    @model_validator(mode="after")
-    def _judge_is_given(self) -> "OracleSettings":
-        if self.kind == "openai" and self.judge is None:
-            raise ValueError("oracle.kind is openai, so oracle.judge.model must be given")
-        judges = [(one.model, one.base_url) for one in (self.judge, *self.panel) if one is not None]
-        if len(set(judges)) < len(judges):
-            raise ValueError("oracle.panel names a judge twice; raise oracle.votes to ask a judge more than once")
-        return self
 
 
 class RevisionSettings(Section):
@@ -334,6 +238,15 @@ class Settings(Section):
     def _a_server_takes_adapters_only(self) -> "Settings":
         if self.model.engine == "served" and self.training.method == "full":
             raise ValueError("model.engine served can't be given full weights: set training.method to lora")
+        return self
+
+    @model_validator(mode="after")
+    def _flash_takes_16_bits(self) -> "Settings":
+        flash = (self.model.attention or "").startswith("flash")
+        if flash and (self.training.method == "full" or self.model.dtype == "float32"):
+            raise ValueError(
+                "model.attention flash takes 16-bit weights, but full fine-tuning keeps float32: use lora and bfloat16"
+            )
         return self
 
     @model_validator(mode="after")

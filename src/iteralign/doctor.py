@@ -16,8 +16,9 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from iteralign import build
-from iteralign.config import EndpointSettings, GuardSettings, OracleSettings, Settings
+from iteralign.config import Settings
 from iteralign.errors import IteralignError, OracleReplyError
+from iteralign.oracle_settings import EndpointSettings, GuardSettings, OracleSettings
 from iteralign.plan import Plan, empty_network, make_plan, size_text
 from iteralign.records import RedTeamPrompt, Response, Verdict
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iteralign import __version__, build
-from iteralign.config import OracleSettings, Settings, load_settings
+from iteralign.config import Settings, load_settings
 from iteralign.data import load_prompts, read_prompts
 from iteralign.errors import ConfigError, DataError, RunDirectoryError
 from iteralign.evals.benchmarks import benchmark_rows, run_benchmarks, summary
@@ -18,6 +18,7 @@ from iteralign.evals.safety import JudgeErrors, attack_rows, attack_success, con
 from iteralign.files import write_text
 from iteralign.interfaces import Oracle
 from iteralign.model import LocalModel
+from iteralign.oracle_settings import OracleSettings
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import RedTeamPrompt, Response, Sampling, Verdict
 from iteralign.rundir import write_records

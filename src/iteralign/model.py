@@ -35,16 +35,19 @@ class LocalModel:
         dtype: Dtype = "auto",
         trust_remote_code: bool = False,
         revision: str | None = None,
+        attention: str | None = None,
     ) -> None:
         """`root` is the run directory, to which the paths of adapter and full checkpoints are relative.
 
         `device="auto"`: cuda, else mps, else cpu. `dtype="auto"`: bfloat16 on a GPU that has it, else float32 (full
         fine-tuning asks for float32 everywhere). `trust_remote_code` runs Python code that comes with the model.
+        `attention`: a name that transformers knows, None for its own choice.
         """
         self.name_or_path = name_or_path
         self.root = root
         self.trust_remote_code = trust_remote_code
         self.revision = revision
+        self.attention = attention
         self._device = device
         self._dtype = dtype
         self._network: Any = None
@@ -305,6 +308,7 @@ class LocalModel:
                 revision=self.revision if kind == "base" else None,
                 trust_remote_code=self.trust_remote_code,
                 dtype=getattr(torch, self.dtype),
+                attn_implementation=self.attention,
                 use_safetensors=True,  # .bin files are pickles
             )
         except Exception as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iteralign import build
+from iteralign import build, prompt_sets
 from iteralign.config import Settings
 from iteralign.constitution.gate import most_answers
 from iteralign.errors import IteralignError
@@ -55,7 +55,7 @@ _PROPOSE_TEXT = 1500
 
 def make_plan(settings: Settings) -> Plan:
     """Raises IteralignError for whatever would stop the run before its first round."""
-    sets = build.build_prompts(settings)
+    sets = prompt_sets.build_prompts(settings)
     notes = list(sets.notes)
     model = build.build_model(settings, Path())
     form = build.build_form(settings, model)

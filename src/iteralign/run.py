@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from iteralign import build
+from iteralign import build, prompt_sets
 from iteralign.algorithm import Round, groups_of, iteralign
 from iteralign.config import Settings, as_text, differing_keys
 from iteralign.constitution.forms import written
@@ -191,7 +191,7 @@ def _report(run: RunDirectory) -> None:
 
 def _begin(run: RunDirectory, parts: Parts, progress: Progress) -> None:
     """Load the prompt sets and write down all that the run begins with."""
-    sets = build.build_prompts(run.settings)
+    sets = prompt_sets.build_prompts(run.settings)
     for note in sets.notes:
         progress.note(note)
     names: dict[str, Sequence[Record]] = {

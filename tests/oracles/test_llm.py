@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from iteralign.build import build_oracle
-from iteralign.config import EndpointSettings, OracleSettings, load_settings
+from iteralign.config import load_settings
 from iteralign.errors import ConfigError, OracleReplyError
+from iteralign.oracle_settings import EndpointSettings, OracleSettings
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle, judge_template
 from iteralign.records import Principle, Verdict

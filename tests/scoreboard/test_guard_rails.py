@@ -61,10 +61,10 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture(autouse=True)
 def held_out_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """40 held-out prompts of each kind beside the 24 that are trained on."""
-    from iteralign import build
+    from iteralign import prompt_sets
     from iteralign.records import RedTeamPrompt
 
-    real = build.build_prompts
+    real = prompt_sets.build_prompts
 
     def made(settings: Settings) -> Any:
         def prompts(kind: str, benign: bool) -> list[RedTeamPrompt]:
@@ -72,9 +72,9 @@ def held_out_sets(monkeypatch: pytest.MonkeyPatch) -> None:
             return [RedTeamPrompt(id=name, question=f"A question {name}?", benign=benign) for name in names]
 
         sets = real(settings)
-        return build.PromptSets(sets.prompts, prompts("held", False), [], prompts("benign", True), [])
+        return prompt_sets.PromptSets(sets.prompts, prompts("held", False), [], prompts("benign", True), [])
 
-    monkeypatch.setattr(build, "build_prompts", made)
+    monkeypatch.setattr(prompt_sets, "build_prompts", made)
 
 
 def label(response: Response) -> Any:

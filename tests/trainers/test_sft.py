@@ -263,3 +263,31 @@ def test_a_leftover_of_a_broken_attempt_is_replaced(model: LocalModel, tmp_path:
     (tmp_path / "r" / "adapter" / "stale").touch()
     SFT(model, **SETTINGS).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
     assert not (tmp_path / "r" / "adapter" / "stale").exists()
+
+
+def test_packed_rows_give_the_same_weights(model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the flash kernels are given; here a mask keeps the rows apart."""
+    import torch
+
+    from iteralign.trainers import sft
+
+    kept = []
+    for packed in (False, True):
+        monkeypatch.setattr(sft, "packs", lambda config, packed=packed: packed)
+        checkpoint = SFT(model, method="full", **SETTINGS).finetune(model.base, EXAMPLES, tmp_path / str(packed), 0)
+        kept.append((checkpoint.loss, weights(model, checkpoint)))
+    (loss, padded), (same, flat) = kept
+    assert loss == pytest.approx(same, abs=1e-5)
+    assert all(torch.allclose(padded[name], flat[name], atol=1e-5) for name in padded)
+    assert len({len(row.input_ids) for row in make_rows(model, EXAMPLES, None)}) > 1, (
+        "rows of one length need no padding"
+    )
+
+
+def test_rows_are_packed_with_the_flash_kernels_alone(model: LocalModel) -> None:
+    from types import SimpleNamespace
+
+    from iteralign.trainers.sft import packs
+
+    assert not packs(model.at(model.base).config)
+    assert packs(SimpleNamespace(_attn_implementation="flash_attention_2"))

@@ -14,10 +14,10 @@ from iteralign.errors import ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from iteralign.config import OracleSettings
     from iteralign.evals.intervals import Proportion
     from iteralign.evaluate import Evaluated
     from iteralign.judge_check import JudgeReport
+    from iteralign.oracle_settings import OracleSettings
 
 JudgeOption = Annotated[
     str | None,
@@ -138,7 +138,8 @@ def judge_settings(source: str | None) -> "OracleSettings | None":
     """`rules`, or the `oracle` section of a settings file. Raises ConfigError."""
     import yaml
 
-    from iteralign.config import OracleSettings, load_settings
+    from iteralign.config import load_settings
+    from iteralign.oracle_settings import OracleSettings
 
     if source is None:
         return None

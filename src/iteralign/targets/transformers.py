@@ -13,11 +13,12 @@ from iteralign.interfaces import never
 from iteralign.model import LocalModel
 from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.targets.scoring import mean_log_probabilities
+from iteralign.targets.shared_head import head_cache, head_length
 from iteralign.targets.tokens import as_generation, decode, encoded, end_tokens, row_seed
 
-CPU_ROWS = 32
-"""Rows of a batch on a CPU, where more bring nothing (measured with models of 7M and 60M parameters)."""
-GPU_ROWS = 256
+CPU_ROWS, CPU_TOKENS = 64, 8192
+"""Of a batch on a CPU: what was fastest with models of 6M and 52M parameters, short prompts and long ones (docs/log.md)."""
+GPU_ROWS, GPU_TOKENS = 256, 32768
 
 Progress = Callable[[int, int], None]
 """Called with (inputs done, inputs in all)."""
@@ -31,10 +32,11 @@ class TransformersTarget:
         model: LocalModel,
         *,
         batch_size: int | Literal["auto"] = "auto",
-        batch_tokens: int = 32768,
+        batch_tokens: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """`batch_tokens` bounds rows x (longest prompt + max_new_tokens) of a batch, and so the cache's memory."""
+        """`batch_tokens` bounds rows x (longest prompt + max_new_tokens) of a batch, and so the cache's memory; None: by the
+        device."""
         self.model = model
         self.batch_size = batch_size
         self.batch_tokens = batch_tokens
@@ -80,10 +82,10 @@ class TransformersTarget:
 
     def _rows(self, width: int) -> int:
         """Rows of a batch whose rows take up to `width` tokens."""
-        most = self.batch_size
-        if most == "auto":
-            most = CPU_ROWS if self.model.device == "cpu" else GPU_ROWS
-        return max(1, min(most, self.batch_tokens // width))
+        on_cpu = self.model.device == "cpu"
+        most = self.batch_size if self.batch_size != "auto" else CPU_ROWS if on_cpu else GPU_ROWS
+        tokens = self.batch_tokens if self.batch_tokens is not None else CPU_TOKENS if on_cpu else GPU_TOKENS
+        return max(1, min(most, tokens // width))
 
     def _shrink(self, rows: int, width: int) -> None:
         """Allow half of what did not fit in memory, for the rest of the run."""
@@ -123,8 +125,16 @@ class TransformersTarget:
 
         tokenizer = self.model.tokenizer
         width = max(len(ids) for ids in prompts)
-        padded = [[tokenizer.pad_token_id] * (width - len(ids)) + ids for ids in prompts]
-        mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
+        head = head_length(prompts)
+        cache = head_cache(network, prompts[0][:head], len(prompts)) if head else None
+        if cache is None:
+            head = 0
+        # Padding stands behind the head that all rows share, and left of everything else.
+        gaps = [width - len(ids) for ids in prompts]
+        padded = [
+            ids[:head] + [tokenizer.pad_token_id] * gap + ids[head:] for ids, gap in zip(prompts, gaps, strict=True)
+        ]
+        mask = [[1] * head + [0] * gap + [1] * (width - head - gap) for gap in gaps]
         ends = end_tokens(self.model)
         config: Any = transformers.GenerationConfig
         stop = StopTexts(tokenizer, sampling.stop, width, len(prompts))
@@ -134,6 +144,7 @@ class TransformersTarget:
             rows = network.generate(
                 input_ids=torch.tensor(padded, device=self.model.device),
                 attention_mask=torch.tensor(mask, device=self.model.device),
+                past_key_values=cache,
                 # Complete, and the model's own set aside: its temperature or penalties must not leak in.
                 generation_config=config(
                     max_new_tokens=sampling.max_new_tokens,

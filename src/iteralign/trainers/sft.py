@@ -203,7 +203,7 @@ def train(
     with tempfile.TemporaryDirectory(prefix="iteralign-sft-") as scratch, restored(trainee), spared():
         trainer = _trainer_class()(
             model=trainee,
-            args=_config(settings, seed, use_cpu, scratch, arguments),
+            args=_config(settings, seed, use_cpu, scratch, {"padding_free": packs(trainee.config)} | arguments),
             processing_class=tokenizer,
             train_dataset=datasets.Dataset.from_list([dataclasses.asdict(row) for row in rows]),
             callbacks=[*([_steps_callback(progress)] if progress else []), *([tracker] if tracker else [])],
@@ -213,6 +213,12 @@ def train(
         if finish is not None:
             finish(trainer, float(output.training_loss))
         return float(output.training_loss), int(trainer.state.global_step)
+
+
+def packs(config: Any) -> bool:
+    """Whether rows may stand behind each other in one long row instead of being padded: with the flash kernels, which keep
+    them apart. So does a mask, but it makes the long row cost more than the padding (15% on a CPU, docs/log.md)."""
+    return str(config._attn_implementation).startswith("flash")
 
 
 def check_finite(loss: float, weights: Iterable[tuple[str, Any]], round_number: int) -> None:

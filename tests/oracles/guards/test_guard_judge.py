@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from iteralign.build import build_guard, build_oracle
-from iteralign.config import GuardSettings, OracleSettings
 from iteralign.errors import ConfigError, OracleError
 from iteralign.fakes import FakeOracle, FakeTarget
+from iteralign.oracle_settings import GuardSettings, OracleSettings
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.guards import GuardJudge, JudgeAndProposer, Panel
 from iteralign.oracles.guards.families import family

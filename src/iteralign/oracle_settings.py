@@ -1,0 +1,108 @@
+"""Settings of the oracle: endpoints, guard models, texts, caps."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from iteralign.section import Section
+
+
+def _without_secrets(url: str) -> str:
+    if any(sign in url for sign in "@?#"):
+        raise ValueError("must be an address alone: keys and passwords belong into the environment")
+    return url
+
+
+Address = Annotated[str, AfterValidator(_without_secrets)]
+VariableName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class EndpointSettings(Section):
+    """One OpenAI-compatible endpoint."""
+
+    model: str
+    base_url: Address | None = None
+    """null is OpenAI's own; otherwise like http://127.0.0.1:8000/v1."""
+    api_key_env: VariableName = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key; the key itself never stands in a settings file."""
+    max_tokens: int = Field(default=1024, gt=0)
+    """Tokens of one reply at most."""
+    concurrency: int = Field(default=8, gt=0)
+    """Calls under way at once."""
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds for one try of a call, all of it. A local model on a CPU may need minutes."""
+    connect_timeout: float = Field(default=10.0, gt=0)
+    """Seconds to get a connection."""
+    max_retries: int = Field(default=6, ge=0)
+    """Further tries after a failure that may pass: limits, overload, broken connections."""
+    retry_seconds: float = Field(default=600.0, gt=0)
+    """Seconds for all tries of a call together; a server that is down for less is waited for."""
+
+
+class GuardSettings(Section):
+    """A guard model as judge, loaded here or behind an OpenAI-compatible server."""
+
+    family: Literal["llama-guard", "qwen3guard", "wildguard", "shieldgemma", "harmbench", "gpt-oss-safeguard"]
+    """Whose protocol is spoken; llama-guard is version 3 or 4."""
+    model: str
+    """A local directory or hub id, or the served model's name."""
+    base_url: Address | None = None
+    """null loads the model here, through transformers; otherwise like http://127.0.0.1:8000/v1."""
+    api_key_env: VariableName = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the server's key."""
+    concurrency: int = Field(default=8, gt=0)
+    timeout: float = Field(default=60.0, gt=0)
+    policy: Path | None = None
+    """For gpt-oss-safeguard: a run's constitution.yaml, or a policy of your own that asks for the same JSON object."""
+    device: str = "auto"
+    """Of a model loaded here."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of a model loaded here."""
+
+
+class OracleSettings(Section):
+    """Who judges and who proposes."""
+
+    kind: Literal["rules", "openai"] = "openai"
+    """rules: the transparent stand-in for trying the pipeline; openai: any OpenAI-compatible endpoint."""
+    judge: EndpointSettings | None = None
+    panel: tuple[EndpointSettings, ...] = ()
+    """Judges beside `judge`. All are asked about every answer; where they don't agree, it is `undetermined`."""
+    proposer: EndpointSettings | None = None
+    """null: the judge's endpoint proposes too."""
+    guards: tuple[GuardSettings, ...] = ()
+    """Guard models that judge in the place of `judge`, several of them by majority; a split gives `undetermined`."""
+    guards_and_judge: bool = False
+    """The oracle's own judge has a vote beside the guards."""
+    votes: int = Field(default=1, gt=0)
+    """Judgements per answer of each judge; a split gives `undetermined`."""
+    judge_file: Path | None = None
+    """Replaces the judge's text: {history}, {question} and {answer}."""
+    judge_repair_file: Path | None = None
+    """Replaces the text that asks the judge again after an unreadable reply: {problem}."""
+    proposer_file: Path | None = None
+    """Replaces the proposer's text: {failures}, {adopted} and {max_principles}."""
+    proposer_repair_file: Path | None = None
+    """Replaces the text that asks the proposer again: {problem}."""
+    max_principles: int = Field(default=4, gt=0)
+    """Principles proposed at once at most."""
+    max_characters: int = Field(default=12_000, ge=1000)
+    """Characters of failures in one request to the proposer at most; less for a model with a short context."""
+    cache: bool = True
+    """Share replies by content with other runs; false keeps them in RUN/oracle, where only this run's resume reads them."""
+    max_tokens: int | None = Field(default=None, gt=0)
+    """Stop (resumably) when the run's calls have used this many tokens."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """Stop (resumably) when the run's calls have cost this much, in the price table's currency."""
+    prices_file: Path | None = None
+    """Replaces the price table."""
+
+    @model_validator(mode="after")
+    def _judge_is_given(self) -> "OracleSettings":
+        if self.kind == "openai" and self.judge is None:
+            raise ValueError("oracle.kind is openai, so oracle.judge.model must be given")
+        judges = [(one.model, one.base_url) for one in (self.judge, *self.panel) if one is not None]
+        if len(set(judges)) < len(judges):
+            raise ValueError("oracle.panel names a judge twice; raise oracle.votes to ask a judge more than once")
+        return self
