@@ -90,6 +90,25 @@ def ahead(*names: str) -> str:
     return "Not measured yet: `make bench`." if last is None else "\n".join([*lines, "", measured_on(last)])
 
 
+def engines() -> str:
+    """Ways of generating, as tokens per second beside iteralign's transformers engine, which is 1."""
+    found = result("engines")
+    if found is None:
+        return "Not measured yet: `make bench`."
+    rows = found["rows"]
+    columns = list(dict.fromkeys((row["parameters"], row["set"]) for row in rows))
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+    ratios = {(row["way"], row["parameters"], row["set"]): row["ratio"] for row in rows}
+    head = " | ".join(f"{parameters / 1e6:.0f}M, {name}" for parameters, name in columns)
+    lines = [f"| way | {head} |", "|---|" + "---|" * len(columns)]
+    for way in ways:
+        cells = [ratios.get((way, *column)) for column in columns]
+        lines.append(f"| {way} | " + " | ".join("" if cell is None else f"{cell:.2f}" for cell in cells) + " |")
+    exact = [row for row in rows if "bfloat16" not in row["way"]]
+    same, of = sum(row["same"] for row in exact), sum(row["of"] for row in exact)
+    return "\n".join([*lines, "", f"Equal answers, bfloat16 apart: {same} of {of}. {measured_on(found)}"])
+
+
 def scaling() -> str:
     """Sizes, and start-up."""
     found = result("scaling")
@@ -113,6 +132,7 @@ def main() -> None:
         "compare": comparison("compare"),
         "compare-padded": comparison("compare-padded"),
         "lookahead": ahead("lookahead", "lookahead-rare", "lookahead-linear", "lookahead-linear-rare"),
+        "engines": engines(),
         "scaling": scaling(),
     }
     text = PAGE.read_text(encoding="utf-8")
