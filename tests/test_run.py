@@ -218,3 +218,14 @@ def test_the_lock_is_let_go_after_an_error(tmp_path: Path, settings: Settings) -
         start_run(settings, tmp_path / "run", parts=fakes(tmp_path / "run"), progress=StopsAt(2))
     with RunDirectory.open(tmp_path / "run") as run:
         assert run.settings == settings
+
+
+def test_a_check_that_is_left_out_is_said_so(tmp_path: Path, settings: Settings) -> None:
+    class Hears(Silent):
+        heard: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.heard.append(text)
+
+    start_run(settings, tmp_path / "run", parts=fakes(tmp_path / "run"), progress=Hears())
+    assert any("no capability check" in text for text in Hears.heard)

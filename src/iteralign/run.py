@@ -238,6 +238,8 @@ def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
     settings = run.settings
     groups = groups_of(run.prompts("prompts"), settings.rounds.prompts, settings.rounds.limit)
     score = getattr(parts.target, "score", None)
+    if score is None and settings.measure.capability is not None:
+        progress.note("The target can't tell how likely it finds a text, so there is no capability check.")
     ahead = build.build_lookahead(settings, parts.target, parts.oracle, parts.form, groups)
     parts = replace(parts, target=ahead, oracle=ahead, form=ahead.form)
     board = build_scoreboard(run, parts, progress, len(groups), score)

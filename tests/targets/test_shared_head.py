@@ -94,7 +94,7 @@ def test_a_model_with_a_sliding_window_is_left_alone(tmp_path: Path, heads: list
 def test_a_head_is_run_once_for_all_rows(tiny_llama: Path, tmp_path: Path) -> None:
     """Counted in tokens that go through the model."""
     model = LocalModel(str(tiny_llama), root=tmp_path, device="cpu")
-    network = model.at(model.base)
+    network = model.at(model.base).base_model
     counted: list[int] = []
     forward: Callable[..., Any] = network.forward
 

@@ -36,6 +36,6 @@ def head_cache(network: Any, head: Sequence[int], rows: int) -> Any:
         return None
     ids = torch.tensor([list(head)], device=network.device)
     with torch.no_grad():
-        network(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        network.base_model(input_ids=ids, past_key_values=cache, use_cache=True)  # without the output layer
     cache.batch_repeat_interleave(rows)
     return cache
