@@ -88,6 +88,8 @@ class LookAhead:
         self._inputs: dict[int, dict[str, list[RedTeamPrompt]]] = {}
         self._current: int | None = None
         """The round whose prompts were asked for last."""
+        self._bought: set[int] = set()
+        """Coming rounds with answers in memory, all of whose verdicts have been asked for."""
         self._asked_for: set[str] = set()
         """Its texts."""
         self._checkpoint: Checkpoint | None = None
@@ -107,6 +109,7 @@ class LookAhead:
         if checkpoint != self._checkpoint:
             self.answered_in_vain += len(self._memory)
             self._memory.clear()
+            self._bought.clear()
             if self.verdicts is not None:
                 self.verdicts.drop(above=0)
         self._checkpoint = checkpoint
@@ -186,10 +189,16 @@ class LookAhead:
         return [done[index] for index in range(len(inputs))]
 
     def _answer_while_judged(self, responses: Sequence[Response]) -> None:
-        """Answer the next block while verdicts are under way, until one tells that the weights will change."""
+        """Answer the next block while verdicts are under way, until one tells that the weights will change.
+
+        Also a block behind rounds that are answered already, if all their verdicts are under way: then a failure among them
+        is known so soon that what it makes worthless was begun in time that nobody else had a use for.
+        """
         if self._current is None or not isinstance(self.target, Streams) or self.depth.most == 1:
             return
         coming = self._current + 1
+        while coming in self._bought:
+            coming += 1
         if coming == len(self.groups) or not self._missing(coming) or self._fails(coming) or self._settled(responses):
             return
         self._answer(range(coming, coming + self.depth.rounds()), lambda: self._fails(coming))
@@ -211,6 +220,7 @@ class LookAhead:
                 return
         if stop():  # broken off: what it took says nothing of what a block costs
             return
+        self._bought.update(bought.intersection(coming))
         self.depth.took(len(order) / len(self.groups[coming[0]]), time.perf_counter() - begin)
 
     def _affordable(self, current: int) -> set[int]:
@@ -233,6 +243,8 @@ class LookAhead:
             for text in self._inputs_of(number):
                 if text in self._memory:
                     self._ask(number, text)
+            if not self._missing(number):
+                self._bought.add(number)
 
     def _ask(self, number: int, text: str) -> None:
         """Ask for the verdicts on an answer in memory."""
