@@ -61,9 +61,9 @@ def test_a_job_in_the_background_tells_its_error_to_who_waits() -> None:
     background.begin(fails)
     assert background.busy
     go.set()
-    with pytest.raises(OSError, match="no space"):
-        background.wait()
-    background.wait()
+    for _ in range(2):  # whoever waits first must not hide it from the one who writes down that it was done
+        with pytest.raises(OSError, match="no space"):
+            background.wait()
     assert not background.busy
 
 

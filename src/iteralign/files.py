@@ -80,13 +80,12 @@ class Background:
         self._thread.start()
 
     def wait(self) -> None:
-        """Until the job has ended. Raises what it raised."""
+        """Until the job has ended. Raises what it raised, to everybody who waits: what follows it must not be written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        if self._error is not None:
+            raise self._error
 
 
 @contextlib.contextmanager
