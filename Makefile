@@ -23,10 +23,10 @@ test-vllm: $(VENV)/.test $(VENV)-vllm/.done   ## the vLLM engine against a real 
 bench: $(VENV)/.demo   ## what docs/performance.md says, measured again and written there (an hour; with vLLM where make test-vllm has installed it)
 	$(BIN)/python benchmarks/compare.py --rounds 5 -o benchmarks/results/compare.json
 	$(BIN)/python benchmarks/compare.py --rounds 1 --padding 4096 -o benchmarks/results/compare-padded.json
-	$(BIN)/python benchmarks/lookahead.py --further 0.15 --rounds 16 32 60 --speed 8 -o benchmarks/results/lookahead.json
-	$(BIN)/python benchmarks/lookahead.py --further 0.15 --rates 0.01 --rounds 200 --speed 4 -o benchmarks/results/lookahead-rare.json
-	$(BIN)/python benchmarks/lookahead.py --further 1 --rounds 12 24 40 --speed 5 -o benchmarks/results/lookahead-linear.json
-	$(BIN)/python benchmarks/lookahead.py --further 1 --rates 0.01 --rounds 80 --speed 2 -o benchmarks/results/lookahead-linear-rare.json
+	$(BIN)/python benchmarks/lookahead.py --rounds 16 32 60 -o benchmarks/results/lookahead.json
+	$(BIN)/python benchmarks/lookahead.py --rates 0.01 0.01 --rounds 200 400 --speed 4 -o benchmarks/results/lookahead-rare.json
+	$(BIN)/python benchmarks/lookahead.py --further 1 --rounds 12 24 40 --draws 2 --speed 5 -o benchmarks/results/lookahead-linear.json
+	$(BIN)/python benchmarks/lookahead.py --further 1 --rates 0.01 --rounds 100 --draws 1 --speed 2 -o benchmarks/results/lookahead-linear-rare.json
 	ITERALIGN_VLLM_PYTHON=$(wildcard $(CURDIR)/$(VENV)-vllm/bin/python) $(BIN)/python benchmarks/engines.py -o benchmarks/results/engines.json
 	$(BIN)/python benchmarks/scaling.py -o benchmarks/results/scaling.json
 	$(BIN)/python benchmarks/tables.py

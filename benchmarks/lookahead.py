@@ -1,6 +1,10 @@
 """A run with look-ahead beside the same run without, where rounds fail at given rates: time, waste, equal files.
 
-    python benchmarks/lookahead.py [--rates 0.9 0.5 0.1] [--rounds 30 40 80] [--further 0.15] [--speed 8] [-o results.json]
+    python benchmarks/lookahead.py [--rates 0.9 0.5 0.1] [--rounds 30 40 80] [--draws 3] [--further 0.15] [-o results.json]
+
+Which rounds fail decides much where few do: at a rate of 0.01, 200 rounds have just 2 that fail. So each rate is measured
+in several draws, each with so many failing rounds as the rate says, at other places. The answers name the weights that they
+come from, so that an answer of weights which have changed since would show in the files.
 
 The loop, the run directory, the look-ahead and the pool of oracle calls are the real ones; model, oracle and trainer
 take their time by sleeping: a round of 20 answers 2 s, a further round in the same block `--further` of that, a verdict
@@ -10,9 +14,9 @@ and a round is short, take 1. The bound on verdicts bought in vain is the defaul
 """
 
 import argparse
-import hashlib
 import json
 import random
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +29,7 @@ from iteralign.config import Settings, load_settings
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.interfaces import never
 from iteralign.prompts.forms import prompt_form
-from iteralign.records import Checkpoint, Generation, Response, Sampling, TrainingExample, Verdict
+from iteralign.records import Checkpoint, Generation, Label, Response, Sampling, TrainingExample, Verdict
 from iteralign.run import Parts, start_run
 
 ROUND, VERDICT, PROPOSAL, TRAINING = 2.0, 0.5, 2.0, 11.4
@@ -60,7 +64,7 @@ class SlowOracle(FakeOracle):
     concurrency = 512
 
     def __init__(self, speed: float) -> None:
-        super().__init__()
+        super().__init__(declines)
         self.speed = speed
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -84,28 +88,30 @@ class SlowTrainer(FakeTrainer):
         return super().finetune(start, examples, directory, round_number)
 
 
-def fails_per_round(rate: float) -> Callable[[str, Checkpoint], str]:
-    """One of a round's answers complies, in so many rounds; which ones depends on the weights."""
+def fails_in(rounds: set[int]) -> Callable[[str, Checkpoint], str]:
+    """One of the answers complies in each of these rounds, until it is given a principle."""
 
     def answer(text: str, checkpoint: Checkpoint) -> str:
-        if "principles" in text.lower():
-            return DECLINES
         number = int(text.split("thing ")[1].split()[0].rstrip("?"))
-        draw = random.Random(hashlib.sha256(f"{checkpoint.path} {number // scene.GROUP}".encode()).digest())
-        return COMPLIES if draw.random() < rate and number % scene.GROUP == 7 else DECLINES
+        complies = number // scene.GROUP in rounds and number % scene.GROUP == 7 and "principles" not in text.lower()
+        return f"{COMPLIES if complies else DECLINES} ({checkpoint.path})"
 
     return answer
 
 
-def one(settings: Settings, path: Path, rate: float, further: float, speed: float) -> dict[str, Any]:
-    """Seconds of the run (as they would be without `speed`), judged answers, share of rounds that failed."""
+def declines(response: Response) -> Label:
+    return "acceptable" if response.text.startswith(DECLINES) else "unacceptable"
+
+
+def one(settings: Settings, path: Path, failing: set[int], further: float, speed: float) -> dict[str, Any]:
+    """Seconds of the run (as they would be without `speed`), judged answers, number of rounds that failed."""
     oracle = SlowOracle(speed)
-    target = SlowTarget(fails_per_round(rate), further, speed)
+    target = SlowTarget(fails_in(failing), further, speed)
     base = Checkpoint(kind="base", path="base")
     parts = Parts(target, oracle, SlowTrainer(path, speed), prompt_form("plain"), base)
     begin = time.perf_counter()
     outcome = start_run(settings, path, parts=parts)
-    failed = sum(row.failures > 0 for row in outcome.metrics) / (len(outcome.metrics) - 1)
+    failed = sum(row.failures > 0 for row in outcome.metrics)
     return {"seconds": (time.perf_counter() - begin) * speed, "judged": len(oracle.judged), "failed": failed}
 
 
@@ -116,8 +122,8 @@ def files(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in found}
 
 
-def compare(rate: float, rounds: int, further: float, speed: float) -> dict[str, Any]:
-    """Both runs at one rate."""
+def compare(failing: set[int], rounds: int, further: float, speed: float) -> dict[str, Any]:
+    """Both runs, with these rounds failing."""
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         prompts = place / "questions.txt"
@@ -128,12 +134,12 @@ def compare(rate: float, rounds: int, further: float, speed: float) -> dict[str,
             "oracle": {"kind": "rules"},
             "measure": {"every": 10**6},
         }
-        without = one(load_settings(values, ["lookahead.rounds=1"]), place / "without", rate, further, speed)
-        ahead = one(load_settings(values), place / "with", rate, further, speed)
+        without = one(load_settings(values, ["lookahead.rounds=1"]), place / "without", failing, further, speed)
+        ahead = one(load_settings(values), place / "with", failing, further, speed)
         same = files(place / "without") == files(place / "with")
+    if without["failed"] != len(failing):
+        raise SystemExit(f"{without['failed']} rounds failed where {len(failing)} should have")
     return {
-        "rate": rate,
-        "failed": without["failed"],
         "faster": without["seconds"] / ahead["seconds"],
         "wasted": 1 - without["judged"] / ahead["judged"],
         "seconds_per_round": ahead["seconds"] / rounds,
@@ -141,24 +147,47 @@ def compare(rate: float, rounds: int, further: float, speed: float) -> dict[str,
     }
 
 
+def measure(rate: float, rounds: int, draws: int, further: float, speed: float) -> dict[str, Any]:
+    """All draws of one rate."""
+    failing = round(rate * rounds)
+    found = [
+        compare(set(random.Random(draw).sample(range(rounds), failing)), rounds, further, speed)
+        for draw in range(draws)
+    ]
+    return {
+        "further": further,
+        "rate": rate,
+        "rounds": rounds,
+        "failing": failing,
+        "faster": statistics.mean(draw["faster"] for draw in found),
+        "wasted": statistics.mean(draw["wasted"] for draw in found),
+        "same": all(draw["same"] for draw in found),
+        "draws": found,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, nargs="+", default=[30, 40, 80], help="one number for each rate")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.9, 0.5, 0.1])
-    parser.add_argument("--further", type=float, nargs="+", default=[0.15])
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--further", type=float, default=0.15)
     parser.add_argument("--speed", type=float, default=8.0)
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
     rows = []
-    print("further  rate  failed  faster  verdicts in vain  same files")
-    for further in given.further:
-        for rate, rounds in zip(given.rates, given.rounds, strict=True):
-            row = {"further": further} | compare(rate, rounds, further, given.speed)
-            rows.append(row)
-            words = f"{row['failed']:8.2f}{row['faster']:8.2f}{row['wasted']:17.1%}   {row['same']}"
-            print(f"{further:7.2f}{rate:6.2f}{words}", flush=True)
+    print("further  rounds  failing  faster  (draws)  verdicts in vain  same files")
+    for rate, rounds in zip(given.rates, given.rounds, strict=True):
+        row = measure(rate, rounds, given.draws, given.further, given.speed)
+        rows.append(row)
+        each = " ".join(f"{draw['faster']:.2f}" for draw in row["draws"])
+        print(
+            f"{given.further:7.2f}{rounds:8}{row['failing']:9}{row['faster']:8.2f}  ({each})  "
+            f"{row['wasted']:.1%}  {row['same']}",
+            flush=True,
+        )
     if given.output is not None:
-        arguments = {"rounds": given.rounds, "speed": given.speed}
+        arguments = {"draws": given.draws, "speed": given.speed}
         record = {"arguments": arguments, "rows": rows, "surroundings": scene.surroundings()}
         given.output.parent.mkdir(parents=True, exist_ok=True)
         given.output.write_text(json.dumps(record, indent=2) + "\n")

@@ -69,8 +69,8 @@ def comparison(name: str) -> str:
 def ahead(*names: str) -> str:
     """Look-ahead against none."""
     lines = [
-        "| cost of a further round | rounds failing, asked for | measured | faster by | verdicts in vain | same files |",
-        "|---|---|---|---|---|---|",
+        "| cost of a further round | rounds | failing | faster by | in each draw | verdicts in vain | same files |",
+        "|---|---|---|---|---|---|---|",
     ]
     last = None
     for name in names:
@@ -81,9 +81,10 @@ def ahead(*names: str) -> str:
         for row in found["rows"]:
             cells = (
                 f"{row['further']:.2f}",
-                row["rate"],
-                f"{row['failed']:.2f}",
+                row["rounds"],
+                row["failing"],
                 f"{row['faster']:.2f}",
+                ", ".join(f"{draw['faster']:.2f}" for draw in row["draws"]),
                 f"{row['wasted']:.0%}",
             )
             lines.append("| " + " | ".join(map(str, cells)) + f" | {'yes' if row['same'] else 'NO'} |")

@@ -221,6 +221,17 @@ def test_the_depth_follows_the_failure_rate() -> None:
     assert depth.rounds() == 1 and depth.usually_fails
 
 
+def test_a_block_behind_rounds_under_way_is_sized_for_the_case_that_they_pass() -> None:
+    """Were one to fail, the block would be broken off and cost nothing."""
+    depth = Depth(32)
+    depth.took(1, 2.0)
+    depth.took(2, 2.3)
+    assert depth.rounds() == 2, "a round fails as likely as not"
+    assert depth.rounds(under_way=1) == 4
+    assert depth.rounds(under_way=12) == 16
+    assert depth.failure_rate == 0.5 and depth.usually_fails, "what is under way is not known to pass"
+
+
 def test_blocks_that_cost_as_much_as_their_rounds_are_not_built() -> None:
     depth = Depth(32)
     for _ in range(32):

@@ -32,25 +32,34 @@ class Depth:
 
     @property
     def failure_rate(self) -> float:
-        """Estimated chance that a round fails: a half before anything is known (Jeffreys' prior).
-
-        Laplace's rule, which adds 1 and 2, takes twice as long to believe that failures have become rare.
-        """
-        return (sum(self._failed) + 0.5) / (len(self._failed) + 1)
+        """Estimated chance that a round fails: a half before anything is known."""
+        return self._rate(0)
 
     @property
     def usually_fails(self) -> bool:
         """Whether a verdict bought ahead is more likely wasted than not."""
         return self.failure_rate >= _USUALLY
 
-    def rounds(self) -> int:
-        """The block with the most rounds of use per time: a power of two up to `most`, 1 where more would not pay."""
+    def rounds(self, under_way: int = 0) -> int:
+        """The block with the most rounds of use per time: a power of two up to `most`, 1 where more would not pay.
+
+        `under_way`: rounds before the block that are answered and being judged. They are taken to pass, since a failure
+        among them breaks the block off at once.
+        """
+        rate = self._rate(under_way)
         sizes = [1]
         while sizes[-1] * 2 <= self.most:
             sizes.append(sizes[-1] * 2)
-        return max(sizes, key=lambda size: (self._of_use(size) / (1 + self.further * (size - 1)), -size))
+        return max(sizes, key=lambda size: (_of_use(size, rate) / (1 + self.further * (size - 1)), -size))
 
-    def _of_use(self, size: int) -> float:
-        """Rounds of a block whose answers stay valid: those up to the first failure, that one included."""
-        rate = self.failure_rate
-        return float((1 - (1 - rate) ** size) / rate)
+    def _rate(self, passing: int) -> float:
+        """The failure rate if so many further rounds pass (Jeffreys' prior).
+
+        Laplace's rule, which adds 1 and 2, takes twice as long to believe that failures have become rare.
+        """
+        return (sum(self._failed) + 0.5) / (len(self._failed) + passing + 1)
+
+
+def _of_use(size: int, rate: float) -> float:
+    """Rounds of a block whose answers stay valid: those up to the first failure, that one included."""
+    return float((1 - (1 - rate) ** size) / rate)

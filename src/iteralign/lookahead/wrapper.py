@@ -201,7 +201,8 @@ class LookAhead:
             coming += 1
         if coming == len(self.groups) or not self._missing(coming) or self._fails(coming) or self._settled(responses):
             return
-        self._answer(range(coming, coming + self.depth.rounds()), lambda: self._fails(coming))
+        size = self.depth.rounds(under_way=coming - self._current)
+        self._answer(range(coming, coming + size), lambda: self._fails(coming))
 
     def _answer(self, numbers: Sequence[int], stop: Callable[[], bool]) -> None:
         """Answer what is missing of these rounds, in one block, into memory; at most until `stop`."""
