@@ -179,9 +179,9 @@ class LookAheadSettings(Section):
 
     rounds: int = Field(default=32, gt=0)
     """Answer at most this many rounds at once; as many as have lately paid. 1 answers none ahead."""
-    wasted_verdicts: float = Field(default=0.25, ge=0, lt=1)
-    """Verdicts that may be bought in vain for answers ahead, as a share of all; none is bought ahead while rounds usually
-    fail, or at 0."""
+    wasted_verdicts: float = Field(default=0.5, ge=0, lt=1)
+    """Verdicts that may be bought in vain for answers ahead, as a share of all, were all that are under way in vain. None
+    is bought ahead that is not twice as likely of use as in vain, as while rounds often fail, or at 0."""
 
 
 class MeasureSettings(Section):

@@ -218,7 +218,7 @@ def test_the_depth_follows_the_failure_rate() -> None:
     assert depth.rounds() in (4, 8)
     for _ in range(64):
         depth.judged(True)
-    assert depth.rounds() == 1 and depth.usually_fails
+    assert depth.rounds() == 1 and not depth.likely_of_use(1)
 
 
 def test_a_block_behind_rounds_under_way_is_sized_for_the_case_that_they_pass() -> None:
@@ -226,10 +226,20 @@ def test_a_block_behind_rounds_under_way_is_sized_for_the_case_that_they_pass() 
     depth = Depth(32)
     depth.took(1, 2.0)
     depth.took(2, 2.3)
-    assert depth.rounds() == 2, "a round fails as likely as not"
-    assert depth.rounds(under_way=1) == 4
-    assert depth.rounds(under_way=12) == 16
-    assert depth.failure_rate == 0.5 and depth.usually_fails, "what is under way is not known to pass"
+    depth.judged(True)
+    assert depth.rounds() < depth.rounds(under_way=4) < depth.rounds(under_way=32)
+    assert depth.chance(1) == 0.25 and not depth.likely_of_use(1), "what is under way is not known to pass"
+
+
+def test_a_verdict_ahead_is_bought_where_it_is_twice_as_likely_of_use_as_in_vain() -> None:
+    depth = Depth(32)
+    for _ in range(10):
+        depth.judged(False)
+    assert depth.chance(3) == pytest.approx(10.5 / 11 * 11.5 / 12 * 12.5 / 13)
+    assert [ahead for ahead in range(1, 33) if depth.likely_of_use(ahead)] == list(range(1, 13))
+    for _ in range(5):
+        depth.judged(True)
+    assert depth.chance(1) == pytest.approx(10.5 / 16) and not depth.likely_of_use(1)
 
 
 def test_blocks_that_cost_as_much_as_their_rounds_are_not_built() -> None:

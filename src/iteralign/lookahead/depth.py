@@ -1,10 +1,11 @@
 """How many rounds to answer at once: as many as are likely to be of use, at what they cost."""
 
+import math
 from collections import deque
 
 _WINDOW = 64  # rounds
 _COST_BEFORE_MEASURED = 0.5
-_USUALLY = 0.5
+_LIKELY = 2 / 3
 
 
 class Depth:
@@ -30,36 +31,31 @@ class Depth:
             further = (seconds / self._alone - 1) / (rounds - 1)
             self.further = min(1.0, max(0.0, further))
 
-    @property
-    def failure_rate(self) -> float:
-        """Estimated chance that a round fails: a half before anything is known."""
-        return self._rate(0)
+    def chance(self, rounds: int, under_way: int = 0) -> float:
+        """How likely so many further rounds all pass, if those `under_way` do.
 
-    @property
-    def usually_fails(self) -> bool:
-        """Whether a verdict bought ahead is more likely wasted than not."""
-        return self.failure_rate >= _USUALLY
+        The failure rate is estimated again after each that passes (Jeffreys' prior: half a failure in one round), since it
+        may be far lower than the best single guess of it.
+        """
+        known = len(self._failed) + under_way
+        passed = known - sum(self._failed)
+        return math.prod((passed + further + 0.5) / (known + further + 1) for further in range(rounds))
+
+    def likely_of_use(self, ahead: int) -> bool:
+        """Whether a verdict bought so many rounds ahead is at least twice as likely of use as in vain."""
+        return self.chance(ahead) >= _LIKELY
 
     def rounds(self, under_way: int = 0) -> int:
         """The block with the most rounds of use per time: a power of two up to `most`, 1 where more would not pay.
 
-        `under_way`: rounds before the block that are answered and being judged. They are taken to pass, since a failure
-        among them breaks the block off at once.
+        Of use are the rounds up to the first failure, that one included. `under_way`: rounds before the block that are
+        answered and being judged. They are taken to pass, since a failure among them breaks the block off at once.
         """
-        rate = self._rate(under_way)
-        sizes = [1]
-        while sizes[-1] * 2 <= self.most:
-            sizes.append(sizes[-1] * 2)
-        return max(sizes, key=lambda size: (_of_use(size, rate) / (1 + self.further * (size - 1)), -size))
-
-    def _rate(self, passing: int) -> float:
-        """The failure rate if so many further rounds pass (Jeffreys' prior).
-
-        Laplace's rule, which adds 1 and 2, takes twice as long to believe that failures have become rare.
-        """
-        return (sum(self._failed) + 0.5) / (len(self._failed) + passing + 1)
-
-
-def _of_use(size: int, rate: float) -> float:
-    """Rounds of a block whose answers stay valid: those up to the first failure, that one included."""
-    return float((1 - (1 - rate) ** size) / rate)
+        best, most_per_time = 1, 0.0
+        of_use = 0.0
+        for size in range(1, self.most + 1):
+            of_use += self.chance(size - 1, under_way)
+            per_time = of_use / (1 + self.further * (size - 1))
+            if size & (size - 1) == 0 and per_time > most_per_time:
+                best, most_per_time = size, per_time
+        return best

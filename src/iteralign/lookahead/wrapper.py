@@ -67,7 +67,7 @@ class LookAhead:
         sampling: Sampling,
         *,
         rounds: int = 16,
-        wasted_share: float = 0.25,
+        wasted_share: float = 0.5,
     ) -> None:
         """`groups` and `sampling` are the loop's.
 
@@ -225,15 +225,15 @@ class LookAhead:
         self.depth.took(len(order) / len(self.groups[coming[0]]), time.perf_counter() - begin)
 
     def _affordable(self, current: int) -> set[int]:
-        """Coming rounds whose verdicts may be asked for before those of `current` are in: what the bound allows."""
+        """Coming rounds whose verdicts may be asked for before those of `current` are in: what is worth it and allowed."""
         allowed: set[int] = set()
-        if self.verdicts is None or self.depth.usually_fails or self._fails(current + 1):
+        if self.verdicts is None or self._fails(current + 1):
             return allowed
         asked = self.verdicts.asked - self.verdicts.under_way(above=current + 1)
         in_vain = self.verdicts.wasted
         for number in range(current + 1, min(current + self.depth.most, len(self.groups))):
             in_vain, asked = in_vain + len(self.groups[number]), asked + len(self.groups[number])
-            if in_vain > self.wasted_share * asked:
+            if in_vain > self.wasted_share * asked or not self.depth.likely_of_use(number - current):
                 break
             allowed.add(number)
         return allowed
