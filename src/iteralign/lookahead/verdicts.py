@@ -92,10 +92,12 @@ class Verdicts:
         """Whether a response of a lower rank, but not of rank 0, is known to be unacceptable."""
         return self._failed is not None and self._failed < rank
 
-    def forgive(self, rank: int) -> None:
-        """Failures of this and lower ranks no longer keep higher ones from being asked about."""
-        if self._failed is not None and self._failed <= rank:
+    def forgive(self, rank: int) -> bool:
+        """Failures of this and lower ranks no longer keep higher ones from being asked about. Whether there was one."""
+        forgiven = self._failed is not None and self._failed <= rank
+        if forgiven:
             self._failed = None
+        return forgiven
 
     def settled(self, responses: Sequence[Response]) -> bool:
         """Whether all verdicts on these are in."""

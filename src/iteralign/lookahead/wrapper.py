@@ -123,8 +123,8 @@ class LookAhead:
             return self._answer_other(inputs, sampling, noted)
         self._current = number
         self._asked_for = set(inputs)
-        if self.verdicts is not None:
-            self.verdicts.forgive(number)  # a failure before this round has not led to a training
+        if self.verdicts is not None and self.verdicts.forgive(number):  # a failure that has not led to a training
+            self._bought.clear()  # those behind it may have been left out
         for text in self._inputs_of(number).keys() & self._memory.keys():
             self._ask(number, text)
         self._ask_ahead(number)
@@ -240,7 +240,7 @@ class LookAhead:
 
     def _ask_ahead(self, current: int) -> None:
         """Ask for the verdicts on what is in memory of rounds that have become affordable."""
-        for number in sorted(self._affordable(current)):
+        for number in sorted(self._affordable(current) - self._bought):
             for text in self._inputs_of(number):
                 if text in self._memory:
                     self._ask(number, text)
