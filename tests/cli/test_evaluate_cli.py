@@ -42,6 +42,7 @@ def test_judge_check_and_an_evaluation_corrected_by_it(tmp_path: Path) -> None:
         (["evaluate", "./nowhere", "--tasks", "safety", "--harmful", "bad.txt"], 1, "nowhere"),
         (["evaluate", "demo", "--tasks", "safety"], 2, "--harmful"),
         (["evaluate", "demo", "--form", "cot"], 2, "plain or chat"),
+        (["evaluate", "demo", "--data", "labels.csv"], 2, "--data labels.csv is no directory"),
     ],
 )
 def test_expected_errors_are_one_message(arguments: list[str], code: int, message: str, tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def evaluate(
 
     if form not in (None, "plain", "chat"):
         raise ConfigError(f"--form {form}: choose plain or chat.")
+    if data is not None and not data.is_dir():
+        raise ConfigError(f"--data {data} is no directory. Give the one that the files lie in.")
     subject = subject_of(model, base)
     oracle = judge_settings(judge)
     if oracle is None and subject.settings is not None:
