@@ -20,7 +20,7 @@ torture: $(VENV)/.test   ## kill -9 a run a hundred times, resume it, compare ev
 test-vllm: $(VENV)/.test $(VENV)-vllm/.done   ## the vLLM engine against a real vLLM on the CPU (an environment of 3.4 GB)
 	ITERALIGN_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest tests/targets/test_vllm.py
 
-bench: $(VENV)/.demo   ## what docs/performance.md says, measured again and written there (an hour; with vLLM where make test-vllm has installed it)
+bench: $(VENV)/.demo   ## what docs/performance.md says, measured again and written there (an hour and a quarter; with vLLM where make test-vllm has installed it)
 	$(BIN)/python benchmarks/compare.py --rounds 5 -o benchmarks/results/compare.json
 	$(BIN)/python benchmarks/compare.py --rounds 1 --padding 4096 -o benchmarks/results/compare-padded.json
 	$(BIN)/python benchmarks/lookahead.py --rounds 16 32 60 -o benchmarks/results/lookahead.json

@@ -9,8 +9,8 @@ come from, so that an answer of weights which have changed since would show in t
 The loop, the run directory, the look-ahead and the pool of oracle calls are the real ones; model, oracle and trainer
 take their time by sleeping: a round of 20 answers 2 s, a further round in the same block `--further` of that, a verdict
 0.5 s, a proposal 2 s, a training 11.4 s, all divided by `--speed`. A target whose blocks cost as much as their rounds is
-`--further 1`. Writing a round's files takes real time, about 0.05 s, which `--speed` multiplies: where rounds rarely fail
-and a round is short, take 1. The bound on verdicts bought in vain is the default one.
+`--further 1`. Writing a round's files takes real time, 0.006 to 0.05 s by the disk, which `--speed` multiplies:
+where rounds rarely fail and a round is short, take a low one. The bound on verdicts bought in vain is the default one.
 """
 
 import argparse

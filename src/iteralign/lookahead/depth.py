@@ -6,6 +6,7 @@ from collections import deque
 _WINDOW = 64  # rounds
 _COST_BEFORE_MEASURED = 0.5
 _LIKELY = 2 / 3
+"""With a half, runs in which 10 to 30% of the rounds fail gain 1% and waste 1.4 to 1.9 times as much (docs/log.md)."""
 
 
 class Depth:
@@ -51,11 +52,9 @@ class Depth:
         Of use are the rounds up to the first failure, that one included. `under_way`: rounds before the block that are
         answered and being judged. They are taken to pass, since a failure among them breaks the block off at once.
         """
-        best, most_per_time = 1, 0.0
-        of_use = 0.0
-        for size in range(1, self.most + 1):
-            of_use += self.chance(size - 1, under_way)
-            per_time = of_use / (1 + self.further * (size - 1))
-            if size & (size - 1) == 0 and per_time > most_per_time:
-                best, most_per_time = size, per_time
-        return best
+
+        def per_time(size: int) -> float:
+            of_use = sum(self.chance(passed, under_way) for passed in range(size))
+            return of_use / (1 + self.further * (size - 1))
+
+        return max((1 << power for power in range(self.most.bit_length())), key=per_time)  # the smallest of equals

@@ -66,7 +66,7 @@ class LookAhead:
         groups: Sequence[Sequence[RedTeamPrompt]],
         sampling: Sampling,
         *,
-        rounds: int = 16,
+        rounds: int = 32,
         wasted_share: float = 0.5,
     ) -> None:
         """`groups` and `sampling` are the loop's.
@@ -88,10 +88,10 @@ class LookAhead:
         self._inputs: dict[int, dict[str, list[RedTeamPrompt]]] = {}
         self._current: int | None = None
         """The round whose prompts were asked for last."""
-        self._bought: set[int] = set()
-        """Coming rounds with answers in memory, all of whose verdicts have been asked for."""
         self._asked_for: set[str] = set()
         """Its texts."""
+        self._bought: set[int] = set()
+        """Coming rounds with answers in memory, all of whose verdicts have been asked for."""
         self._checkpoint: Checkpoint | None = None
 
     @contextlib.contextmanager
