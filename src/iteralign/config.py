@@ -165,7 +165,7 @@ class TrainingSettings(Section):
     min_benign: int = Field(default=16, ge=0)
     """... and at least this many, as far as there are any."""
     processes: int = Field(default=1, gt=0)
-    """Above 1: training runs in this many processes of its own under torchrun (FSDP on GPUs). Full weights only."""
+    """Above 1: training runs in this many processes of its own on this machine (FSDP on GPUs). Full weights only."""
     keep: Literal["all", "last", "none"] = "last"
     """Which rounds' full weights stay on disk. Adapters are always kept. none writes them at the end alone; a resumed run and
     a rollback then train earlier rounds again from their examples."""

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,8 +104,48 @@ def test_the_training_of_a_killed_run_ends_by_itself(tiny_llama: Path, tmp_path:
     assert not (tmp_path / "r" / "checkpoint").exists()
 
 
+@pytest.mark.slow
+def test_no_socket_of_a_training_is_open_to_the_network(tiny_llama: Path, tmp_path: Path) -> None:
+    """Whoever reaches a rendezvous of torchrun's can run code as the run's user."""
+    import psutil
+
+    owner = psutil.Popen([sys.executable, "-c", OWNER, str(tiny_llama), str(tmp_path)])
+
+    def addresses() -> set[str]:
+        found = set()
+        for process in [owner, *owner.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                sockets = process.net_connections(kind="inet")
+                found.update(
+                    one.laddr.ip for one in sockets if one.status in (psutil.CONN_LISTEN, psutil.CONN_ESTABLISHED)
+                )
+        return found
+
+    seen: set[str] = set()
+    try:
+        wait_for(lambda: bool(seen.update(addresses()) or connected(owner)))
+        for _ in range(30):
+            seen.update(addresses())
+            time.sleep(0.1)
+    finally:
+        owner.kill()
+        owner.wait()
+    assert seen == {"127.0.0.1"}
+
+
+def connected(owner: Any) -> bool:
+    """Whether training processes of this one talk to each other."""
+    import psutil
+
+    children = owner.children(recursive=True)
+    talking = [
+        child for child in children if any(c.status == psutil.CONN_ESTABLISHED for c in child.net_connections("inet"))
+    ]
+    return len(talking) >= 2
+
+
 def workers_of(place: Path) -> list[str]:
-    """Ids of the training processes, torchrun among them, whose job lies in `place`."""
+    """Ids of the training processes whose job lies in `place`."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

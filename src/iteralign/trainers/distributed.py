@@ -1,7 +1,10 @@
-"""Full fine-tuning in processes of its own, one per device, started with torchrun once a round.
+"""Full fine-tuning in processes of its own, one per device, started anew for each round.
 
 On GPUs the weights are sharded over the processes (FSDP); on a CPU each process has a copy (DDP over gloo). The parent
 gives up its own weights first and learns the outcome from a file; the weights come back as a checkpoint on disk.
+
+The processes are not started with torchrun: its agent listens on all interfaces, asks nobody who they are, and unpickles
+what it is told (docs/security.md). Ours find each other by a file, and their sockets are bound to the loopback interface.
 """
 
 import dataclasses
@@ -9,9 +12,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import scratch_directory
@@ -21,6 +26,8 @@ from iteralign.trainers.sft import SFTSettings, check_start
 from iteralign.trainers.tracking import check_trackers
 
 _LOG_LINES = 30
+_POLL = 0.1  # seconds between two looks at the processes
+_GRACE = 10.0  # seconds that a process has to end when it is told to
 
 
 class DistributedSFT:
@@ -76,6 +83,8 @@ class DistributedSFT:
             "examples": str((scratch / "examples.jsonl").resolve()),
             "round": round_number,
             "owner": os.getpid(),
+            "processes": self.processes,
+            "meeting_place": str((scratch / "meeting").resolve()),
             "output": str((directory / "checkpoint").resolve()),
             "outcome": str((scratch / "outcome.json").resolve()),
         }
@@ -84,16 +93,10 @@ class DistributedSFT:
         return path.resolve()
 
     def _run(self, job: Path, scratch: Path, round_number: int) -> dict[str, Any]:
-        """Run torchrun to its end; returns the outcome that the first worker wrote."""
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc_per_node", str(self.processes), "-m", "iteralign.trainers.worker", str(job)]
+        """Run the processes to their end; returns the outcome that the first of them wrote."""
         log = scratch / "log.txt"
-        with log.open("wb") as sink, subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT) as process:
-            try:
-                code = process.wait()
-            except BaseException:
-                process.terminate()  # torchrun ends its workers
-                raise
+        with log.open("wb") as sink, _started(job, self.processes, sink) as workers:
+            code = _first_failure(workers)
         outcome = scratch / "outcome.json"
         found: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8")) if outcome.exists() else {}
         if "error" in found:
@@ -105,3 +108,49 @@ class DistributedSFT:
                 f"of the round before stay in use. The end of its log:\n{tail}"
             )
         return found
+
+
+@contextmanager
+def _started(job: Path, processes: int, log: IO[bytes]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The training processes, all of them gone afterwards."""
+    workers = []
+    try:
+        for rank in range(processes):
+            command = [sys.executable, "-m", "iteralign.trainers.worker", str(job)]
+            environment = _environment(rank, processes)
+            workers.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
+        yield workers
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            try:
+                worker.wait(_GRACE)
+            except subprocess.TimeoutExpired:  # it hangs in a collective call with one that has gone
+                worker.kill()
+                worker.wait()
+
+
+def _environment(rank: int, processes: int) -> dict[str, str]:
+    """What a training process reads: its place among the others, as torchrun would name it, and where to bind sockets."""
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    return {
+        "OMP_NUM_THREADS": "1",
+        **os.environ,
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
+    }
+
+
+def _first_failure(workers: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Wait for all of them, or for the first that fails; returns its exit code, or 0."""
+    while True:
+        codes = [worker.poll() for worker in workers]
+        failed = [code for code in codes if code]
+        if failed or None not in codes:
+            return failed[0] if failed else 0
+        time.sleep(_POLL)

@@ -1,4 +1,4 @@
-"""One process of `DistributedSFT`: `torchrun ... -m iteralign.trainers.worker JOB.json`. Not for use by hand."""
+"""One process of `DistributedSFT`: `python -m iteralign.trainers.worker JOB.json`. Not for use by hand."""
 
 import json
 import os
@@ -20,6 +20,7 @@ def main(path: Path) -> int:
     """Train as the job file says; the first process writes checkpoint and outcome. Returns the exit code."""
     job = json.loads(path.read_text(encoding="utf-8"))
     try:
+        _join(job)
         outcome = _train(job)
     except Exception as error:
         known = as_training_error(error, job["round"])
@@ -28,6 +29,21 @@ def main(path: Path) -> int:
     if failed or os.environ.get("RANK", "0") == "0":
         Path(job["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
     return 1 if failed else 0
+
+
+def _join(job: dict[str, Any]) -> None:
+    """Meet the other processes by a file, so that nobody listens for newcomers; accelerate takes the group as it is."""
+    import torch
+
+    on_cpu = job["device"] == "cpu"
+    if not on_cpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group(
+        "gloo" if on_cpu else "cpu:gloo,cuda:nccl",
+        store=torch.distributed.FileStore(job["meeting_place"], job["processes"]),  # type: ignore[attr-defined]
+        rank=int(os.environ["RANK"]),
+        world_size=job["processes"],
+    )
 
 
 def _train(job: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +107,7 @@ def _end_without(owner: int) -> None:
 
 
 def _described(error: Exception, round_number: int) -> str:
-    """An expected error's message; of any other, where it came from: torchrun's own report does not say."""
+    """An expected error's message; of any other, where it came from: the exit code does not say."""
     if isinstance(error, IteralignError):
         return str(error)
     trace = "".join(traceback.format_exception(error)[-8:])
