@@ -5,10 +5,10 @@ Loaded from YAML, overridden by `a.b=value`, checked strictly: an unknown key is
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from iteralign.constitution.settings import ConstitutionSettings
 from iteralign.errors import ConfigError
@@ -17,6 +17,17 @@ from iteralign.prompts.forms import FormName
 from iteralign.records import Sampling
 from iteralign.section import Section
 from iteralign.settings_file import explain, flat, read_yaml, with_override
+
+
+def _as_name(text: str) -> str:
+    """A directory is called by it, a tracker's run and a line of a table."""
+    told = len(text) <= 100 and len(text.encode()) <= 200 and text.strip() == text != "" and text[:1] not in ".-"
+    if not told or not text.isprintable() or any(sign in text for sign in '/\\:*?"<>|'):
+        raise ValueError(
+            'must be 1 to 100 characters that a directory can be called by: no / \\ : * ? " < > | or line break, no '
+            "dot, hyphen or space in front, no space at the end"
+        )
+    return text
 
 
 class VllmSettings(Section):
@@ -68,7 +79,8 @@ class DataSettings(Section):
     """The red-teaming prompts, and the benign ones that keep the model from learning to refuse."""
 
     prompts: str
-    """hh-rlhf, harmfulqa, dangerousqa, hub:NAME, a file (JSONL, JSON, CSV, Parquet, text), or `demo`."""
+    """hh-rlhf, harmfulqa, dangerousqa, hub:NAME, a file (JSONL, JSON, CSV, Parquet, text), or `demo`; `given` where they were
+    handed over in Python."""
     path: Path | None = None
     """The local raw file of a named data set."""
     question_field: str | None = None
@@ -214,6 +226,9 @@ class GuardRailSettings(Section):
 class Settings(Section):
     """All settings of a run."""
 
+    name: Annotated[str, AfterValidator(_as_name)] | None = None
+    """What the run is called in status, report, card, compare and trackers; without --run-dir its directory begins with it.
+    null: as its directory."""
     model: ModelSettings
     data: DataSettings
     oracle: OracleSettings
@@ -292,8 +307,9 @@ CHANGEABLE = (
     "lookahead.rounds",
     "lookahead.wasted_verdicts",
     "threads",
+    "name",
 )
-"""Settings that may change when a run is resumed: what it may cost, how fast it goes, and what memory it needs."""
+"""Settings that may change when a run is resumed: what it may cost, how fast it goes, what memory it needs, its name."""
 
 
 def differing_keys(ours: Settings, theirs: Settings) -> dict[str, tuple[Any, Any]]:

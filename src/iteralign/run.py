@@ -16,6 +16,7 @@ from iteralign.algorithm import Round, groups_of, iteralign
 from iteralign.config import Settings, as_text, differing_keys
 from iteralign.constitution.forms import written
 from iteralign.constitution.ledger import Effect, Seen, effects, in_force, seen
+from iteralign.data import Questions
 from iteralign.degenerate import is_degenerate
 from iteralign.errors import RunDirectoryError
 from iteralign.files import write_text
@@ -23,6 +24,7 @@ from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.metrics import RoundMetrics, spent_tokens
 from iteralign.model import LocalModel
 from iteralign.progress import Progress, Silent, reported
+from iteralign.prompt_sets import Given, PromptSets
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Verdict
 from iteralign.retrain import train_again
@@ -56,6 +58,8 @@ class Parts:
     base: Checkpoint
     model: LocalModel | None = None
     """The weights' owner, where the target is a model in this process; it writes RUN/model."""
+    sets: PromptSets | None = None
+    """The prompts of a new run; None: those that the settings name."""
 
 
 def start_run(
@@ -82,9 +86,12 @@ def resume_run(
 
 
 def run(
-    settings: Settings,
+    settings: Settings | Mapping[str, Any],
     directory: Path | str | None = None,
     *,
+    prompts: Questions | None = None,
+    held_out: Questions | None = None,
+    benign: Questions | None = None,
     target: Target | None = None,
     oracle: Oracle | None = None,
     trainer: Trainer | None = None,
@@ -92,12 +99,22 @@ def run(
 ) -> Outcome:
     """Start a run, or go on with it if `directory` holds one with the same settings.
 
-    `target`, `oracle` and `trainer` replace what the settings name. A target of one's own needs a trainer of one's own.
+    `prompts`, `held_out` and `benign` (each a list of strings or records, or a datasets.Dataset), `target`, `oracle` and
+    `trainer` replace what the settings name. A target of one's own needs a trainer of one's own.
     """
-    path = Path(directory or settings.run_dir or "runs/default")
+    given = Given(prompts, held_out, benign)
+    settings = given.named_in(settings)
+    path = Path(directory or settings.run_dir or Path("runs") / (settings.name or "default"))
+    sets = prompt_sets.build_prompts(settings, given) if given else None
     parts = build_parts(settings, path)
     chosen = Parts(
-        target or parts.target, oracle or parts.oracle, trainer or parts.trainer, parts.form, parts.base, parts.model
+        target or parts.target,
+        oracle or parts.oracle,
+        trainer or parts.trainer,
+        parts.form,
+        parts.base,
+        parts.model,
+        sets,
     )
     if target is not None:
         chosen.model = None
@@ -108,6 +125,12 @@ def run(
                 raise RunDirectoryError(
                     f"{path} holds a run with other settings ({as_text(differences)}); choose another directory."
                 )
+            if sets is not None and existing.started:
+                other = sets.differing({name: existing.prompts(name) for name in sets.named()})
+                if other:
+                    raise RunDirectoryError(
+                        f"{path} holds a run with other questions ({other}); choose another directory."
+                    )
         return resume_run(path, parts=chosen, progress=progress)
     return start_run(settings, path, parts=chosen, progress=progress)
 
@@ -191,15 +214,10 @@ def _report(run: RunDirectory) -> None:
 
 def _begin(run: RunDirectory, parts: Parts, progress: Progress) -> None:
     """Load the prompt sets and write down all that the run begins with."""
-    sets = prompt_sets.build_prompts(run.settings)
+    sets = parts.sets or prompt_sets.build_prompts(run.settings)
     for note in sets.notes:
         progress.note(note)
-    names: dict[str, Sequence[Record]] = {
-        "prompts": sets.prompts,
-        "held_out": sets.held_out,
-        "benign": sets.benign,
-        "benign_held_out": sets.benign_held_out,
-    }
+    names: dict[str, Sequence[Record]] = {**sets.named()}
     given = build.build_constitution(run.settings)
     if given:
         names |= {"given_constitution": given}

@@ -36,6 +36,7 @@ ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="Settings
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a setting.")]
 RunDirOption = Annotated[Path | None, typer.Option("--run-dir", metavar="RUN", help="Where the run is kept.")]
+NameOption = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the run is called.")]
 
 RECIPES = Path(__file__).parent
 
@@ -43,6 +44,7 @@ RECIPES = Path(__file__).parent
 @app.command()
 def demo(
     run_dir: RunDirOption = None,
+    name: NameOption = None,
     prompts: Annotated[
         str | None, typer.Option(metavar="FILE", help="Red-team with these prompts instead of the embedded ones.")
     ] = None,
@@ -50,13 +52,13 @@ def demo(
 ) -> None:
     """The whole loop on the embedded model, prompts and rules: CPU, no key, no network."""
     chosen = [] if prompts is None else [f"data.prompts={prompts}"]
-    settings = _settings(RECIPES / "demo.yaml", [*chosen, *(overrides or [])])
+    settings = _settings(RECIPES / "demo.yaml", [*chosen, *(overrides or [])], name)
     out.print(
         "The demo aligns a tiny model (1.1 million parameters, made-up English) judged by rules. It shows every step of "
         "the method for real; what it says about other models is nothing.",
         style="dim",
     )
-    _run(settings, run_dir or _fresh_directory("demo"))
+    _run(settings, run_dir or _fresh_directory(settings, "demo"))
     out.print("\nNext: `iteralign init config.yaml` for a model and an oracle of your own.")
 
 
@@ -89,14 +91,15 @@ def run(
     config: ConfigArgument,
     overrides: SetOption = None,
     run_dir: RunDirOption = None,
+    name: NameOption = None,
     constitution: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Start from these principles (constitution.file).")
     ] = None,
 ) -> None:
     """Start a run."""
     chosen = [] if constitution is None else [f"constitution.file={json.dumps(str(constitution))}"]
-    settings = _settings(config, [*chosen, *(overrides or [])])
-    _run(settings, run_dir or settings.run_dir or _fresh_directory(config.stem))
+    settings = _settings(config, [*chosen, *(overrides or [])], name)
+    _run(settings, run_dir or settings.run_dir or _fresh_directory(settings, config.stem))
 
 
 @app.command()
@@ -218,10 +221,10 @@ app.command()(push)
 app.command("judge-check")(judge_check)
 
 
-def _settings(source: Path, overrides: list[str]) -> "Settings":
+def _settings(source: Path, overrides: list[str], name: str | None = None) -> "Settings":
     from iteralign.config import load_settings  # late: it takes longer than all of --help
 
-    return load_settings(source, overrides)
+    return load_settings(source, overrides if name is None else [*overrides, f"name={json.dumps(name)}"])
 
 
 def _run(settings: "Settings", directory: Path) -> None:
@@ -247,6 +250,6 @@ def _interruptible(directory: Path) -> Iterator[None]:
         raise Interrupted(f"Interrupted. What was finished is kept; go on by `iteralign resume {directory}`.") from None
 
 
-def _fresh_directory(name: str) -> Path:
+def _fresh_directory(settings: "Settings", otherwise: str) -> Path:
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{name}-{stamp}"
+    return Path("runs") / f"{(settings.name or otherwise).replace(' ', '-')}-{stamp}"

@@ -26,7 +26,8 @@ def print_status(run_dir: Path) -> None:
     attempts = read_log(run_dir / "attempts.jsonl")
     event, pid = (str(attempts[-1]["event"]), attempts[-1].get("pid")) if attempts else ("starting", None)
     metrics = finished_rounds(run_dir)
-    out.print(f"{escape(str(run_dir))}: {escape(_state(event, pid))}, {len(metrics)} of {rounds} rounds done")
+    called = f" ({escape(settings.name)})" if settings.name else ""
+    out.print(f"{escape(str(run_dir))}{called}: {escape(_state(event, pid))}, {len(metrics)} of {rounds} rounds done")
     if event != "finished":
         out.print(f"next: {_next_stage(run_dir, len(metrics))}")
     if metrics:

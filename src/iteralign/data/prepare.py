@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from iteralign.data.given import Questions
 from iteralign.data.questions import Question, find_field, keep_where, read_question
 from iteralign.data.sources import slug, source_rows
 from iteralign.data.split import prompt_key, split_held_out, without_questions_of
@@ -57,7 +58,7 @@ class Prepared:
 
 
 def prepare(
-    source: str,
+    source: str | Questions,
     path: Path | str | None = None,
     *,
     held_out_share: float | None = None,
@@ -111,7 +112,7 @@ def prepare(
 
 
 def load_prompts(
-    source: str,
+    source: str | Questions,
     path: Path | str | None = None,
     *,
     split: str | None = None,
@@ -126,7 +127,8 @@ def load_prompts(
     """The questions of a source, exact doubles removed, in its own order unless `shuffle`.
 
     source: hh-rlhf, harmfulqa or dangerousqa, with the `path` of the file or from the hub; the path of a JSONL, JSON,
-        CSV, TSV, Parquet, text or plain-data pickle file, also as .gz; or hub:NAME[:CONFIG][@SPLIT].
+        CSV, TSV, Parquet, text or plain-data pickle file, also as .gz; hub:NAME[:CONFIG][@SPLIT]; or the questions
+        themselves: a list of strings, of records, or a datasets.Dataset.
     split: the split on the hub, "train" if not said.
     question_field: the column with the question; looked for among the usual names if not said.
     turns: of a conversation the first human turn, or everything up to the last one.

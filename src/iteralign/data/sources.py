@@ -1,10 +1,11 @@
-"""Named data sets, any file, any set on the Hugging Face hub -> rows and the name of the source."""
+"""Named data sets, any file, any set on the Hugging Face hub, or what was handed over -> rows and the name of the source."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 from iteralign.data.files import Row, read_rows
+from iteralign.data.given import GIVEN, Questions, given_rows
 from iteralign.errors import DataError, MissingExtraError
 
 SOURCES: dict[str, dict[str, str] | None] = {
@@ -15,8 +16,12 @@ SOURCES: dict[str, dict[str, str] | None] = {
 """Named sources and where the hub has them; None: nowhere, a file is needed."""
 
 
-def source_rows(source: str, path: Path | None, split: str | None) -> tuple[str, list[Row]]:
+def source_rows(source: str | Questions, path: Path | None, split: str | None) -> tuple[str, list[Row]]:
     """(name of the source, its rows). Raises DataError, MissingExtraError."""
+    if not isinstance(source, str):
+        if path is not None:
+            raise DataError(f"The questions were handed over; leave out the path {path}.")
+        return GIVEN, given_rows(source)
     if source.startswith("hub:"):
         if path is not None:
             raise DataError(f"{source!r} is read from the hub; leave out the path {path}.")

@@ -121,6 +121,7 @@ def _table(rows: list[RoundMetrics]) -> str:
 def _facts(run: RunFiles, rows: list[RoundMetrics]) -> list[tuple[str, str]]:
     settings, training = run.settings, run.settings.training
     facts: dict[str, Any] = {
+        **({"run": settings.name} if settings.name else {}),
         "base model": _name(settings.model.path),
         "red-team prompts": f"{_name(settings.data.prompts)}, {run.count('prompts'):,} for training, "
         f"{run.count('held_out'):,} held out",

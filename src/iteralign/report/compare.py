@@ -53,7 +53,7 @@ def compare_runs(paths: Sequence[Path]) -> Compared:
     if len(paths) < 2:
         raise ConfigError("Give two or more run directories to compare.")
     runs = [RunFiles(path) for path in paths]
-    names = _names(paths)
+    names = _names(runs)
     columns = [_column(name, run) for name, run in zip(names, runs, strict=True)]
     measured = [run.measurement(column.last) for run, column in zip(runs, columns, strict=True)]
     tests = [
@@ -76,14 +76,16 @@ def _column(name: str, run: RunFiles) -> Column:
     )
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The last parts of the paths, or the whole paths where those are the same."""
-    short = [path.resolve().name for path in paths]
-    return short if len(set(short)) == len(short) else [str(path) for path in paths]
+def _names(runs: Sequence[RunFiles]) -> list[str]:
+    """What the runs are called, or their paths where two are called the same."""
+    short = [run.name for run in runs]
+    return short if len(set(short)) == len(short) else [str(run.path) for run in runs]
 
 
 def _differing(runs: Sequence[RunFiles]) -> dict[str, list[Any]]:
-    keys = dict.fromkeys(key for run in runs[1:] for key in differing_keys(runs[0].settings, run.settings))
+    keys = dict.fromkeys(
+        key for run in runs[1:] for key in differing_keys(runs[0].settings, run.settings) if key != "name"
+    )
     found: dict[str, list[Any]] = {}
     for key in keys:
         values = []

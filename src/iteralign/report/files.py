@@ -27,6 +27,11 @@ class RunFiles:
         self.settings: Settings = load_settings(path / "config.yaml")
 
     @property
+    def name(self) -> str:
+        """What the run is called: by its settings, else as its directory."""
+        return self.settings.name or self.path.resolve().name
+
+    @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return (self.path / "metrics.jsonl").exists()

@@ -89,7 +89,7 @@ def view_of(run_dir: Path) -> View:
     calls = calls_by_step(read_log(run_dir / "oracle" / "calls.jsonl"))
     kept = _interesting(rows)
     return View(
-        name=run_dir.resolve().name,
+        name=files.name,
         model=files.settings.model.path,
         judge=files.judge,
         state=_state(files, rows),
