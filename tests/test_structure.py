@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "iteralign"
 
 LAYERS: dict[str, set[str]] = {
+    "choices": set(),
     "errors": set(),
     "records": set(),
     "refusals": set(),
@@ -36,13 +37,25 @@ LAYERS: dict[str, set[str]] = {
     "demo": {"records", "errors"},
     "rundir": {"records", "errors", "config", "files"},
     "constitution": {
-        *("records", "errors", "files", "interfaces", "prompts", "refusals", "section", "similarity", "steps", "evals"),
+        *(
+            "choices",
+            "records",
+            "errors",
+            "files",
+            "interfaces",
+            "prompts",
+            "refusals",
+            "section",
+            "similarity",
+            "steps",
+            "evals",
+        ),
     },
     "algorithm": {"records", "interfaces", "steps", "prompts", "constitution", "similarity"},
     "evals": {"records", "errors", "interfaces", "prompts", "refusals", "steps", "data"},
     "lookahead": {"records", "interfaces", "prompts", "steps"},
     "ledgers": {"records", "errors", "rundir", "constitution"},
-    "export": {"records", "errors", "rundir", "files", "ledgers", "constitution"},
+    "export": {"choices", "records", "errors", "rundir", "files", "ledgers", "constitution"},
     "report": {
         *("records", "errors", "config", "files", "rundir", "metrics"),
         *("evals", "scoreboard", "refusals", "export"),

@@ -43,6 +43,7 @@ class ServedSettings(Section):
     """The engine served: a completions server that has the same model."""
 
     base_url: Address = "http://127.0.0.1:8000/v1"
+    """The server's address."""
     name: str | None = None
     """What the server calls the model; null: as `model.path`."""
     api_key_env: VariableName | None = None
@@ -154,20 +155,31 @@ class TrainingSettings(Section):
     """Supervised fine-tuning on (prompt without the constitution, verified revision)."""
 
     method: Literal["lora", "full"] = "lora"
+    """lora trains adapters beside the weights, full all weights."""
     learning_rate: float = Field(default=1e-4, gt=0)
+    """Its highest value. Full fine-tuning wants less, such as 2e-6."""
     epochs: int = Field(default=3, gt=0)
+    """Times that a round's rows are gone through."""
     batch_size: int = Field(default=8, gt=0)
     """Rows per optimiser step and device, before accumulation."""
     gradient_accumulation: int = Field(default=1, gt=0)
+    """Batches whose gradients are summed for one optimiser step."""
     max_length: int = Field(default=1024, gt=0)
     """Tokens of a row at most."""
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's."""
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate goes on after that."""
     lora_r: int = Field(default=16, gt=0)
+    """Rank of the adapters: their size, and what they can learn."""
     lora_alpha: int = Field(default=32, gt=0)
+    """Weight of the adapters: they are scaled by lora_alpha / lora_r."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the adapters' inputs that is left out at each step."""
     gradient_checkpointing: bool = False
+    """Compute activations again in place of keeping them: less memory, more time."""
     replay: float = Field(default=1.0, ge=0)
     """Earlier rounds' pairs trained on again, as a share of this round's verified revisions ..."""
     min_replay: int = Field(default=16, ge=0)

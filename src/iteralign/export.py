@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
+from iteralign.choices import PairForm
 from iteralign.constitution.forms import written
 from iteralign.errors import ConfigError
 from iteralign.files import write_text
@@ -29,7 +31,7 @@ def export_pairs(run_dir: Path, form: str, output: Path) -> int:
                 if row.kind == "revision"
             ]
         case _:
-            raise ConfigError(f"--format {form}: choose sft or dpo.")
+            raise ConfigError(f"{form} is no form of pairs: choose {', '.join(get_args(PairForm))}.")
     distinct = list(dict.fromkeys(json.dumps(line, ensure_ascii=False) for line in lines))
     write_text(output, "".join(line + "\n" for line in distinct))
     return len(distinct)
@@ -43,6 +45,6 @@ def pairs(run_dir: Path) -> list[TrainingExample]:
 
 
 def constitution_text(run_dir: Path, form: str) -> str:
-    """The constitution in one of `constitution.forms.FORMS`."""
+    """The constitution in one of the forms of `choices`."""
     ledger, effects = read_run_ledger(run_dir)
     return written(form, ledger, effects)

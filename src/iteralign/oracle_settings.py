@@ -22,6 +22,7 @@ class EndpointSettings(Section):
     """One OpenAI-compatible endpoint."""
 
     model: str
+    """The name that the endpoint knows it by."""
     base_url: Address | None = None
     """null is OpenAI's own; otherwise like http://127.0.0.1:8000/v1."""
     api_key_env: VariableName = "OPENAI_API_KEY"
@@ -52,7 +53,9 @@ class GuardSettings(Section):
     api_key_env: VariableName = "OPENAI_API_KEY"
     """Name of the environment variable that holds the server's key."""
     concurrency: int = Field(default=8, gt=0)
+    """Calls of a server under way at once."""
     timeout: float = Field(default=60.0, gt=0)
+    """Seconds for one try of a call."""
     policy: Path | None = None
     """For gpt-oss-safeguard: a run's constitution.yaml, or a policy of your own that asks for the same JSON object."""
     device: str = "auto"
@@ -67,6 +70,7 @@ class OracleSettings(Section):
     kind: Literal["rules", "openai"] = "openai"
     """rules: the transparent stand-in for trying the pipeline; openai: any OpenAI-compatible endpoint."""
     judge: EndpointSettings | None = None
+    """Who judges answers; must be given where `kind` is openai."""
     panel: tuple[EndpointSettings, ...] = ()
     """Judges beside `judge`. All are asked about every answer; where they don't agree, it is `undetermined`."""
     proposer: EndpointSettings | None = None

@@ -46,11 +46,18 @@ class RedTeamPrompt(Record):
 class Sampling(Record):
     """How the target decodes. Temperature 0 is greedy."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     max_new_tokens: int = Field(default=256, gt=0)
+    """Tokens of an answer at most."""
     temperature: float = Field(default=0.0, ge=0)
+    """0 takes the likeliest token; above, the higher the more freely it samples."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Sample from the likeliest tokens that make up this share of the probability."""
     frequency_penalty: float = 0.0
+    """Taken from the score of a token for each time that the answer has it; 0.5 keeps small models from repetition."""
     stop: tuple[str, ...] = ()
+    """Texts that end an answer."""
     seed: int = 0
     """A sampled answer depends on the weights, the prompt and this record alone, not on the rest of its batch."""
 

@@ -3,10 +3,12 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from iteralign.errors import ConfigError
 
@@ -68,13 +70,38 @@ def _known_keys(location: Sequence[Any], section: type[BaseModel]) -> list[str]:
     for part in location:
         if isinstance(part, int):  # a place in a list of sections
             continue
-        annotation = section.model_fields[part].annotation if part in section.model_fields else None
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        inner = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
-        if not inner:
+        inner = _section_of(section.model_fields[part].annotation) if part in section.model_fields else None
+        if inner is None:
             return []
-        section = inner[0]
+        section = inner
     return list(section.model_fields)
+
+
+def every_setting(section: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+    """`{"a.b": its field}` for each setting that `--set` can give; a list of sections is one setting."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in section.model_fields.items():
+        inner = None if get_origin(field.annotation) is tuple else _section_of(field.annotation)
+        found |= {f"{prefix}{name}": field} if inner is None else every_setting(inner, f"{prefix}{name}.")
+    return found
+
+
+def choices(annotation: Any) -> list[str]:
+    """The values of a setting that has few, as YAML; [] for a number or a text."""
+    if annotation is bool:
+        return ["true", "false"]
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    if get_origin(annotation) not in (Union, UnionType):
+        return []
+    found = [value for one in get_args(annotation) for value in choices(one)]
+    return [*found, "null"] if found and type(None) in get_args(annotation) else found
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that a setting is, may be, or is a list of."""
+    options = [annotation, *get_args(annotation)]
+    return next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from iteralign import __version__
+
 FAST = ["--set", "data.limit=12", "--set", "rounds.prompts=4", "--set", "data.benign_limit=10", "--set", "threads=1"]
 FAST += ["--set", "training.min_benign=2", "--set", "training.epochs=1", "--set", "sampling.max_new_tokens=24"]
 
@@ -90,7 +92,7 @@ def test_init_plan_and_run(tmp_path: Path) -> None:
         (["export", ".", "--format", "sft"], 1, "no run directory"),
         (["constitution", "show", "."], 1, "no run directory"),
         (["data", "prepare", "missing.csv"], 2, "missing.csv"),
-        (["data", "prepare", "prompts.csv", "--turns", "middle"], 2, "first or last"),
+        (["data", "prepare", "prompts.csv", "--turns", "middle"], 2, "'first', 'last'"),
         (["nonsense"], 2, "nonsense"),
         (["demo", "--prompts", "missing.json"], 2, "missing.json"),
     ],
@@ -126,6 +128,24 @@ def test_interrupting_says_how_to_go_on_and_resume_does(tmp_path: Path) -> None:
     done = iteralign("resume", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "finished" in iteralign("status", "run", cwd=tmp_path).stdout
+
+
+def test_the_version_is_told_without_a_command(tmp_path: Path) -> None:
+    done = iteralign("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"iteralign {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices"),
+    [
+        (["export", ".", "--format", "csv"], "'sft', 'dpo'"),
+        (["constitution", "export", ".", "--format", "csv"], "'md', 'yaml', 'json', 'system-prompt', 'policy'"),
+        (["evaluate", "demo", "--form", "cot"], "'plain', 'chat'"),
+    ],
+)
+def test_a_wrong_choice_is_answered_with_the_choices(arguments: list[str], choices: str, tmp_path: Path) -> None:
+    done = iteralign(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and choices in done.stderr
 
 
 def test_help_loads_nothing_heavy(tmp_path: Path) -> None:

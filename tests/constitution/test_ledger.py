@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
-from iteralign.constitution.forms import FORMS, written
+from iteralign.choices import ConstitutionForm
+from iteralign.constitution.forms import written
 from iteralign.constitution.given import read_constitution, read_ledger
 from iteralign.constitution.ledger import Effect, adopt, effects, extend, in_force, seen
 from iteralign.errors import ConfigError, DataError
@@ -66,7 +68,7 @@ def test_only_what_nothing_spoke_against_is_adopted() -> None:
     assert [one.id for one in in_force(extend(LEDGER, adopt(waiting, 2)))] == ["r0000-01", "r0000-02", "proposed"]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", get_args(ConstitutionForm))
 def test_every_form_has_the_adopted_principles(form: str) -> None:
     text = written(form, LEDGER, {})
     for principle in in_force(LEDGER):
@@ -76,7 +78,7 @@ def test_every_form_has_the_adopted_principles(form: str) -> None:
 
 
 def test_an_unknown_form_names_the_choices() -> None:
-    with pytest.raises(ConfigError, match="system-prompt or policy"):
+    with pytest.raises(ConfigError, match="system-prompt, policy"):
         written("pdf", LEDGER, {})
 
 

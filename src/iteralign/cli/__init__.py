@@ -14,8 +14,10 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
 
     from iteralign.cli.app import app
+    from iteralign.cli.completion import join_words
     from iteralign.errors import IteralignError
 
+    join_words(os.environ)
     try:
         app(standalone_mode=True)
     except IteralignError as error:

@@ -5,15 +5,19 @@ import datetime
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iteralign.choices import PairForm
 from iteralign.cli.card import card, push
 from iteralign.cli.compare import compare
 from iteralign.cli.console import ConsoleProgress, out, print_outcome
 from iteralign.cli.constitution import constitution_app
+from iteralign.cli.data import data_app
 from iteralign.cli.evaluate import evaluate, judge_check
+from iteralign.cli.init import init, schema
+from iteralign.cli.options import ConfigArgument, NameOption, RunArgument, RunDirOption, SetOption
 from iteralign.cli.report import report
 from iteralign.errors import ConfigError, Interrupted
 
@@ -28,17 +32,27 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Prompt sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(constitution_app, name="constitution")
 
-ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="Settings file (YAML).")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override a setting.")]
-RunDirOption = Annotated[Path | None, typer.Option("--run-dir", metavar="RUN", help="Where the run is kept.")]
-NameOption = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the run is called.")]
-
 RECIPES = Path(__file__).parent
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from iteralign import __version__
+
+        typer.echo(f"iteralign {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -62,15 +76,7 @@ def demo(
     out.print("\nNext: `iteralign init config.yaml` for a model and an oracle of your own.")
 
 
-@app.command()
-def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("config.yaml"),
-) -> None:
-    """Write a commented settings file to start from."""
-    if file.exists():
-        raise ConfigError(f"{file} exists already; choose another name.")
-    file.write_text((RECIPES / "init.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    out.print(f"Wrote {file}. Edit it, then: iteralign plan {file}; iteralign run {file}")
+app.command()(init)
 
 
 @app.command()
@@ -150,59 +156,12 @@ def cache(
         print_cache()
 
 
-@data_app.command("prepare")
-def data_prepare(
-    source: Annotated[str, typer.Argument(help="hh-rlhf, harmfulqa, dangerousqa, hub:NAME, or a file.")],
-    path: Annotated[Path | None, typer.Argument(help="The raw file of a named set.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the prompts go (JSONL).")] = Path(
-        "prompts.jsonl"
-    ),
-    held_out: Annotated[float, typer.Option(help="Share of the questions to hold out.")] = 0.0,
-    held_out_output: Annotated[
-        Path | None, typer.Option(help="Where those go; OUTPUT with -held-out in its name if not said.")
-    ] = None,
-    question_field: Annotated[str | None, typer.Option(help="Column with the question.")] = None,
-    turns: Annotated[str, typer.Option(help="first: the first human turn; last: the conversation.")] = "first",
-    where: Annotated[str | None, typer.Option(metavar="COLUMN=VALUE", help="Take only these rows.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
-    shuffle: Annotated[bool, typer.Option(help="Seeded shuffle.")] = False,
-    seed: Annotated[int, typer.Option()] = 0,
-    benign: Annotated[bool, typer.Option(help="These are questions a good model answers.")] = False,
-) -> None:
-    """Read a prompt set, remove doubles, hold questions out, write JSONL."""
-    from iteralign.data import prepare, write_prompts
-
-    if turns not in ("first", "last"):
-        raise ConfigError(f"--turns {turns}: choose first or last.")
-    which: Literal["first", "last"] = "first" if turns == "first" else "last"
-    made = prepare(
-        source,
-        path,
-        held_out_share=held_out or None,
-        question_field=question_field,
-        turns=which,
-        where=where,
-        limit=limit,
-        seed=seed,
-        shuffle=shuffle,
-        benign=benign,
-    )
-    write_prompts(output, made.prompts)
-    for name, count in made.counts().items():
-        out.print(f"{count:>8,}  {name}", markup=False)
-    for name, count in list(made.categories().items())[:10]:
-        out.print(f"{count:>8,}    {name}", style="dim", markup=False)
-    out.print(f"Wrote {output}", markup=False)
-    if made.held_out:
-        beside = held_out_output or output.with_name(f"{output.stem}-held-out{output.suffix}")
-        write_prompts(beside, made.held_out)
-        out.print(f"Wrote {beside}", markup=False)
-
-
 @app.command()
 def export(
     run_dir: RunArgument,
-    form: Annotated[str, typer.Option("--format", help="sft or dpo.")] = "sft",
+    form: Annotated[
+        PairForm, typer.Option("--format", help="sft: prompt and completion. dpo: prompt, chosen and rejected.")
+    ] = "sft",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="FORMAT.jsonl if not said.")] = None,
 ) -> None:
     """The run's pairs as a data set that trl loads."""
@@ -213,6 +172,7 @@ def export(
     out.print(f"Wrote {count:,} rows to {path}", markup=False)
 
 
+app.command()(schema)
 app.command()(evaluate)
 app.command()(report)
 app.command()(compare)

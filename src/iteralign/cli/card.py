@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from iteralign.cli.options import RunArgument
 from iteralign.errors import ConfigError
 
 if TYPE_CHECKING:
     from iteralign.push import Part
-
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
 
 
 def card(

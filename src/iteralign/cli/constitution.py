@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from iteralign.choices import ConstitutionForm
 from iteralign.cli.console import out
+from iteralign.cli.options import RunArgument
 from iteralign.errors import ConfigError
 
 constitution_app = typer.Typer(help="What a run discovered.", no_args_is_help=True)
-
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
 
 
 @constitution_app.command("show")
@@ -63,7 +63,7 @@ def diff(
 @constitution_app.command("export")
 def export(
     run_dir: RunArgument,
-    form: Annotated[str, typer.Option("--format", help="md, yaml, json, system-prompt or policy.")] = "md",
+    form: Annotated[ConstitutionForm, typer.Option("--format")] = "md",
     output: Annotated[Path | None, typer.Option("-o", "--output")] = None,
 ) -> None:
     """The constitution as a file of its own, or on standard output."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from iteralign.choices import AnswerForm
+from iteralign.cli.completion import complete_judge, complete_tasks
 from iteralign.cli.console import out
 from iteralign.errors import ConfigError
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 JudgeOption = Annotated[
     str | None,
     typer.Option(
-        metavar="rules|FILE", help="Who judges: the phrase rules, or a settings file with an `oracle` section."
+        metavar="rules|FILE",
+        help="Who judges: the phrase rules, or a settings file with an `oracle` section.",
+        autocompletion=complete_judge,
     ),
 ]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="At most so many of each set, for trying out.")]
@@ -35,7 +39,8 @@ def evaluate(
         str | None,
         typer.Option(
             help="Comma-separated: hhh, truthfulqa_mc, safety, xstest, truthfulqa_pairwise, vicuna_pairwise, and any "
-            "task of lm-eval (mmlu, gsm8k, ifeval ...). If not said: hhh, truthfulqa_mc and, with prompts, safety."
+            "task of lm-eval (mmlu, gsm8k, ifeval ...). If not said: hhh, truthfulqa_mc and, with prompts, safety.",
+            autocompletion=complete_tasks,
         ),
     ] = None,
     data: Annotated[
@@ -55,7 +60,7 @@ def evaluate(
     base: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Measured beside MODEL; a run brings its own.")
     ] = None,
-    form: Annotated[str | None, typer.Option(help="plain or chat; a run brings its own.")] = None,
+    form: Annotated[AnswerForm | None, typer.Option(help="How it is asked; a run brings its own.")] = None,
     judge: JudgeOption = None,
     judge_check: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Correct attack success by these results of `judge-check -o`.")
@@ -72,8 +77,6 @@ def evaluate(
     from iteralign.evaluate import Options, subject_of, write_results
     from iteralign.evaluate import evaluate as measure
 
-    if form not in (None, "plain", "chat"):
-        raise ConfigError(f"--form {form}: choose plain or chat.")
     if data is not None and not data.is_dir():
         raise ConfigError(f"--data {data} is no directory. Give the one that the files lie in.")
     subject = subject_of(model, base)

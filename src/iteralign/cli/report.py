@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from iteralign.cli.options import RunArgument
+
 
 def report(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    run_dir: RunArgument,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="RUN/report.html if not said.")] = None,
 ) -> None:
     """One HTML file with everything that a run shows; also while the run goes on."""

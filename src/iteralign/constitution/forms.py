@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
+from iteralign.choices import ConstitutionForm
 from iteralign.constitution.ledger import Effect, in_force, merged_into
 from iteralign.errors import ConfigError
 from iteralign.records import Event, Principle
-
-FORMS = ("md", "yaml", "json", "system-prompt", "policy")
 
 
 def entries(ledger: Sequence[Principle], effects: Mapping[str, Effect]) -> list[dict[str, Any]]:
@@ -23,7 +22,7 @@ def entries(ledger: Sequence[Principle], effects: Mapping[str, Effect]) -> list[
 
 
 def written(form: str, ledger: Sequence[Principle], effects: Mapping[str, Effect]) -> str:
-    """The constitution in one of `FORMS`. Raises ConfigError for another name."""
+    """The constitution in one of the forms of `choices`. Raises ConfigError for another name."""
     match form:
         case "md":
             return markdown(ledger, effects)
@@ -36,7 +35,7 @@ def written(form: str, ledger: Sequence[Principle], effects: Mapping[str, Effect
         case "policy":
             return policy(ledger)
         case _:
-            raise ConfigError(f"--format {form}: choose {', '.join(FORMS[:-1])} or {FORMS[-1]}.")
+            raise ConfigError(f"{form} is no form of a constitution: choose {', '.join(get_args(ConstitutionForm))}.")
 
 
 def as_yaml(ledger: Sequence[Principle], effects: Mapping[str, Effect]) -> str:
