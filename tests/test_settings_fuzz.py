@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from iteralign.config import Settings, dump_settings, load_settings
 from iteralign.errors import ConfigError, CorruptFileError
-from iteralign.oracles.budget import load_prices, read_calls
+from iteralign.oracles.budget import read_calls
+from iteralign.oracles.prices import load_prices
 from iteralign.prompts import Template
 
 KEYS = [*Settings.model_fields, "path", "prompts", "judge", "panel", "base_url", "votes", "stop", "epochs", "nonsense"]

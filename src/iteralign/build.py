@@ -244,8 +244,9 @@ def demo_model() -> str:
 
 
 def _llm_oracle(settings: OracleSettings, directory: Path | None) -> Oracle:
-    from iteralign.oracles.budget import Ledger, load_prices
+    from iteralign.oracles.budget import Ledger
     from iteralign.oracles.llm import LLMOracle, judge_template, repair_template
+    from iteralign.oracles.prices import load_prices
     from iteralign.oracles.proposer import propose_template
 
     if settings.judge is None:

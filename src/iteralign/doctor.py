@@ -312,14 +312,15 @@ def _schema_text(taken: bool) -> str:
 
 
 def _prices(settings: OracleSettings, endpoints: list[EndpointSettings]) -> Iterator[Finding]:
-    from iteralign.oracles.budget import load_prices
+    from iteralign.oracles.client import OPENAI_URL
+    from iteralign.oracles.prices import load_prices
 
     try:
         known = load_prices(settings.prices_file)
     except IteralignError as error:
         yield Finding("prices", "fail", *_split(error))
         return
-    unknown = sorted({endpoint.model for endpoint in endpoints} - set(known))
+    unknown = sorted({one.model for one in endpoints if known.of(one.base_url or OPENAI_URL, one.model) is None})
     if not unknown:
         return
     advice = "The cost will be reported as unknown. Add it to a table of your own: oracle.prices_file."

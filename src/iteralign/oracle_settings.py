@@ -100,7 +100,7 @@ class OracleSettings(Section):
     max_cost: float | None = Field(default=None, gt=0)
     """Stop (resumably) when the run's calls have cost this much, in the price table's currency."""
     prices_file: Path | None = None
-    """Replaces the price table."""
+    """Replaces the price table: prices by endpoint and model, or by model alone (docs/oracles.md)."""
 
     @model_validator(mode="after")
     def _judge_is_given(self) -> "OracleSettings":

@@ -22,10 +22,11 @@ from iteralign.errors import (
     OracleAccessError,
     RunDirectoryError,
 )
-from iteralign.oracles.budget import Ledger, load_prices, read_calls, totals_by_step
+from iteralign.oracles.budget import Ledger, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache, default_path
-from iteralign.oracles.client import ChatClient, ChatRequest, Message
+from iteralign.oracles.client import OPENAI_URL, ChatClient, ChatRequest, Message
 from iteralign.oracles.llm import LLMOracle
+from iteralign.oracles.prices import Price, PriceTable, load_prices
 
 from . import conftest as play
 
@@ -93,7 +94,7 @@ def test_an_unusable_cache_is_a_warning(
 
 def test_totals_survive_and_a_torn_line_is_left_out(server: play.Server, make_client: Make, tmp_path: Path) -> None:
     path = tmp_path / "oracle/calls.jsonl"
-    prices = {"tiny": load_prices()["gpt-4o"]}
+    prices = PriceTable(anywhere={"tiny": Price(2.5, 10.0)})
     make_client(ledger=Ledger(path, prices), cache=ReplyCache()).complete([ask("a"), ask("b")], step="judge")
     with path.open("a") as file:
         file.write('{"request": "torn')
@@ -113,15 +114,83 @@ def test_unknown_prices_are_unknown(server: play.Server, make_client: Make) -> N
     ledger = Ledger()
     make_client(ledger=ledger).complete([ask("a")])
     assert ledger.total().cost is None and ledger.total().tokens == 15
-    with pytest.raises(ConfigError, match="price of tiny is unknown"):
+    with pytest.raises(ConfigError, match="price of tiny at http://"):
         make_client(ledger=Ledger(max_cost=1.0))
+
+
+def test_a_server_of_ones_own_is_not_billed_at_openais_price(server: play.Server, tmp_path: Path) -> None:
+    assert load_prices().of(OPENAI_URL, "gpt-4o-mini") == Price(0.15, 0.60, 0.075)
+    ledger = Ledger(tmp_path / "calls.jsonl")
+    ChatClient("gpt-4o-mini", server.url, ledger=ledger).complete([ask("a")])
+    assert ledger.total().cost is None and read_calls(tmp_path / "calls.jsonl")[0].cost is None
+    with pytest.raises(ConfigError, match="gpt-4o-mini at http://"):
+        ChatClient("gpt-4o-mini", server.url, ledger=Ledger(max_cost=1.0))
+
+
+def test_prices_belong_to_an_endpoint_or_hold_everywhere(tmp_path: Path) -> None:
+    table = tmp_path / "prices.yaml"
+    table.write_text(
+        "mine: {input: 1, output: 2}\n"
+        "http://one/v1/:\n  mine: {input: 3, cached_input: 1, output: 4}\n  other: {input: 5, output: 6}\n"
+    )
+    prices = load_prices(table)
+    assert prices.of("http://one/v1", "mine") == Price(3, 4, 1)
+    assert prices.of("http://two/v1", "mine") == Price(1, 2)
+    assert prices.of("http://one/v1", "other") == Price(5, 6) and prices.of("http://two/v1", "other") is None
+
+
+USAGE: list[tuple[dict[str, Any], int]] = [
+    ({"usage": {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 8}}}, 8),
+    ({"usage": {"prompt_tokens": 10, "prompt_tokens_details": None, "prompt_cache_hit_tokens": 7}}, 7),
+    ({"usage": {"prompt_tokens": 10, "cache_read_input_tokens": 6}}, 6),
+    ({"usage": {"prompt_tokens": 10}, "timings": {"cache_n": 5, "prompt_n": 5}}, 5),
+    ({"usage": {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 99}}}, 10),
+    ({"usage": {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": "8"}}, "timings": []}, 0),
+    ({"usage": {"prompt_tokens": 10}}, 0),
+]
+
+
+@pytest.mark.parametrize(("told", "reused"), USAGE)
+def test_reused_tokens_are_counted_and_priced_apart(
+    told: dict[str, Any], reused: int, server: play.Server, make_client: Make, tmp_path: Path
+) -> None:
+    body = json.loads(play.chat_body("fine")) | told
+    body["usage"] |= {"completion_tokens": 5}
+    server.usual = play.raw(json.dumps(body).encode())
+    path, prices = tmp_path / "calls.jsonl", PriceTable(anywhere={"tiny": Price(10.0, 100.0, 1.0)})
+    make_client(ledger=Ledger(path, prices)).complete([ask("a")])
+    (call,), total = read_calls(path), Ledger(path, prices).total()
+    assert call.reused_tokens == total.reused_tokens == reused
+    assert total.cost == pytest.approx(((10 - reused) * 10 + reused * 1 + 5 * 100) / 1e6)
+    assert Price(10.0, 100.0).cost(10, 5, reused) == pytest.approx((10 * 10 + 5 * 100) / 1e6)  # unknown: the full price
+
+
+def test_what_was_written_before_tokens_were_reused_is_still_read(
+    server: play.Server, make_client: Make, tmp_path: Path
+) -> None:
+    path, cache = tmp_path / "calls.jsonl", ReplyCache()
+    make_client(ledger=Ledger(path), cache=cache).complete([ask("a")])
+    old = json.loads(path.read_text())
+    del old["reused_tokens"]
+    path.write_text(json.dumps(old) + "\n")
+    kept = cache.get(old["request"]) or {}
+    assert kept.pop("reused_tokens") == 0
+    cache.clear()
+    cache.put(old["request"], "tiny", kept)
+    ledger = Ledger(path)
+    assert make_client(ledger=ledger, cache=cache).complete([ask("a")])[0].cached
+    assert ledger.total().calls == 2 and len(server.requests) == 1
 
 
 def test_own_prices(tmp_path: Path) -> None:
     table = tmp_path / "prices.yaml"
     table.write_text("mine: {input: 0, output: 0}\n")
-    assert load_prices(table)["mine"].cost(10, 10) == 0
-    for wrong in ("mine: 3", "mine: {input: -1, output: 1}", "mine: {input: true, output: 1}", "- a", "a: [", "\t"):
+    free = load_prices(table).of("http://anywhere/v1", "mine")
+    assert free is not None and free.cost(10, 10) == 0
+    for wrong in (
+        *("mine: 3", "mine: {input: -1, output: 1}", "mine: {input: true, output: 1}", "- a", "a: [", "\t"),
+        *("mine: {input: 1, output: 1, cached_input: 2}", "http://one: 3", "http://one: {input: 1, output: 1}"),
+    ):
         table.write_text(wrong)
         with pytest.raises(ConfigError):
             load_prices(table)

@@ -19,10 +19,11 @@ import pytest
 from iteralign.config import Settings, load_settings
 from iteralign.errors import OracleError
 from iteralign.fakes import DECLINES, FakeTarget, FakeTrainer
-from iteralign.oracles.budget import Ledger, Price, read_calls, totals_by_step
+from iteralign.oracles.budget import Ledger, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
+from iteralign.oracles.prices import Price, PriceTable
 from iteralign.run import Outcome, run
 
 from . import conftest as play
@@ -207,6 +208,7 @@ def test_status_and_the_end_of_a_run_show_calls_tokens_and_unknown_cost(
             str(judge.cached),
             "0",
             str(judge.prompt_tokens),
+            "0",
             str(judge.completion_tokens),
             "unknown",
         ]
@@ -218,7 +220,7 @@ def test_known_and_unknown_prices_are_not_mixed_up(
 ) -> None:
     from iteralign.cli.oracle import print_calls
 
-    prices = {"tiny": Price(100.0, 1000.0)}
+    prices = PriceTable(anywhere={"tiny": Price(100.0, 1000.0)})
     path = tmp_path / "oracle" / "calls.jsonl"
     judge = make_client(ledger=Ledger(path, prices))
     other = ChatClient("other", server.url, ledger=Ledger(path, prices))
@@ -226,8 +228,8 @@ def test_known_and_unknown_prices_are_not_mixed_up(
     LLMOracle(judge).check()
     print_calls(tmp_path)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "judge 2 0 0 20 10 $0.0060 + unknown" in lines and "check 1 0 0 10 5 $0.0060" in lines
-    assert "all 3 0 0 30 15 $0.0120 + unknown" in lines
+    assert "judge 2 0 0 20 0 10 $0.0060 + unknown" in lines and "check 1 0 0 10 0 5 $0.0060" in lines
+    assert "all 3 0 0 30 0 15 $0.0120 + unknown" in lines
     print_calls(tmp_path / "elsewhere")
     assert capsys.readouterr().out == ""
 

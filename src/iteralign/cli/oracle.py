@@ -25,7 +25,7 @@ def calls_table(run_dir: Path) -> Table | None:
         title="Oracle", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0), header_style="bold"
     )
     table.add_column("step")
-    for name in ("calls", "cached", "failed", "tokens in", "tokens out", "cost"):
+    for name in ("calls", "cached", "failed", "tokens in", "reused", "tokens out", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     steps = totals_by_step(calls)
     for step, total in steps.items():
@@ -46,12 +46,14 @@ def print_calls(run_dir: Path) -> None:
     unpriced = sorted({call.model for call in calls if call.cost is None})
     if unpriced:
         out.print(
-            f"cost unknown: no price is known for {', '.join(unpriced)}; add it to a table of your own "
-            "(oracle.prices_file)",
+            f"cost unknown: no price is known for {', '.join(unpriced)} where it was asked; add it to a table of your "
+            "own (oracle.prices_file)",
             style="dim",
             markup=False,
             soft_wrap=True,
         )
+    if any(call.reused_tokens and not call.cached for call in calls):
+        out.print("reused: tokens in that the server did not have to read again, as it says", style="dim")
     if any(call.estimated for call in calls):
         out.print("tokens are estimated where the endpoint did not count them", style="dim")
 
@@ -110,6 +112,7 @@ def _row(total: Total) -> Sequence[str]:
         f"{total.cached:,}",
         f"{total.failed:,}",
         f"{total.prompt_tokens:,}",
+        f"{total.reused_tokens:,}",
         f"{total.completion_tokens:,}",
         cost_text(total),
     )

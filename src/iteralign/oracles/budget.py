@@ -7,30 +7,15 @@ run are read back from it.
 import contextlib
 import errno
 import json
-import math
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 
-import yaml
-
 from iteralign.errors import BudgetReached, ConfigError, CorruptFileError, RunDirectoryError
-
-
-@dataclass(frozen=True)
-class Price:
-    """US dollars per million tokens."""
-
-    input: float
-    output: float
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """US dollars."""
-        return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+from iteralign.oracles.prices import PriceTable, load_prices
 
 
 @dataclass(frozen=True)
@@ -44,13 +29,16 @@ class Call:
     prompt_tokens: int
     completion_tokens: int
     cost: float | None
-    """US dollars; None where the model's price is unknown; 0 for a reply from the cache."""
+    """US dollars; None where the price is unknown; 0 for a reply from the cache."""
     cached: bool
+    """The reply came from the cache of replies, and nothing was sent."""
     outcome: str
     """answered, truncated, refused or failed."""
     attempts: int
     estimated: bool = False
     """True where the endpoint did not say how many tokens it used."""
+    reused_tokens: int = 0
+    """Of the prompt tokens, those that the endpoint did not have to read again, as far as it says so."""
 
 
 @dataclass
@@ -64,6 +52,8 @@ class Total:
     completion_tokens: int = 0
     known_cost: float = 0.0
     unpriced: int = 0
+    reused_tokens: int = 0
+    """Of `prompt_tokens`, those that the endpoints did not have to read again."""
 
     @property
     def tokens(self) -> int:
@@ -83,39 +73,11 @@ class Total:
             return
         self.prompt_tokens += call.prompt_tokens
         self.completion_tokens += call.completion_tokens
+        self.reused_tokens += call.reused_tokens
         if call.cost is None:
             self.unpriced += 1
         else:
             self.known_cost += call.cost
-
-
-def load_prices(path: Path | str | None = None) -> dict[str, Price]:
-    """The price table shipped with iteralign, or the user's own in its place."""
-    if path is None:
-        text, label = resources.files(__package__).joinpath("prices.yaml").read_text(encoding="utf-8"), "prices.yaml"
-    else:
-        label = str(path)
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The price table {path} can't be read: {error}.") from error
-    try:
-        table = yaml.safe_load(text) or {}
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"The price table {label} is not YAML: {error}") from error
-    if not isinstance(table, dict):
-        raise ConfigError(f"The price table {label} must map model names to prices.")
-    return {str(model): _price(entry, str(model), label) for model, entry in table.items()}
-
-
-def _price(entry: object, model: str, label: str) -> Price:
-    if isinstance(entry, dict) and set(entry) == {"input", "output"}:
-        values = [entry["input"], entry["output"]]
-        if all(type(value) in (int, float) and math.isfinite(value) and value >= 0 for value in values):
-            return Price(*map(float, values))
-    raise ConfigError(
-        f"{label}: the price of {model} must look like {{input: 2.5, output: 10}}, in dollars per million tokens."
-    )
 
 
 def read_calls(path: Path) -> list[Call]:
@@ -147,20 +109,20 @@ class Ledger:
     """Counts calls, writes them down, and holds the caps. Shared by all clients of a run; safe for threads.
 
     A call reserves what it may take at most before it is sent, so that calls under way together can't pass a cap;
-    the estimate is 3 bytes a token and the full length of the reply. Raises ConfigError for a money cap and a model
-    whose price is unknown.
+    the estimate is 3 bytes a token, none of them reused, and the full length of the reply. Raises ConfigError for a
+    money cap and a model whose price is unknown.
     """
 
     def __init__(
         self,
         path: Path | None = None,
-        prices: Mapping[str, Price] | None = None,
+        prices: PriceTable | None = None,
         *,
         max_tokens: int | None = None,
         max_cost: float | None = None,
     ) -> None:
         self.path = path
-        self.prices = dict(load_prices() if prices is None else prices)
+        self.prices = load_prices() if prices is None else prices
         self.max_tokens = max_tokens
         self.max_cost = max_cost
         self._changed = threading.Condition()
@@ -171,26 +133,29 @@ class Ledger:
                 self._add(call)
             _cut_torn_line(path)
 
-    def require_price(self, model: str) -> None:
+    def require_price(self, base_url: str, model: str) -> None:
         """Refuse a cap in money where the price is unknown: it could not be kept."""
-        if self.max_cost is not None and model not in self.prices:
+        if self.max_cost is not None and self.prices.of(base_url, model) is None:
             raise ConfigError(
-                f"There is a cap of ${self.max_cost:g}, but the price of {model} is unknown: add it to your price "
-                "table, or set a cap in tokens instead."
+                f"There is a cap of ${self.max_cost:g}, but the price of {model} at {base_url} is unknown: add it to "
+                "your price table (oracle.prices_file), or set a cap in tokens instead."
             )
 
-    def cost(self, model: str, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """US dollars, or None where the model's price is unknown."""
-        price = self.prices.get(model)
-        return None if price is None else price.cost(prompt_tokens, completion_tokens)
+    def cost(
+        self, base_url: str, model: str, prompt_tokens: int, completion_tokens: int, reused_tokens: int = 0
+    ) -> float | None:
+        """US dollars, or None where the model's price at this endpoint is unknown."""
+        price = self.prices.of(base_url, model)
+        return None if price is None else price.cost(prompt_tokens, completion_tokens, reused_tokens)
 
     @contextmanager
-    def reserved(self, model: str, prompt_tokens: int, completion_tokens: int) -> Iterator[None]:
+    def reserved(self, base_url: str, model: str, prompt_tokens: int, completion_tokens: int) -> Iterator[None]:
         """Hold this much of what is left while a call is under way; waits for calls under way where it may help.
 
         Raises BudgetReached when the call might pass a cap.
         """
-        share = (prompt_tokens + completion_tokens, self.cost(model, prompt_tokens, completion_tokens) or 0.0)
+        cost = self.cost(base_url, model, prompt_tokens, completion_tokens)
+        share = (prompt_tokens + completion_tokens, cost or 0.0)
         with self._changed:
             while (cap := self._passed_by(share)) is not None:
                 if not self._reserved:

@@ -35,6 +35,8 @@ class Answer:
     """None where the endpoint did not say."""
     completion_tokens: int | None
     refused: bool
+    reused_tokens: int = 0
+    """Of the prompt tokens, those that the endpoint still had from earlier requests; 0 where it did not say."""
 
 
 class Transient(Exception):
@@ -183,7 +185,7 @@ def read_answer(body: bytes) -> Answer:
     usage = usage if isinstance(usage, dict) else {}
     clean = redact((text or "").encode("utf-8", "replace").decode("utf-8"))
     prompt_tokens, completion_tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    return Answer(clean, finish, prompt_tokens, completion_tokens, refused)
+    return Answer(clean, finish, prompt_tokens, completion_tokens, refused, _reused(data, usage))
 
 
 def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -269,6 +271,18 @@ def _excerpt(body: bytes) -> str:
 
 def _is_filled_list(value: object) -> bool:
     return isinstance(value, list) and bool(value)
+
+
+def _reused(data: dict[str, Any], usage: dict[str, Any]) -> int:
+    """What servers call cached tokens, each in its own place."""
+    places = (
+        (usage.get("prompt_tokens_details"), "cached_tokens"),  # OpenAI, vLLM, llama-server
+        (usage, "prompt_cache_hit_tokens"),  # DeepSeek
+        (usage, "cache_read_input_tokens"),  # Anthropic's, as proxies pass it on
+        (data.get("timings"), "cache_n"),  # llama-server of older versions
+    )
+    counts = (_count(place.get(name)) for place, name in places if isinstance(place, dict))
+    return next((count for count in counts if count is not None), 0)
 
 
 def _count(value: object) -> int | None:

@@ -71,6 +71,8 @@ class Reply:
     cached: bool = False
     estimated: bool = False
     """The endpoint did not say how many tokens it took."""
+    reused_tokens: int = 0
+    """Of the prompt tokens, those that the endpoint did not have to read again."""
 
 
 class _Batch:
@@ -126,7 +128,7 @@ class ChatClient:
                 "into a file .env in the working directory."
             )
         if ledger is not None:
-            ledger.require_price(model)
+            ledger.require_price(self.base_url, model)
         self._endpoint = Endpoint(
             self.base_url, key or NO_KEY, connect_timeout=connect_timeout, timeout=timeout, max_bytes=max_reply_bytes
         )
@@ -207,7 +209,7 @@ class ChatClient:
             return _failed("not sent, since the endpoint is down", unreachable=True)
         if self.ledger is None:
             return self._try(request, key, batch, keep)
-        with self.ledger.reserved(self.model, _estimate(request), request.max_tokens):
+        with self.ledger.reserved(self.base_url, self.model, _estimate(request), request.max_tokens):
             return self._try(request, key, batch, keep)
 
     def _try(self, request: ChatRequest, key: str, batch: _Batch, keep: bool) -> Reply:
@@ -327,7 +329,9 @@ class ChatClient:
         if self.ledger is None:
             return
         outcome = "failed" if reply.error else "refused" if reply.refused else _OUTCOMES.get(reply.finish, "answered")
-        cost = self.ledger.cost(self.model, reply.prompt_tokens, reply.completion_tokens)
+        cost = self.ledger.cost(
+            self.base_url, self.model, reply.prompt_tokens, reply.completion_tokens, reply.reused_tokens
+        )
         self.ledger.record(
             Call(
                 request=key,
@@ -340,6 +344,7 @@ class ChatClient:
                 outcome=outcome,
                 attempts=attempts,
                 estimated=reply.estimated,
+                reused_tokens=reply.reused_tokens,
             )
         )
 
@@ -347,7 +352,7 @@ class ChatClient:
         return OracleAccessError(f"The oracle {self.model} at {self.base_url} can't be used: {what}")
 
 
-_KEPT = ("text", "finish", "prompt_tokens", "completion_tokens", "refused", "estimated")
+_KEPT = ("text", "finish", "prompt_tokens", "completion_tokens", "refused", "estimated", "reused_tokens")
 _OUTCOMES = {"length": "truncated"}
 
 
@@ -357,14 +362,16 @@ def _estimate(request: ChatRequest) -> int:
 
 
 def _reply(request: ChatRequest, answer: Answer) -> Reply:
-    sent, received = answer.prompt_tokens, answer.completion_tokens
+    received = answer.completion_tokens
+    sent = _estimate(request) if answer.prompt_tokens is None else answer.prompt_tokens
     return Reply(
         text=answer.text,
         finish=answer.finish,
-        prompt_tokens=_estimate(request) if sent is None else sent,
+        prompt_tokens=sent,
         completion_tokens=len(answer.text.encode()) // _BYTES_PER_TOKEN if received is None else received,
         refused=answer.refused,
-        estimated=sent is None or received is None,
+        estimated=answer.prompt_tokens is None or received is None,
+        reused_tokens=min(answer.reused_tokens, sent),
     )
 
 

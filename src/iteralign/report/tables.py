@@ -119,6 +119,8 @@ class Calls:
     cached: int = 0
     failed: int = 0
     tokens: int = 0
+    reused: int = 0
+    """Tokens that the endpoint did not have to read again."""
     cost: float = 0.0
     unpriced: int = 0
     """Calls whose price is unknown."""
@@ -132,7 +134,9 @@ def calls_by_step(entries: Iterable[Mapping[str, Any]]) -> list[Calls]:
         one.calls += 1
         one.cached += bool(entry.get("cached"))
         one.failed += entry.get("outcome") == "failed"
-        one.tokens += int(entry.get("prompt_tokens") or 0) + int(entry.get("completion_tokens") or 0)
+        if not entry.get("cached"):  # such a reply took none
+            one.tokens += int(entry.get("prompt_tokens") or 0) + int(entry.get("completion_tokens") or 0)
+            one.reused += int(entry.get("reused_tokens") or 0)
         one.cost += float(entry.get("cost") or 0.0)
         one.unpriced += entry.get("cost") is None
     return list(steps.values())
