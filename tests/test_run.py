@@ -13,7 +13,7 @@ from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.progress import Silent
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response, Sampling, TrainingExample, Verdict
-from iteralign.run import Outcome, Parts, resume_run, start_run
+from iteralign.run import Outcome, Parts, resume_run, run, start_run
 from iteralign.rundir import RunDirectory
 
 SMALL = {
@@ -229,3 +229,31 @@ def test_a_check_that_is_left_out_is_said_so(tmp_path: Path, settings: Settings)
 
     start_run(settings, tmp_path / "run", parts=fakes(tmp_path / "run"), progress=Hears())
     assert any("no capability check" in text for text in heard)
+
+
+@pytest.mark.parametrize("own", ["target", "oracle", "trainer", "form"])
+def test_only_what_is_missing_is_built(own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the settings' oracle no key is wanted, of their target no server, where there is one of one's own."""
+    from iteralign import build
+    from iteralign.run import build_parts
+
+    names = ("target", "oracle", "trainer", "form")
+    built: list[str] = []
+    for name in names:
+        monkeypatch.setattr(build, f"build_{name}", lambda *_, name=name: built.append(name) or name)
+    given: Any = {own: f"my {own}"}
+    parts = build_parts(load_settings(SMALL), tmp_path, **given)
+    assert built == [name for name in names if name != own]
+    assert [getattr(parts, name) for name in names] == [given.get(name, name) for name in names]
+    assert (parts.model is None) == (own == "target")
+
+
+def test_a_run_on_parts_of_ones_own_wants_neither_key_nor_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    wants = load_settings(SMALL | {"model": {"path": "./absent"}, "oracle": {"judge": {"model": "some-judge"}}})
+    here = tmp_path / "run"
+    mine: Any = {"target": FakeTarget(), "oracle": FakeOracle(), "trainer": FakeTrainer(here)}
+    first = run(wants, here, **mine)
+    assert first.metrics[-1].round >= 0 and run(wants, here, **mine) == first

@@ -95,57 +95,64 @@ def run(
     target: Target | None = None,
     oracle: Oracle | None = None,
     trainer: Trainer | None = None,
+    form: PromptForm | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Start a run, or go on with it if `directory` holds one with the same settings.
 
-    `prompts`, `held_out` and `benign` (each a list of strings or records, or a datasets.Dataset), `target`, `oracle` and
-    `trainer` replace what the settings name. A target of one's own needs a trainer of one's own.
+    `prompts`, `held_out` and `benign` (each a list of strings or records, or a datasets.Dataset), `target`, `oracle`,
+    `trainer` and `form` replace what the settings name, of which then nothing is built. A target of one's own needs a
+    trainer of one's own.
     """
-    given = Given(prompts, held_out, benign)
+    given, progress = Given(prompts, held_out, benign), progress or Silent()
     settings = given.named_in(settings)
     path = Path(directory or settings.run_dir or Path("runs") / (settings.name or "default"))
     sets = prompt_sets.build_prompts(settings, given) if given else None
-    parts = build_parts(settings, path)
-    chosen = Parts(
-        target or parts.target,
-        oracle or parts.oracle,
-        trainer or parts.trainer,
-        parts.form,
-        parts.base,
-        parts.model,
-        sets,
-    )
-    if target is not None:
-        chosen.model = None
-    if holds_a_run(path):
-        with RunDirectory.open(path) as existing:
-            differences = differing_keys(existing.settings, settings)
-            if differences:
-                raise RunDirectoryError(
-                    f"{path} holds a run with other settings ({as_text(differences)}); choose another directory."
-                )
-            if sets is not None and existing.started:
-                other = sets.differing({name: existing.prompts(name) for name in sets.named()})
-                if other:
-                    raise RunDirectoryError(
-                        f"{path} holds a run with other questions ({other}); choose another directory."
-                    )
-        return resume_run(path, parts=chosen, progress=progress)
-    return start_run(settings, path, parts=chosen, progress=progress)
+
+    def parts() -> Parts:
+        built = build_parts(settings, path, target=target, oracle=oracle, trainer=trainer, form=form)
+        return replace(built, sets=sets)
+
+    if not holds_a_run(path):
+        with RunDirectory.create(path, settings) as new:
+            return _carry_through(new, parts(), progress)
+    with RunDirectory.open(path) as existing:
+        _check_same(existing, settings, sets)
+        return _carry_through(existing, parts(), progress)
 
 
-def build_parts(settings: Settings, directory: Path) -> Parts:
-    """The parts that the settings name. Nothing heavy is loaded before it is used."""
+def _check_same(run: RunDirectory, settings: Settings, sets: PromptSets | None) -> None:
+    """Refuse to go on with other settings, or other questions given, than those the run began with."""
+    differences = differing_keys(run.settings, settings)
+    if differences:
+        raise RunDirectoryError(
+            f"{run.path} holds a run with other settings ({as_text(differences)}); choose another directory."
+        )
+    if sets is not None and run.started:
+        other = sets.differing({name: run.prompts(name) for name in sets.named()})
+        if other:
+            raise RunDirectoryError(f"{run.path} holds a run with other questions ({other}); choose another directory.")
+
+
+def build_parts(
+    settings: Settings,
+    directory: Path,
+    *,
+    target: Target | None = None,
+    oracle: Oracle | None = None,
+    trainer: Trainer | None = None,
+    form: PromptForm | None = None,
+) -> Parts:
+    """The parts that the settings name, where none is given. Nothing heavy is loaded before it is used."""
     model = build.build_model(settings, directory)
-    target = build.build_target(settings, model)
+    answers = target or build.build_target(settings, model)
     return Parts(
-        target=target,
-        oracle=build.build_oracle(settings.oracle, settings.seed, directory / "oracle"),
-        trainer=build.build_trainer(settings, model, target),
-        form=build.build_form(settings, model),
+        target=answers,
+        oracle=oracle or build.build_oracle(settings.oracle, settings.seed, directory / "oracle"),
+        trainer=trainer or build.build_trainer(settings, model, answers),
+        form=form or build.build_form(settings, model),
         base=model.base,
-        model=model,
+        model=model if target is None else None,
     )
 
 
