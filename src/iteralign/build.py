@@ -108,7 +108,7 @@ def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = N
     judges: list[Judge] = [build_guard(guard, settings.cache) for guard in settings.guards]
     if settings.guards_and_judge:
         judges.append(oracle)
-    return JudgeAndProposer(Panel(judges) if len(judges) > 1 else judges[0], oracle)
+    return JudgeAndProposer(Panel(judges, ", ".join(settings.judge_names)) if len(judges) > 1 else judges[0], oracle)
 
 
 def build_guard(settings: GuardSettings, cache: bool = True) -> "GuardJudge":

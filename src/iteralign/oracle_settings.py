@@ -102,6 +102,15 @@ class OracleSettings(Section):
     prices_file: Path | None = None
     """Replaces the price table: prices by endpoint and model, or by model alone (docs/oracles.md)."""
 
+    @property
+    def judge_names(self) -> tuple[str, ...]:
+        """Who judges by these settings: the models, or `rules`. What was judged says itself by whom."""
+        own = (
+            [one.model for one in (self.judge, *self.panel) if one is not None] if self.kind == "openai" else ["rules"]
+        )
+        guards = [guard.model for guard in self.guards]
+        return tuple([*guards, *own] if not guards or self.guards_and_judge else guards)
+
     @model_validator(mode="after")
     def _judge_is_given(self) -> "OracleSettings":
         if self.kind == "openai" and self.judge is None:

@@ -96,7 +96,7 @@ def test_every_part_of_the_page_is_there(finished: Path) -> None:
     targets = {(attributes.get("href") or "")[1:] for tag, attributes in elements.tags if tag == "a"}
     assert targets <= ids
     assert [tag for tag, _ in elements.tags].count("svg") >= 3
-    assert "the judge is a set of fixed rules" in elements.text.lower()
+    assert "the same judge (fake) decided both" in elements.text.lower()
     assert "rounds.prompts: 4   (default 20)" in elements.text and "oracle.kind: rules" in elements.text
 
 

@@ -25,7 +25,7 @@ def compare(
     out.print(_measurements(made))
     if made.settings:
         out.print(_settings(made))
-    if any(test.change.total for test in made.tests):
+    if made.tests:
         out.print(_tests(made))
     out.print(
         "[dim]95% intervals: Wilson for rates, Bonett and Price for paired differences, bootstrap for perplexity[/]"
@@ -78,11 +78,10 @@ def _tests(made: "Compared") -> Table:
         table.add_column(name, justify="right" if name in ("prompts", "difference", "McNemar p") else "left")
     for test in made.tests:
         change = test.change
-        if change.total:
-            points = f"{100 * change.difference:+.1f} points [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
-            words = {-1: "fewer: shown", 0: "no difference shown", 1: "more: shown"}[change.direction]
-            p = f"{change.p:.2g}" if change.p is not None else ""
-            table.add_row(escape(test.run), test.what, str(change.total), escape(points), p, words)
+        points = f"{100 * change.difference:+.1f} points [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
+        words = {-1: "fewer: shown", 0: "no difference shown", 1: "more: shown"}[change.direction]
+        p = f"{change.p:.2g}" if change.p is not None else ""
+        table.add_row(escape(test.run), test.what, str(change.total), escape(points), p, words)
     return table
 
 

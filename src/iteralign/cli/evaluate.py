@@ -99,7 +99,7 @@ def evaluate(
     )
     results = measure(subject, options)
     print_rows(results)
-    named = judge_name(oracle)
+    named = " + ".join(oracle.judge_names) if oracle is not None else "rules"
     out.print(f"judge: {named}; rates in percent with 95% intervals; chance: what a guess gives", style="dim")
     for path in write_results(results, output, named) if output else []:
         out.print(f"Wrote {path}", markup=False)
@@ -132,7 +132,9 @@ def judge_check(
     assert settings is not None  # there is a default
     oracle = build.build_oracle(settings, 0)
     comparer = build.build_comparer(oracle)
-    report = check(oracle, sources, judge=judge_name(settings), comparer=comparer, runs=run or (), limit=limit)
+    report = check(
+        oracle, sources, judge=" + ".join(settings.judge_names), comparer=comparer, runs=run or (), limit=limit
+    )
     print_report(report)
     if output is not None:
         write_report(report, output)
@@ -158,16 +160,6 @@ def judge_settings(source: str | None) -> "OracleSettings | None":
         raise ConfigError(f"--judge {source}: the file has no `oracle` section.")
     whole = {"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": values["oracle"]}
     return load_settings(whole).oracle
-
-
-def judge_name(settings: "OracleSettings | None") -> str:
-    """For tables and files."""
-    if settings is None:
-        return "rules"
-    names = [guard.model for guard in settings.guards]
-    if not names or settings.guards_and_judge:
-        names.append(settings.judge.model if settings.judge is not None else settings.kind)
-    return " + ".join(names)
 
 
 def print_rows(results: Sequence["Evaluated"]) -> None:

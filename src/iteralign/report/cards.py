@@ -139,7 +139,7 @@ def _facts(run: RunFiles, rows: list[RoundMetrics]) -> list[tuple[str, str]]:
 
 def _limits(run: RunFiles, rows: list[RoundMetrics]) -> list[str]:
     measured = [run.measurement(row) for row in (rows[0], final(rows))]
-    return limits(run.settings, rows, *measured, finished=True)
+    return limits(run.settings, run.judges, rows, *measured, finished=True)
 
 
 def _cell(text: str) -> str:

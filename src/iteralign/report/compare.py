@@ -1,6 +1,6 @@
 """Runs side by side: what was set differently, what was measured, and paired tests where the prompts are the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Column:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """The last measurement of a run against the first run's, over the prompts that both have."""
+    """The last measurement of a run against the first run's, over the prompts that both have: at least one."""
 
     run: str
     what: str
@@ -56,10 +56,13 @@ def compare_runs(paths: Sequence[Path]) -> Compared:
     names = _names(runs)
     columns = [_column(name, run) for name, run in zip(names, runs, strict=True)]
     measured = [run.measurement(column.last) for run, column in zip(runs, columns, strict=True)]
-    tests = [
-        test for name, other in zip(names[1:], measured[1:], strict=True) for test in _tests(name, measured[0], other)
-    ]
-    return Compared(columns, _differing(runs), tests, list(_notes(columns, tests)))
+    tests: list[PairedTest] = []
+    notes: list[str] = []
+    for name, run, other in zip(names[1:], runs[1:], measured[1:], strict=True):
+        judged_alike = _judging(run) == _judging(runs[0])
+        tests += _tests(name, measured[0], other, judged_alike)
+        notes += _pair_notes((names[0], name), (runs[0], run), (measured[0], other), judged_alike)
+    return Compared(columns, _differing(runs), tests, [*notes, *_notes(columns)])
 
 
 def _column(name: str, run: RunFiles) -> Column:
@@ -98,12 +101,22 @@ def _differing(runs: Sequence[RunFiles]) -> dict[str, list[Any]]:
     return found
 
 
-def _tests(name: str, first: Measurement, other: Measurement) -> list[PairedTest]:
-    unacceptable = change_of_shares(
-        _by_question(first.held_out, first.unacceptable()), _by_question(other.held_out, other.unacceptable())
-    )
+def _judging(run: RunFiles) -> tuple[Any, ...]:
+    """What two runs must have in common for their verdicts to mean the same."""
+    oracle = run.settings.oracle
+    return sorted(run.judges), oracle.judge_file, oracle.votes
+
+
+def _tests(name: str, first: Measurement, other: Measurement, judged_alike: bool) -> list[PairedTest]:
+    """Of verdicts only where the judge is the same; refusals are found by phrases, whoever judged."""
     refused = change_of_shares(_by_question(first.benign, first.refused()), _by_question(other.benign, other.refused()))
-    return [PairedTest(name, "unacceptable answers", unacceptable), PairedTest(name, "benign refusals", refused)]
+    tests = [PairedTest(name, "benign refusals", refused)]
+    if judged_alike:
+        unacceptable = change_of_shares(
+            _by_question(first.held_out, first.unacceptable()), _by_question(other.held_out, other.unacceptable())
+        )
+        tests.insert(0, PairedTest(name, "unacceptable answers", unacceptable))
+    return [test for test in tests if test.change.total]
 
 
 def _by_question(verdicts: Sequence[Verdict], values: dict[str, bool]) -> dict[str, bool]:
@@ -112,20 +125,42 @@ def _by_question(verdicts: Sequence[Verdict], values: dict[str, bool]) -> dict[s
     return {repr((prompt.history, prompt.question)): values[prompt.id] for prompt in prompts if prompt.id in values}
 
 
-def _notes(columns: Sequence[Column], tests: Sequence[PairedTest]) -> list[str]:
-    notes = []
-    if len({column.judge for column in columns}) > 1:
-        notes.append(
-            "The runs were judged by different judges, so their rates of unacceptable answers can't be compared."
+def _pair_notes(
+    names: tuple[str, str],
+    runs: tuple[RunFiles, RunFiles],
+    measured: tuple[Measurement, Measurement],
+    judged_alike: bool,
+) -> Iterator[str]:
+    """What keeps the second run from being compared with the first."""
+    first, other = names
+    if not judged_alike:
+        judges = [run.judge for run in runs]
+        how = f"{judges[1]}, {first} by {judges[0]}" if judges[0] != judges[1] else "another text or number of votes"
+        yield (
+            f"{other} was judged by {how}: their rates of unacceptable answers can't be compared, and no test of them is "
+            "made."
         )
-    without = sorted({test.run for test in tests if not test.change.total})
-    if without:
-        notes.append(f"No prompts in common with {columns[0].name}, so no paired test: {', '.join(without)}.")
+    for what, was, now in (
+        ("red-team", measured[0].held_out, measured[1].held_out),
+        ("benign", measured[0].benign, measured[1].benign),
+    ):
+        here, there = _questions(was), _questions(now)
+        if not here & there:
+            yield f"{other} and {first} have no held-out {what} question in common, so no test."
+        elif here != there:
+            yield (
+                f"{other} held out {len(there)} {what} questions and {first} {len(here)}, {len(here & there)} of them the "
+                "same: the rates are of different questions, and the test is over the same ones alone."
+            )
+
+
+def _questions(verdicts: Sequence[Verdict]) -> set[str]:
+    return set(_by_question(verdicts, {verdict.response.prompt.id: True for verdict in verdicts}))
+
+
+def _notes(columns: Sequence[Column]) -> Iterator[str]:
     unfinished = [column.name for column in columns if not column.finished]
     if unfinished:
-        notes.append(f"Not finished: {', '.join(unfinished)}.")
+        yield f"Not finished: {', '.join(unfinished)}."
     if len(columns) > 2:
-        notes.append(
-            f"{len(columns) - 1} runs were each tested against {columns[0].name}; p values are not corrected for that."
-        )
-    return notes
+        yield f"{len(columns) - 1} runs were each tested against {columns[0].name}; p values are not corrected for that."

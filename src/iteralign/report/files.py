@@ -1,6 +1,7 @@
 """Reading a run directory without its lock: also while the run goes on, when any file may not be there yet."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,7 +9,7 @@ import yaml
 
 from iteralign.config import Settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
-from iteralign.metrics import RoundMetrics
+from iteralign.metrics import RoundMetrics, final
 from iteralign.records import Checkpoint, Record, Revision, TextScore, TrainingExample, Verdict
 from iteralign.rundir import read_records
 from iteralign.scoreboard.guard_rails import Intervention
@@ -36,11 +37,19 @@ class RunFiles:
         """Whether the run came to its end."""
         return (self.path / "metrics.jsonl").exists()
 
+    @cached_property
+    def judges(self) -> tuple[str, ...]:
+        """Who judged, by what the verdicts of the base model's and of the newest measured answers say. Where there are none
+        yet, or they name nobody, as a judge of one's own may: by the settings."""
+        measured = [part for row in (self.rows()[0], final(self.rows())) for part in self._measured(row)]
+        verdicts = measured or [one for place in self.rounds() for one in self.verdicts(place, "2_verdicts")]
+        named = dict.fromkeys(verdict.judge for verdict in verdicts if verdict.judge)
+        return tuple(named) or self.settings.oracle.judge_names
+
     @property
     def judge(self) -> str:
-        """Who judged, as a name."""
-        oracle = self.settings.oracle
-        return oracle.judge.model if oracle.kind == "openai" and oracle.judge is not None else oracle.kind
+        """Who judged, in one line."""
+        return ", ".join(self.judges)
 
     def environment(self) -> dict[str, Any]:
         """Versions, hardware, seed, base model."""
@@ -89,6 +98,10 @@ class RunFiles:
             self.verdicts(place, "8_benign"),
             _many(place / "9_capability.jsonl", TextScore),
         )
+
+    def _measured(self, row: RoundMetrics) -> list[Verdict]:
+        found = self.measurement(row)
+        return [*found.held_out, *found.benign]
 
     def interventions(self) -> list[Intervention]:
         """What the guard rails did."""

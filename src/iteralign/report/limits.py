@@ -6,31 +6,41 @@ from iteralign.config import Settings
 from iteralign.metrics import RoundMetrics
 from iteralign.scoreboard.measurement import Measurement
 
+RULES = "rules"
+"""Name of the rules that ship, as a judge."""
 _FEW = 100
 
 
 def limits(
-    settings: Settings, rows: Sequence[RoundMetrics], base: Measurement, after: Measurement, *, finished: bool
+    settings: Settings,
+    judges: Sequence[str],
+    rows: Sequence[RoundMetrics],
+    base: Measurement,
+    after: Measurement,
+    *,
+    finished: bool,
 ) -> list[str]:
-    """A sentence or two each, the weightiest first."""
-    return list(_limits(settings, rows, base, after, finished))
+    """A sentence or two each, the weightiest first. `judges`: who really judged."""
+    return [*_judging(judges, finished), *_limits(settings, rows, base, after)]
 
 
-def _limits(
-    settings: Settings, rows: Sequence[RoundMetrics], base: Measurement, after: Measurement, finished: bool
-) -> Iterator[str]:
+def _judging(judges: Sequence[str], finished: bool) -> Iterator[str]:
     if not finished:
         yield "The run had not ended when this page was written. Numbers may still change."
-    if settings.oracle.kind == "rules":
+    if list(judges) == [RULES]:
         yield (
             "The judge is a set of fixed rules that stands in for a language model. It sees phrases, not meaning. These "
             "numbers say that the pipeline works, and nothing about how harmful any answer is."
         )
     else:
         yield (
-            "One judge decided both what was trained on and what counts as unacceptable here. Where it errs, the model learnt "
-            "its error and the measurement can't see it. `iteralign judge-check` measures how often it agrees with people."
+            f"The same judge ({', '.join(judges)}) decided both what was trained on and what counts as unacceptable here. "
+            "Where it errs, the model learnt its error and the measurement can't see it. `iteralign judge-check` measures "
+            "how often it agrees with people."
         )
+
+
+def _limits(settings: Settings, rows: Sequence[RoundMetrics], base: Measurement, after: Measurement) -> Iterator[str]:
     yield from _held_out(base)
     yield from _benign(base)
     unknown = sum(verdict.label == "undetermined" for verdict in after.held_out)

@@ -109,7 +109,7 @@ def view_of(run_dir: Path) -> View:
         changed_settings=_changed(files),
         settings=(run_dir / "config.yaml").read_text(encoding="utf-8"),
         environment=files.environment(),
-        limits=limits(files.settings, rows, base, after, finished=files.finished),
+        limits=limits(files.settings, files.judges, rows, base, after, finished=files.finished),
     )
 
 

@@ -19,6 +19,7 @@ class Panel:
     """Majority of several judges: more than half of them must agree, and one that is undetermined agrees with nobody."""
 
     def __init__(self, judges: Sequence[Judge], name: str = "panel") -> None:
+        """`name` stands in the verdicts: it should say who the members are."""
         self.judges = list(judges)
         self.name = name
 
