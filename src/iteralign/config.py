@@ -95,7 +95,7 @@ class DataSettings(Section):
     held_out: float = Field(default=0.2, ge=0, lt=1)
     """Share of the questions kept out of the loop to measure on; 0 measures nothing."""
     held_out_limit: int | None = Field(default=None, gt=0)
-    """Measure on at most this many of the held-out questions."""
+    """Measure on at most this many of the held-out questions, every category with its share."""
     benign: str | None = "demo"
     """Questions that a good model answers, same kinds of source; `demo` for the set that ships, null for none."""
     benign_path: Path | None = None

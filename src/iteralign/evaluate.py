@@ -9,6 +9,7 @@ from typing import Any
 from iteralign import __version__, build
 from iteralign.config import Settings, load_settings
 from iteralign.data import load_prompts, read_prompts
+from iteralign.data.sample import prompt_kind, stratified
 from iteralign.errors import ConfigError, DataError, RunDirectoryError
 from iteralign.evals.benchmarks import benchmark_rows, run_benchmarks, summary
 from iteralign.evals.intervals import Proportion
@@ -104,9 +105,9 @@ class Sets:
     """Answered by both models."""
 
     def limited(self, limit: int | None) -> "Sets":
-        """The first `limit` prompts of each set."""
-        kinds = (self.harmful, self.benign, self.contrast, self.compared)
-        return Sets(*({name: prompts[:limit] for name, prompts in kind.items()} for kind in kinds))
+        """At most `limit` prompts of each set, every category with its share."""
+        sets = (self.harmful, self.benign, self.contrast, self.compared)
+        return Sets(*({name: stratified(prompts, limit, prompt_kind) for name, prompts in one.items()} for one in sets))
 
 
 def subject_of(model: str, base: str | None = None) -> Subject:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from iteralign.data.sample import stratified
 from iteralign.errors import DataError
 from iteralign.evals.agreement import (
     Agreement,
@@ -64,15 +65,16 @@ def judge_check(
     """Judge the labelled answers of `sources` and compare.
 
     `comparer` is asked about pairs too, unless it only knows verdicts on single answers, which no order sways. `runs`:
-    run directories that this judge judged, whose held-out rates are to be corrected. Raises DataError and what the oracle
+    run directories that this judge judged, whose held-out rates are to be corrected. `limit`: at most so many answers of
+    each source, every group and label with its share, and so many pairs. Raises DataError and what the oracle
     raises.
     """
     labelled: list[Labelled] = []
     pairs: list[LabelledPair] = []
     for source in sources:
         some, more = read_human_labels(source)
-        labelled += some[:limit]
-        pairs += more[:limit]
+        labelled += stratified(some, limit, lambda one: (one.group, one.label))
+        pairs += stratified(more, limit, lambda pair: pair.chosen.prompt.benign)
     verdicts = oracle.judge([one.response for one in labelled]) if labelled else []
     groups, length = _groups(labelled, verdicts)
     return JudgeReport(

@@ -7,6 +7,7 @@ from typing import Any
 from iteralign.config import Settings, load_settings
 from iteralign.data import Questions, prepare
 from iteralign.data.given import GIVEN
+from iteralign.data.sample import prompt_kind, stratified
 from iteralign.data.split import without_questions_of
 from iteralign.errors import DataError
 from iteralign.records import RedTeamPrompt
@@ -81,7 +82,8 @@ def build_prompts(settings: Settings, given: Given | None = None) -> PromptSets:
         raise DataError(
             f"{settings.data.prompts}: every question is also among the benign ones held out; use other benign ones."
         )
-    return PromptSets(clean, held_out[: settings.data.held_out_limit], benign, benign_held_out, notes)
+    measured = stratified(held_out, settings.data.held_out_limit, prompt_kind, settings.seed)
+    return PromptSets(clean, measured, benign, benign_held_out, notes)
 
 
 def _red_team_prompts(settings: Settings, given: Given) -> tuple[list[RedTeamPrompt], list[RedTeamPrompt], list[str]]:

@@ -188,14 +188,14 @@ def test_the_same_question_in_every_form(form: str) -> None:
     assert same_question_key(text) == same_question_key("how do i pick a lock")
 
 
-def test_split_is_the_same_in_every_form_and_set() -> None:
+def test_split_is_the_same_in_every_form() -> None:
     plain = [RedTeamPrompt(id=f"a{n}", question=f"Question {n}?") for n in range(200)]
-    other = [RedTeamPrompt(id=f"b{n}", question=f"QUESTION {n} Let's think step by step.") for n in range(100, 300)]
+    other = [RedTeamPrompt(id=f"b{n}", question=f"QUESTION {n} Let's think step by step.") for n in range(200)]
     train, held = split_held_out(plain, share=0.3, seed=1)
-    train_b, held_b = split_held_out(other, share=0.3, seed=1)
+    train_b, held_b = split_held_out([*other, *plain[:50]], share=0.3, seed=1)
     sides = [{same_question_key(p.question) for p in side} for side in ([*train, *train_b], [*held, *held_b])]
     assert sides[0].isdisjoint(sides[1])
-    assert 40 < len(held) < 80
+    assert len(held) == 60
     assert len(split_held_out(plain, count=7)[1]) == 7
     for wrong in ({"share": 1.0}, {"count": 200}, {}, {"share": 0.1, "count": 1}):
         with pytest.raises(DataError):

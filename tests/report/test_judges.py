@@ -120,6 +120,8 @@ def test_a_panel_of_guards_is_named_after_its_members(monkeypatch: pytest.Monkey
 
     monkeypatch.setenv("OPENAI_API_KEY", "no-key")
     guards = [one | {"base_url": "http://127.0.0.1:9"} for one in GUARDS]
-    oracle = build_oracle(OracleSettings.model_validate({"kind": "rules", "guards": guards, "guards_and_judge": True}), 0)
+    oracle = build_oracle(
+        OracleSettings.model_validate({"kind": "rules", "guards": guards, "guards_and_judge": True}), 0
+    )
     assert isinstance(oracle, JudgeAndProposer) and isinstance(oracle.judge_part, Panel)
     assert oracle.judge_part.name == "guards/one, guards/two, guards/three, rules"

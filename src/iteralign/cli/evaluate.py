@@ -29,7 +29,9 @@ JudgeOption = Annotated[
         autocompletion=complete_judge,
     ),
 ]
-LimitOption = Annotated[int | None, typer.Option(min=1, help="At most so many of each set, for trying out.")]
+LimitOption = Annotated[
+    int | None, typer.Option(min=1, help="At most so many of each set, for trying out; every kind has its share.")
+]
 OutputOption = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the results as JSON.")]
 
 

@@ -39,9 +39,10 @@ def split_held_out(
 ) -> tuple[list[RedTeamPrompt], list[RedTeamPrompt]]:
     """(train, held out), both in the order of `prompts`.
 
-    The side of a question follows from the question and the seed. With `share` it is the same in every run and every
-    prompt set, so that sets in different forms can be split apart and mixed later; the share is met only about. With
-    `count` that many questions of this set are held out. Raises DataError if either side can't be what was asked for.
+    A question's turn to be held out follows from the question and the seed, in whatever form and set it stands; as many are
+    held out as are asked for, of a share the nearest whole number. So sets of the same questions are split alike. Of sets
+    that have some in common, the few whose turn is about the last may lie on different sides: mix first, then split.
+    Raises DataError if either side can't be what was asked for.
     """
     if (share is None) == (count is None):
         raise DataError("Hold out either a share of the questions or a number of them.")
@@ -50,14 +51,14 @@ def split_held_out(
     if share is not None:
         if not 0 <= share < 1:
             raise DataError(f"The share held out is {share}; it must be at least 0 and less than 1.")
-        held = {place for place in distinct if int(place, 16) < share * 16 ** len(place)}
+        count = round(share * len(distinct))
     else:
         assert count is not None
         if not 0 <= count < max(len(distinct), 1):
             raise DataError(
                 f"{count} questions can't be held out of {len(distinct)}; at least one must be left to train on."
             )
-        held = set(distinct[:count])
+    held = set(distinct[:count])
     if prompts and len(held) == len(distinct):
         raise DataError(f"All {len(distinct)} questions would be held out; lower the share, or hold out a number.")
     sides: tuple[list[RedTeamPrompt], list[RedTeamPrompt]] = ([], [])
