@@ -67,7 +67,7 @@ LAYERS: dict[str, set[str]] = {
     },
 }
 """For each module or package directly below iteralign: the others it may import. Those not listed (build, run, retrain,
-evaluate, judge_check, plan, doctor, cli) stand above and may import any of these."""
+evaluate, judge_check, plan, doctor, status, cli) stand above and may import any of these."""
 
 
 def imported(path: Path) -> set[str]:
@@ -95,7 +95,7 @@ def test_imports_go_one_way(layer: str) -> None:
 def test_every_module_is_in_a_layer() -> None:
     names = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert names - set(LAYERS) == {
-        *("__init__", "build", "run", "retrain", "plan", "doctor", "evaluate", "judge_check", "cli")
+        *("__init__", "build", "run", "retrain", "plan", "doctor", "status", "evaluate", "judge_check", "cli")
     }
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -37,6 +37,23 @@ class Finding:
     found: str
     advice: str = ""
     """What to do; empty where nothing needs doing."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """All that was found."""
+
+    findings: list[Finding]
+    ok: int
+    warnings: int
+    failures: int
+
+    @classmethod
+    def of(cls, findings: Iterable[Finding]) -> "Examined":
+        """The findings with their counts."""
+        listed = list(findings)
+        states = [finding.state for finding in listed]
+        return cls(listed, states.count("ok"), states.count("warn"), states.count("fail"))
 
 
 def check_environment() -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iteralign.choices import PairForm
+from iteralign.cli.as_json import print_json
 from iteralign.cli.card import card, push
 from iteralign.cli.compare import compare
 from iteralign.cli.console import ConsoleProgress, out, print_outcome
@@ -17,7 +18,7 @@ from iteralign.cli.constitution import constitution_app
 from iteralign.cli.data import data_app
 from iteralign.cli.evaluate import evaluate, judge_check
 from iteralign.cli.init import init, schema
-from iteralign.cli.options import ConfigArgument, NameOption, RunArgument, RunDirOption, SetOption
+from iteralign.cli.options import ConfigArgument, JsonOption, NameOption, RunArgument, RunDirOption, SetOption
 from iteralign.cli.report import report
 from iteralign.errors import ConfigError, Interrupted
 
@@ -80,13 +81,16 @@ app.command()(init)
 
 
 @app.command()
-def plan(config: ConfigArgument, overrides: SetOption = None) -> None:
+def plan(config: ConfigArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
     """What a run would take: rounds, calls, tokens, memory, disk. Nothing is started."""
     from iteralign.cli.plan_table import plan_table
     from iteralign.plan import make_plan
 
     settings = _settings(config, overrides or [])
     made = make_plan(settings)
+    if as_json:
+        print_json(made)
+        return
     out.print(plan_table(made, settings))
     for note in made.notes:
         out.print(note, style="dim", markup=False, soft_wrap=True)
@@ -119,23 +123,35 @@ def resume(run_dir: RunArgument, overrides: SetOption = None) -> None:
 
 
 @app.command()
-def status(run_dir: RunArgument) -> None:
+def status(run_dir: RunArgument, as_json: JsonOption = False) -> None:
     """How far a run is; also while it goes on."""
     from iteralign.cli.status import print_status
+    from iteralign.status import read_status
 
-    print_status(run_dir)
+    found = read_status(run_dir)
+    if as_json:
+        print_json(found)
+    else:
+        print_status(found)
 
 
 @app.command()
 def doctor(
     config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="Settings to check.")] = None,
     overrides: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Check environment, model, oracle (one small real call each), cache, memory and disk; say what to do."""
     settings = None if config is None else _settings(config, overrides or [])
     from iteralign.cli.doctor import print_findings
+    from iteralign.doctor import Examined, examine
 
-    if not print_findings(settings):
+    if as_json:
+        found = Examined.of(examine(settings))
+        print_json(found)
+    else:
+        found = print_findings(examine(settings))
+    if found.failures:
         raise typer.Exit(1)
 
 

@@ -7,6 +7,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from iteralign.cli.as_json import print_json
+from iteralign.cli.options import JsonOption
+
 if TYPE_CHECKING:
     from iteralign.metrics import RoundMetrics
     from iteralign.report.compare import Compared
@@ -16,12 +19,16 @@ def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN RUN ...", help="Run directories; the first is the reference.")
     ],
+    as_json: JsonOption = False,
 ) -> None:
     """Runs side by side: settings that differ, first and last measurement, paired tests on the prompts they share."""
     from iteralign.cli.console import out
     from iteralign.report.compare import compare_runs
 
     made = compare_runs(runs)
+    if as_json:
+        print_json(made)
+        return
     out.print(_measurements(made))
     if made.settings:
         out.print(_settings(made))

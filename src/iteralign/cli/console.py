@@ -4,14 +4,11 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-
-from iteralign.files import read_log
 
 if TYPE_CHECKING:
     from iteralign.metrics import Count, RoundMetrics
@@ -132,6 +129,8 @@ def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -
 
 def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     """The table, what happened to answers nobody could judge, and where everything is."""
+    from iteralign.status import stage_seconds
+
     console.print()
     console.print(rounds_table(outcome.metrics, stage_seconds(outcome.directory)))
     console.print("[dim]rates in percent with a 95% Wilson interval; verified: revisions that passed / failures[/]")
@@ -165,15 +164,6 @@ def rate(count: "Count | None") -> str:
     from iteralign.evals.intervals import Proportion
 
     return "-" if count is None else _escaped(str(Proportion(count.count, count.total)))
-
-
-def stage_seconds(directory: Path) -> dict[str, float]:
-    """Seconds spent by round directory, all attempts together."""
-    seconds: dict[str, float] = {}
-    for entry in read_log(directory / "timings.jsonl"):
-        name = str(entry.get("stage", "")).partition("/")[0]
-        seconds[name] = seconds.get(name, 0.0) + float(entry.get("seconds", 0.0))
-    return seconds
 
 
 def is_terminal() -> bool:

@@ -1,22 +1,26 @@
 """The findings of `iteralign doctor`, a line each as they come in."""
 
+from collections.abc import Iterable
+
 from iteralign.cli.console import out
-from iteralign.config import Settings
-from iteralign.doctor import Finding, examine
+from iteralign.doctor import Examined, Finding
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
-def print_findings(settings: Settings | None) -> bool:
-    """Print them; whether none is a failure."""
-    counts = {"ok": 0, "warn": 0, "fail": 0}
-    for finding in examine(settings):
-        counts[finding.state] += 1
+def print_findings(findings: Iterable[Finding]) -> Examined:
+    """Print each as it comes in, and their counts."""
+    found = Examined.of(_printed(findings))
+    failures = f"{found.failures} failures" if found.failures != 1 else "1 failure"
+    warnings = f"{found.warnings} warnings" if found.warnings != 1 else "1 warning"
+    out.print(f"\n{found.ok} ok, {warnings}, {failures}")
+    return found
+
+
+def _printed(findings: Iterable[Finding]) -> Iterable[Finding]:
+    for finding in findings:
         _print(finding)
-    failures = f"{counts['fail']} failures" if counts["fail"] != 1 else "1 failure"
-    warnings = f"{counts['warn']} warnings" if counts["warn"] != 1 else "1 warning"
-    out.print(f"\n{counts['ok']} ok, {warnings}, {failures}")
-    return not counts["fail"]
+        yield finding
 
 
 def _print(finding: Finding) -> None:

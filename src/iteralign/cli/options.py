@@ -15,3 +15,4 @@ SetOption = Annotated[
 ]
 RunDirOption = Annotated[Path | None, typer.Option("--run-dir", metavar="RUN", help="Where the run is kept.")]
 NameOption = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the run is called.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object (docs/json.md) and nothing else.")]

@@ -1,0 +1,122 @@
+"""`--json`: one object for programs, in every state of a run; the keys are those of docs/json.md."""
+
+import json
+import os
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.test_init import iteralign
+from report.conftest import fake_parts, fake_run, small
+
+from iteralign.config import Settings, load_settings
+from iteralign.doctor import Examined, Finding
+from iteralign.errors import ReviewNeeded, RunDirectoryError
+from iteralign.evals.paired import Change
+from iteralign.files import append_line
+from iteralign.plan import Plan, Range
+from iteralign.records import Principle
+from iteralign.report.compare import Column, Compared, PairedTest
+from iteralign.run import Parts, start_run
+from iteralign.status import RunStatus
+
+PAGE = Path(__file__).parents[2] / "docs" / "json.md"
+
+
+def found(*arguments: str) -> dict[str, Any]:
+    """What a program reads: all of standard output is one object, and there is nothing on standard error."""
+    done = iteralign(*arguments, "--json")
+    assert done.stderr == ""
+    read = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert isinstance(read, dict)
+    return read
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fake_run(tmp_path_factory.mktemp("json") / "run", name="mine")
+
+
+def unfinished(tmp_path: Path, done: int = 2) -> Path:
+    """A run as it is when its second round has ended: no metrics of the whole, the next round begun."""
+    run = fake_run(tmp_path / "run")
+    (run / "metrics.jsonl").unlink()
+    for file in sorted((run / "rounds").glob("*/*")):
+        if int(file.parent.name) > done or (int(file.parent.name) == done and file.name[0] not in "12"):
+            file.unlink()
+    return run
+
+
+def test_a_finished_run(finished: Path) -> None:
+    status = found("status", str(finished))
+    assert (status["state"], status["name"], status["reason"]) == ("finished", "mine", None)
+    assert status["rounds"] == status["rounds_done"] == len(status["metrics"]) - 1 > 1
+    assert (status["next_round"], status["next_stage"]) == (None, None)
+    assert status["metrics"][0]["round"] == -1 and status["metrics"][0]["held_out"].keys() == {"count", "total"}
+    assert status["seconds"]["baseline"] > 0 and status["oracle"] == {}
+
+
+def test_a_run_that_goes_on(tmp_path: Path) -> None:
+    run = unfinished(tmp_path)
+    append_line(run / "attempts.jsonl", {"pid": os.getpid(), "event": "started"})
+    status = found("status", str(run))
+    assert (status["state"], status["process"], status["rounds_done"]) == ("running", os.getpid(), 2)
+    assert status["next_round"] == 2 and status["next_stage"] == "3a_proposals"
+
+
+@pytest.mark.parametrize(
+    ("event", "pid", "state", "reason"),
+    [
+        ("stopped: BudgetReached", 1, "stopped", "BudgetReached"),
+        ("started", 2**22 + 1, "killed", None),  # above the highest process id that Linux gives
+    ],
+)
+def test_a_run_that_ended_early(event: str, pid: int, state: str, reason: str | None, tmp_path: Path) -> None:
+    run = unfinished(tmp_path)
+    append_line(run / "attempts.jsonl", {"pid": pid, "event": event})
+    status = found("status", str(run))
+    assert (status["state"], status["reason"], status["next_round"]) == (state, reason, 2)
+
+
+def test_a_run_that_waits_for_its_review(tmp_path: Path) -> None:
+    class Proposes(type(fake_parts(tmp_path).oracle)):
+        def propose(self, *_: object, **__: object) -> list[Principle]:
+            return [Principle(id="", text="Decline harm.", round=0)]
+
+    parts: Parts = fake_parts(tmp_path / "run")
+    parts.oracle = Proposes()
+    settings: Settings = load_settings(small(tmp_path) | {"constitution": {"review": "required"}})
+    with pytest.raises(ReviewNeeded):
+        start_run(settings, tmp_path / "run", parts=parts)
+    status = found("status", str(tmp_path / "run"))
+    assert (status["state"], status["reason"]) == ("waiting", "ReviewNeeded")
+    assert (status["next_round"], status["next_stage"]) == (0, "3d_review")
+
+
+def test_a_directory_that_is_no_run_is_an_error_as_without(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="no run directory"):
+        iteralign("status", str(tmp_path), "--json")
+
+
+def test_plan_compare_and_doctor(finished: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("{model: {path: demo}, data: {prompts: demo, limit: 20}, oracle: {kind: rules}}")
+    plan = found("plan", str(config))
+    assert plan["prompts"] + plan["held_out"] == 20 and plan["trained_rows"]["most"] > plan["trained_rows"]["least"]
+    other = fake_run(tmp_path / "other", seed=5)
+    compared = found("compare", str(finished), str(other))
+    assert [column["name"] for column in compared["columns"]] == ["mine", "other"]
+    assert compared["settings"]["seed"] == [0, 5] and compared["tests"][0]["change"]["total"] > 0
+    done = iteralign("doctor", str(config), "--json")
+    examined = json.loads(done.stdout)
+    assert examined["failures"] == sum(one["state"] == "fail" for one in examined["findings"])
+    assert done.exit_code == (1 if examined["failures"] else 0)
+    assert {"python", "model", "oracle"} <= {one["topic"] for one in examined["findings"]}
+
+
+def test_the_page_has_every_key() -> None:
+    named = set(re.findall(r"`(\w+)`", PAGE.read_text(encoding="utf-8")))
+    kinds = (RunStatus, Plan, Range, Compared, Column, PairedTest, Change, Examined, Finding)
+    assert {field.name for kind in kinds for field in fields(kind)} - named == set()
