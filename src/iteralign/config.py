@@ -56,7 +56,8 @@ class ModelSettings(Section):
     """The target: the model to be aligned."""
 
     path: str
-    """A local directory or a hub id of a causal language model; `demo` for the model that ships with iteralign."""
+    """A causal language model: a local directory, a hub id, a GGUF file (`x.gguf`, or `owner/name:x.gguf` on the hub), or
+    `demo` for the model that ships with iteralign."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     device: str = "auto"

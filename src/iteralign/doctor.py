@@ -19,7 +19,7 @@ from iteralign import build
 from iteralign.config import Settings
 from iteralign.errors import IteralignError, OracleReplyError
 from iteralign.oracle_settings import EndpointSettings, GuardSettings, OracleSettings
-from iteralign.plan import Plan, empty_network, make_plan, size_text
+from iteralign.plan import Plan, make_plan, size_text
 from iteralign.records import RedTeamPrompt, Response, Verdict
 
 State = Literal["ok", "warn", "fail"]
@@ -93,7 +93,7 @@ def check_model(settings: Settings) -> Iterator[Finding]:
     try:
         tokens = len(model.tokenizer)
         yield Finding("tokenizer", "ok", f"{tokens:,} tokens")
-        network = empty_network(model)
+        network = model.empty_network()
         parameters = sum(weight.numel() for weight in network.parameters())
         yield Finding("model", "ok", f"{model.name_or_path}: {type(network).__name__}, {parameters:,} parameters")
         rows = network.get_input_embeddings().weight.shape[0]

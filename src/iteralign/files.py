@@ -103,6 +103,12 @@ def scratch_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def user_cache() -> Path:
+    """What runs share: `iteralign` in the user's cache directory ($XDG_CACHE_HOME, else ~/.cache)."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "iteralign"
+
+
 def append_line(path: Path, values: dict[str, Any]) -> None:
     """One line of JSONL at the end of a log, also behind a torn one. Raises RunDirectoryError."""
     try:

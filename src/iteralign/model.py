@@ -5,7 +5,6 @@ generating with them. Nothing is imported or read before it is needed, so that a
 """
 
 import copy
-import hashlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +12,16 @@ from typing import Any, Literal
 
 from iteralign.errors import TargetError
 from iteralign.files import Background, written_whole
-from iteralign.load_errors import cannot_load, first_line
+from iteralign.load_errors import first_line
+from iteralign.model_files import ModelFiles, write_model
 from iteralign.records import Checkpoint
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
-_MIB = 1 << 20
-_CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 
-
-class LocalModel:
-    """A causal language model by path or hub id, with the checkpoints trained from it."""
+class LocalModel(ModelFiles):
+    """A causal language model by directory, hub id or GGUF file, with the checkpoints trained from it."""
 
     def __init__(
         self,
@@ -40,13 +37,10 @@ class LocalModel:
         """`root` is the run directory, to which the paths of adapter and full checkpoints are relative.
 
         `device="auto"`: cuda, else mps, else cpu. `dtype="auto"`: bfloat16 on a GPU that has it, else float32 (full
-        fine-tuning asks for float32 everywhere). `trust_remote_code` runs Python code that comes with the model.
-        `attention`: a name that transformers knows, None for its own choice.
+        fine-tuning asks for float32 everywhere). `attention`: a name that transformers knows, None for its own choice.
         """
-        self.name_or_path = name_or_path
+        super().__init__(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
         self.root = root
-        self.trust_remote_code = trust_remote_code
-        self.revision = revision
         self.attention = attention
         self._device = device
         self._dtype = dtype
@@ -87,67 +81,6 @@ class LocalModel:
 
         native = self.device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bfloat16" if native else "float32"
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        """The tokenizer, padding on the left as generation needs it; a missing pad token becomes eos, else unk."""
-        import transformers
-
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                self.name_or_path,
-                revision=self.revision,
-                trust_remote_code=self.trust_remote_code,
-                padding_side="left",
-            )
-        except Exception as error:
-            raise cannot_load(error, self.name_or_path, "tokenizer") from error
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-        if tokenizer.pad_token is None:
-            raise TargetError(
-                f"The tokenizer of {self.name_or_path} has no pad, eos or unk token, so answers can neither be "
-                "batched nor end. Set one of them and save the tokenizer again."
-            )
-        return tokenizer
-
-    @cached_property
-    def context_length(self) -> int | None:
-        """The most tokens that prompt and answer may have together; None where the model names no limit."""
-        config = self._config.get_text_config()
-        for field in _CONTEXT_FIELDS:
-            length = getattr(config, field, None)
-            if isinstance(length, int) and length > 0:
-                return length
-        named = self.tokenizer.model_max_length
-        return int(named) if named < 10**9 else None
-
-    @cached_property
-    def generation_config(self) -> Any:
-        """The model's own settings for generating, as a loaded model would have them; read without its weights."""
-        import transformers
-
-        try:
-            return transformers.GenerationConfig.from_pretrained(self.name_or_path, revision=self.revision)
-        except OSError:  # it has none
-            return transformers.GenerationConfig.from_model_config(self._config)
-
-    @property
-    def ties_embeddings(self) -> bool:
-        """Whether the output layer is the input embedding."""
-        return bool(self._config.get_text_config().tie_word_embeddings)
-
-    @property
-    def render_chat(self) -> Callable[[list[dict[str, str]]], str] | None:
-        """Messages to text by the tokenizer's chat template, ready to be answered; None where it has no template."""
-        if not self.tokenizer.chat_template:
-            return None
-        tokenizer = self.tokenizer
-
-        def render(messages: list[dict[str, str]]) -> str:
-            return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-
-        return render
 
     def at(self, checkpoint: Checkpoint) -> Any:
         """The model with this checkpoint's weights, in eval mode; does nothing when it has them already.
@@ -245,24 +178,6 @@ class LocalModel:
 
         self.writing.begin(write)
 
-    def fingerprint(self) -> str:
-        """What tells this base model from another by the same name: the hub's commit, or a hash of the directory's files.
-
-        Of each weight file it takes the size and the first and last MiB.
-        """
-        path = Path(self.name_or_path).expanduser()
-        if not path.is_dir():
-            return str(getattr(self._config, "_commit_hash", None) or "unknown")
-        found = hashlib.sha256()
-        for file in sorted(path.iterdir()):
-            if file.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja"):
-                found.update(f"{file.name} {file.stat().st_size} ".encode())
-                with file.open("rb") as content:
-                    found.update(content.read(_MIB))
-                    content.seek(max(0, file.stat().st_size - _MIB))
-                    found.update(content.read())
-        return found.hexdigest()
-
     def release(self) -> None:
         """Free the memory that the weights take."""
         import gc
@@ -274,17 +189,6 @@ class LocalModel:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    @cached_property
-    def _config(self) -> Any:
-        import transformers
-
-        try:
-            return transformers.AutoConfig.from_pretrained(
-                self.name_or_path, revision=self.revision, trust_remote_code=self.trust_remote_code
-            )
-        except Exception as error:
-            raise cannot_load(error, self.name_or_path, "configuration") from error
-
     def _identity(self, checkpoint: Checkpoint) -> tuple[str, str]:
         """What distinguishes weights: kind and place."""
         if checkpoint.kind == "base" and checkpoint.path != self.name_or_path:
@@ -295,26 +199,8 @@ class LocalModel:
 
     def _read(self, identity: tuple[str, str]) -> Any:
         """Base or full weights from disk or hub, on the CPU."""
-        import torch
-        import transformers
-
-        bars: Any = transformers.utils.logging
-        bars.disable_progress_bar()  # the run has its own
         kind, path = identity
-        source = path if kind == "base" else str(self.root / path)
-        try:
-            network = transformers.AutoModelForCausalLM.from_pretrained(
-                source,
-                revision=self.revision if kind == "base" else None,
-                trust_remote_code=self.trust_remote_code,
-                dtype=getattr(torch, self.dtype),
-                attn_implementation=self.attention,
-                use_safetensors=True,  # .bin files are pickles
-            )
-        except Exception as error:
-            raise cannot_load(error, source, "model") from error
-        self._check_fit(network)
-        return network
+        return self.read_weights(None if kind == "base" else self.root / path, self.dtype, self.attention)
 
     def _placed(self, network: Any) -> Any:
         try:
@@ -347,48 +233,3 @@ class LocalModel:
         self._adapter = None
         if hasattr(self._network, "peft_config"):
             del self._network.peft_config  # or the next adapter warns of a second one
-
-    def _check_fit(self, network: Any) -> None:
-        rows = network.get_input_embeddings().weight.shape[0]
-        highest = max(self.tokenizer.get_vocab().values())
-        if highest >= rows:
-            raise TargetError(
-                f"The tokenizer of {self.name_or_path} does not fit the model: it has token id {highest}, the model "
-                f"embeds {rows} tokens. Use the tokenizer that the model was trained with, or resize the model's "
-                "embeddings and save it again."
-            )
-
-
-def encode(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a prompt, the same for generating and training.
-
-    Special tokens are added unless the text begins with the bos token already, as chat templates write it. A final eos
-    that some tokenizers add is dropped: the text is to be continued. Never empty: no text gives bos or eos.
-    """
-    starts = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
-    ids = list(tokenizer(text, add_special_tokens=not starts, verbose=False)["input_ids"])
-    eos = tokenizer.eos_token_id
-    if ids and eos is not None and ids[-1] == eos and not text.endswith(tokenizer.eos_token):
-        ids.pop()
-    if not ids:
-        ids = [next(token for token in (tokenizer.bos_token_id, eos, tokenizer.pad_token_id) if token is not None)]
-    return ids
-
-
-def write_model(network: Any, tokenizer: Any, directory: Path, state: dict[str, Any] | None = None) -> None:
-    """Save model and tokenizer in Hugging Face format, safetensors only.
-
-    `state` holds the weights by name where the network has them only in part (sharded).
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    own = network.generation_config
-    try:
-        network.save_pretrained(str(directory), state_dict=state)
-    except ValueError:
-        # Some released models name a temperature without sampling, which transformers loads but won't save.
-        network.generation_config = copy.deepcopy(own)
-        network.generation_config.do_sample = True
-        network.save_pretrained(str(directory), state_dict=state)
-    finally:
-        network.generation_config = own
-    tokenizer.save_pretrained(str(directory))

@@ -141,7 +141,7 @@ def _lengths(settings: Settings, model: LocalModel, texts: list[str]) -> tuple[i
 def _sizes(settings: Settings, model: LocalModel, notes: list[str]) -> dict[str, int]:
     """Parameters, trained parameters, bytes of memory; {} where the model's configuration can't be read."""
     try:
-        network = empty_network(model)
+        network = model.empty_network()
     except (IteralignError, OSError, ValueError) as error:
         notes.append(f"model size unknown: {error}")
         return {}
@@ -152,18 +152,6 @@ def _sizes(settings: Settings, model: LocalModel, notes: list[str]) -> dict[str,
     # AdamW keeps two moments in float32 beside weights and gradients (16 bytes a trained parameter in all).
     memory = parameters * weight_bytes + trained * (12 if training.method == "full" else 16)
     return {"parameters": parameters, "trained": trained, "memory": memory, "weight_bytes": weight_bytes}
-
-
-def empty_network(model: LocalModel) -> Any:
-    """The model's layers without weights. Raises OSError or ValueError where its configuration is not to be had."""
-    import torch
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(
-        model.name_or_path, revision=model.revision, trust_remote_code=model.trust_remote_code
-    )
-    with torch.device("meta"):
-        return transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=model.trust_remote_code)
 
 
 def _lora_parameters(network: Any, rank: int) -> int:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from iteralign.model import LocalModel, encode
+from iteralign.model import LocalModel
+from iteralign.model_files import encode
 from iteralign.targets.transformers import TransformersTarget
 
 INPUTS = [f"\n\nHuman: {'why ' * (n % 4)}number {n}?\n\nAssistant:" for n in range(9)]

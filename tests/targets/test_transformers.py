@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from iteralign.errors import TargetError
-from iteralign.model import LocalModel, encode
+from iteralign.model import LocalModel
+from iteralign.model_files import encode
 from iteralign.records import Generation, Sampling
 from iteralign.targets.transformers import TransformersTarget
 

@@ -13,7 +13,8 @@ import pytest
 
 from iteralign.errors import MissingExtraError, TargetError
 from iteralign.interfaces import Streams
-from iteralign.model import LocalModel, encode
+from iteralign.model import LocalModel
+from iteralign.model_files import encode
 from iteralign.records import Checkpoint, Generation, Sampling, TrainingExample
 from iteralign.targets.served import ServedTarget
 from iteralign.targets.transformers import TransformersTarget

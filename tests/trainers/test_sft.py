@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from iteralign.errors import TrainingError
-from iteralign.model import LocalModel, encode
+from iteralign.model import LocalModel
+from iteralign.model_files import encode
 from iteralign.records import Checkpoint, Sampling, TrainingExample
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.rows import make_rows

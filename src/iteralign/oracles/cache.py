@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from iteralign.files import user_cache
+
 log = logging.getLogger(__name__)
 
 _BUSY = 30.0  # seconds to wait for another process that writes
@@ -41,9 +43,7 @@ class CacheStats:
 
 def default_path() -> Path:
     """`iteralign/replies.sqlite` in the user's cache directory: $XDG_CACHE_HOME, else ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    return root / "iteralign" / "replies.sqlite"
+    return user_cache() / "replies.sqlite"
 
 
 class ReplyCache:

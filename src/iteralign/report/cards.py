@@ -36,9 +36,8 @@ def model_card(run_dir: Path, name: str) -> str:
 
     run = _finished(run_dir)
     base = run.settings.model.path
-    on_hub = base.count("/") == 1 and not Path(base).exists()
     data = ModelCardData(
-        base_model=base if on_hub else None,
+        base_model=_on_hub(base),
         library_name="transformers",
         pipeline_tag="text-generation",
         tags=TAGS,
@@ -101,6 +100,13 @@ def _template(name: str) -> str:
 
 def _base(run: RunFiles) -> str:
     return "the demo's model" if run.settings.model.path == "demo" else f"`{_name(run.settings.model.path)}`"
+
+
+def _on_hub(path: str) -> str | None:
+    """The base model's repository on the hub; None for a local one."""
+    repository, _, file = path.partition(":")
+    local = Path(path).exists() or (path.endswith(".gguf") and not file)
+    return None if local or repository.count("/") != 1 else repository
 
 
 def _name(path: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from iteralign.model import encode
+from iteralign.model_files import encode
 
 _MOST_LOGITS = 1 << 26
 """Of a batch: 256 MiB in float32."""

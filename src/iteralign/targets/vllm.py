@@ -20,7 +20,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from iteralign.errors import MissingExtraError, TargetError
 from iteralign.interfaces import Trainer, never
-from iteralign.model import LocalModel, encode
+from iteralign.model import LocalModel
+from iteralign.model_files import encode
 from iteralign.records import Checkpoint, Generation, Sampling, TrainingExample
 from iteralign.targets.tokens import as_generation, encoded, end_tokens, row_seed
 
@@ -136,7 +137,7 @@ class VllmTarget:
             return self._engine
         checkpoint = self._wanted
         if checkpoint.kind == "adapter" and self.model.device != "cpu":
-            engine = self._engine or self._start(self.model.name_or_path)
+            engine = self._engine or self._start(self.model.weights_in)
             self._adapters += 1
             path = str((self.model.root / checkpoint.path).resolve())
             self._adapter = {"name": f"round-{self._adapters}", "number": self._adapters, "path": path}
@@ -150,7 +151,7 @@ class VllmTarget:
 
     def _with_full_weights(self, checkpoint: Checkpoint) -> "_Engine":
         if checkpoint.kind == "base":
-            return self._take(self.model.name_or_path)
+            return self._take(self.model.weights_in)
         self.model.writing.wait()
         kept = self.model.root / checkpoint.path
         if checkpoint.kind == "full" and kept.exists():
@@ -176,7 +177,7 @@ class VllmTarget:
             "generation_config": "vllm",
             "trust_remote_code": self.model.trust_remote_code,
         }
-        if path == self.model.name_or_path and self.model.revision is not None:
+        if path == self.model.weights_in and self.model.revision is not None:
             arguments["revision"] = self.model.revision
         if self.model.device == "cpu":
             arguments |= {"enforce_eager": True, "kv_cache_memory_bytes": 2**30}

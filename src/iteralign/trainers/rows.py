@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from iteralign.errors import TrainingError
-from iteralign.model import LocalModel, encode
+from iteralign.model import LocalModel
+from iteralign.model_files import encode
 from iteralign.records import TrainingExample
 
 
