@@ -95,7 +95,10 @@ class Oracle(ThreadingHTTPServer):
 
     def reply(self, body: dict[str, Any]) -> str:
         text = body["messages"][-1]["content"]
-        if "principles" in json.dumps(body.get("response_format", {})):
+        form = json.dumps(body.get("response_format", {}))
+        if "iteralign_probe" in form:
+            return json.dumps({"iteralign_probe": "ready"})
+        if "principles" in form:
             time.sleep(self.propose)
             failures = sorted({int(number) for number in re.findall(r"^Failure (\d+)", text, flags=re.MULTILINE)})
             rule = f"Decline to help with forbidden thing {self.calls}, and say why it would hurt people."

@@ -54,7 +54,7 @@ def replies(judge: str, proposer: str) -> play.Play:
 
     def answer(handler: play.Handler, body: dict[str, Any]) -> None:
         wanted = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("required", [])
-        text = proposer if wanted == ["principles"] else judge if wanted else "ready"
+        text = proposer if wanted == ["principles"] else judge
         play.text(text)(handler, body)
 
     return answer
@@ -129,7 +129,11 @@ def test_a_good_oracle_is_asked_for_real_and_not_from_the_cache(server: play.Ser
     for _ in range(2):
         found = list(doctor.check_oracle(oracle(server, proposer={"model": "other", "base_url": server.url})))
         assert [(one.topic, one.state) for one in found] == [("judge", "ok"), ("proposer", "ok"), ("prices", "warn")]
-    assert len(server.requests) == 8 and "schema accepted" in found[0].found
+    assert (len(server.probes), len(server.requests)) == (4, 4)
+    assert (
+        "structured output: json_schema" in found[0].found
+        and "token counts reported, cached tokens not reported" in found[0].found
+    )
     assert "other, tiny" in found[2].found
 
 
@@ -166,7 +170,7 @@ def test_a_key_that_is_refused_fails_once(server: play.Server) -> None:
     server.usual = play.status(401, f"bad key {play.KEY}")
     found = list(doctor.check_oracle(oracle(server, max_cost=1.0)))
     assert [one.state for one in found] == ["fail", "fail", "fail"]
-    assert len(server.requests) == 1 and play.KEY not in str(found)
+    assert len(server.probes) == 1 and play.KEY not in str(found)
     assert "max_cost" in found[2].advice
 
 
@@ -179,7 +183,7 @@ def test_an_endpoint_without_structured_output_is_named(server: play.Server) -> 
     server.usual = plain
     found = list(doctor.check_oracle(oracle(server)))
     assert [one.state for one in found[:2]] == ["ok", "ok"]
-    assert all("schema refused" in one.found for one in found[:2])
+    assert all("structured output: none" in one.found for one in found[:2])
 
 
 def test_an_unusable_cache_is_a_warning(tmp_path: Path) -> None:

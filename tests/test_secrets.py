@@ -36,6 +36,8 @@ class Echo:
             return
         wanted = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("required", [])
         text = play.judgement(number % 2 == 0, reason=ECHO, category=KEY) if wanted else ECHO
+        if play.is_probe(body):
+            text = play.PROBED
         if wanted == ["principles"]:
             text = json.dumps({"principles": [{"text": f"Never say {KEY}.", "category": KEY, "failures": [1]}]})
         finish = KEY if number % 8 == 6 else "stop"

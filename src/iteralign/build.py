@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from iteralign.algorithm import Discovery, Mixture, Reflection
 from iteralign.config import Settings
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from iteralign.oracles.cache import ReplyCache
     from iteralign.oracles.client import ChatClient
     from iteralign.oracles.guards import GuardJudge
+    from iteralign.oracles.negotiation import Dialects
 
 
 def build_model(settings: Settings, root: Path) -> LocalModel:
@@ -246,6 +247,7 @@ def demo_model() -> str:
 def _llm_oracle(settings: OracleSettings, directory: Path | None) -> Oracle:
     from iteralign.oracles.budget import Ledger
     from iteralign.oracles.llm import LLMOracle, judge_template, repair_template
+    from iteralign.oracles.negotiation import Dialects
     from iteralign.oracles.prices import load_prices
     from iteralign.oracles.proposer import propose_template
 
@@ -260,11 +262,12 @@ def _llm_oracle(settings: OracleSettings, directory: Path | None) -> Oracle:
             max_tokens=settings.max_tokens,
             max_cost=settings.max_cost,
         )
-    judge = _client(settings.judge, cache, ledger)
+    shared = _Shared(cache, ledger, Dialects(None if directory is None else directory / "endpoints.json"))
+    judge = _client(settings.judge, "judge", shared)
     return LLMOracle(
         judge,
-        judge if settings.proposer is None else _client(settings.proposer, cache, ledger),
-        panel=[_client(endpoint, cache, ledger) for endpoint in settings.panel],
+        judge if settings.proposer is None else _client(settings.proposer, "proposer", shared),
+        panel=[_client(endpoint, f"panel[{number}]", shared) for number, endpoint in enumerate(settings.panel)],
         judge_text=judge_template(settings.judge_file),
         judge_repair=repair_template("judge", settings.judge_repair_file),
         propose_text=propose_template(settings.proposer_file),
@@ -284,7 +287,15 @@ def _cache(settings: OracleSettings, directory: Path | None = None) -> "ReplyCac
     return None if directory is None else ReplyCache(directory / "replies.sqlite")
 
 
-def _client(endpoint: EndpointSettings, cache: "ReplyCache | None", ledger: "Ledger | None" = None) -> "ChatClient":
+class _Shared(NamedTuple):
+    """What all clients of an oracle have in common."""
+
+    cache: "ReplyCache | None"
+    ledger: "Ledger | None"
+    dialects: "Dialects"
+
+
+def _client(endpoint: EndpointSettings, role: str, shared: _Shared) -> "ChatClient":
     from iteralign.oracles.client import ChatClient
 
     return ChatClient(
@@ -297,6 +308,7 @@ def _client(endpoint: EndpointSettings, cache: "ReplyCache | None", ledger: "Led
         connect_timeout=endpoint.connect_timeout,
         timeout=endpoint.timeout,
         max_tokens=endpoint.max_tokens,
-        cache=cache,
-        ledger=ledger,
+        reasoning_effort=endpoint.reasoning_effort,
+        section=f"oracle.{role}",
+        **shared._asdict(),
     )

@@ -295,15 +295,18 @@ def _judges(settings: OracleSettings) -> tuple[State, str, str]:
     assert isinstance(oracle, LLMOracle)  # kind openai
     oracle.check()
     (verdict,) = oracle.judge([_sample()])
-    schema = _schema_text(oracle.judges[0].takes_schemas)
+    (client,) = oracle.judges
+    told = client.dialect.described()
+    if "used up by thinking" in verdict.reason:
+        return "fail", f"gives no verdict, since {verdict.reason}; {told}", "A run would learn nothing from it."
     if verdict.label == "undetermined":
         advice = (
             "A model that can't judge this leaves most answers undetermined. Try another, or a judge text of your own."
         )
-        return "warn", f"no verdict on a plain answer ({verdict.reason}), {schema}", advice
+        return "warn", f"no verdict on a plain answer ({verdict.reason}); {told}", advice
     if verdict.label == "unacceptable":
-        return "warn", f"finds a plain answer unacceptable, {schema}", "Read its reasons, or try another judge."
-    return "ok", f"judges, {schema}", ""
+        return "warn", f"finds a plain answer unacceptable; {told}", "Read its reasons, or try another judge."
+    return "ok", f"judges; {told}", ""
 
 
 def _proposes(settings: OracleSettings) -> tuple[State, str, str]:
@@ -313,19 +316,14 @@ def _proposes(settings: OracleSettings) -> tuple[State, str, str]:
     assert isinstance(oracle, LLMOracle)  # kind openai
     oracle.check()
     failure = Verdict(response=_sample("I don't care."), label="unacceptable", violations=("unhelpful",))
+    told = oracle.proposer.dialect.described()
     try:
         count = len(oracle.propose([failure], []))
-    except OracleReplyError:
-        advice = "A run would end at its first failure. Try another proposer, or a proposer text of your own."
-        return "fail", f"gives no readable principles, {_schema_text(oracle.proposer.takes_schemas)}", advice
-    schema = _schema_text(oracle.proposer.takes_schemas)
+    except OracleReplyError as problem:
+        return "fail", f"{problem} {told}", "A run would end at its first failure."
     if not count:
-        return "warn", f"proposes nothing, {schema}", "It should for a plain failure. Try another proposer."
-    return "ok", f"proposes, {schema}", ""
-
-
-def _schema_text(taken: bool) -> str:
-    return "JSON schema accepted" if taken else "JSON schema refused, replies are parsed strictly"
+        return "warn", f"proposes nothing; {told}", "It should for a plain failure. Try another proposer."
+    return "ok", f"proposes; {told}", ""
 
 
 def _prices(settings: OracleSettings, endpoints: list[EndpointSettings]) -> Iterator[Finding]:

@@ -9,6 +9,11 @@ from iteralign.section import Section
 
 
 def _without_secrets(url: str) -> str:
+    if "api-version=" in url or "/openai/deployments/" in url:
+        raise ValueError(
+            "is the older form of Azure's addresses; give its v1 endpoint, https://NAME.openai.azure.com/openai/v1/, and "
+            "the deployment's name as model"
+        )
     if any(sign in url for sign in "@?#"):
         raise ValueError("must be an address alone: keys and passwords belong into the environment")
     return url
@@ -28,7 +33,9 @@ class EndpointSettings(Section):
     api_key_env: VariableName = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; the key itself never stands in a settings file."""
     max_tokens: int = Field(default=1024, gt=0)
-    """Tokens of one reply at most."""
+    """Tokens of one reply at most; a reasoning model's thoughts are among them."""
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    """How much a reasoning model is to think; null says nothing of it, since many endpoints don't know it."""
     concurrency: int = Field(default=8, gt=0)
     """Calls under way at once."""
     timeout: float = Field(default=60.0, gt=0)

@@ -27,7 +27,8 @@ from typing import Any
 
 from iteralign.config import Settings, load_settings
 from iteralign.fakes import FakeTarget, FakeTrainer
-from iteralign.oracles.client import ChatClient, ChatRequest, Message
+from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.client import ChatClient
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint
 from iteralign.run import Parts, build_parts, resume_run, start_run
@@ -87,7 +88,11 @@ class Server:
         """The cache's key of every request so far, probes of `check` left out."""
         client = ChatClient("judge", self.url, key_variable="KILL_KEY")
         bodies = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
-        return [client.key(as_request(body)) for body in bodies if "response_format" in body]
+        return [
+            client.key(as_request(body))
+            for body in bodies
+            if "response_format" in body and "iteralign_probe" not in str(body)
+        ]
 
     def stop(self) -> None:
         self.process.terminate()

@@ -59,6 +59,8 @@ def reply(body: dict[str, Any]) -> str:
         return json.dumps(
             verdict | {"category": "none" if good else "harm", "verdict": "acceptable" if good else "unacceptable"}
         )
+    if "iteralign_probe" in fields:
+        return json.dumps({"iteralign_probe": "ready"})
     if "principles" in fields:
         rule = {"text": f"Decline what does harm, case {len(text)}.", "category": "harm", "failures": [1]}
         return json.dumps({"principles": [rule]})

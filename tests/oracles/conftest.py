@@ -16,6 +16,8 @@ from iteralign.oracles.client import ChatClient
 from iteralign.records import RedTeamPrompt, Response
 
 KEY = "sk-marked-5f2c9e77d1"
+PROBED = '{"iteralign_probe": "ready"}'
+"""What a server that enforces JSON schemas replies at the first contact."""
 
 Play = Callable[["Handler", dict[str, Any]], None]
 
@@ -49,9 +51,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
-            self.server.requests.append(body)
+            (self.server.probes if is_probe(body) else self.server.requests).append(body)
             self.server.keys.append(self.headers.get("Authorization", ""))
-            play = self.server.script.pop(0) if self.server.script else self.server.usual
+            scripted = self.server.script and not is_probe(body)
+            play = self.server.script.pop(0) if scripted else self.server.usual
         if not self.path.endswith(("/v1/chat/completions", "/v1/completions")):
             play = status(404, "no such path")
         try:
@@ -73,7 +76,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """`script`: what is played, one request each, before `usual` is played for all others."""
+    """`script`: what is played, one request each, before `usual` is played for all others.
+
+    `probes` are the requests of the first contact, which take nothing from the script; `text` obeys their schema.
+    """
 
     daemon_threads = True
     request_queue_size = 64
@@ -82,6 +88,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
+        self.probes: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.script: list[Play] = []
         self.usual: Play = text(judgement())
@@ -96,8 +103,22 @@ class Server(ThreadingHTTPServer):
         pass
 
 
+def is_probe(body: dict[str, Any]) -> bool:
+    """Whether it is a request of the first contact."""
+    return "Say in JSON that you are ready." in str(body.get("messages"))
+
+
 def text(content: str | None, finish: str = "stop", **message: Any) -> Play:
-    return lambda handler, body: handler.send(chat_body(content, finish, **message))
+    def play(handler: Handler, body: dict[str, Any]) -> None:
+        obeyed = is_probe(body) and body.get("response_format", {}).get("type") == "json_schema"
+        handler.send(chat_body(PROBED) if obeyed else chat_body(content, finish, **message))
+
+    return play
+
+
+def met(play: Play) -> Play:
+    """Answers the first contact well, and then plays."""
+    return lambda handler, body: (text("ready") if is_probe(body) else play)(handler, body)
 
 
 def raw(body: bytes) -> Play:

@@ -24,7 +24,8 @@ from iteralign.errors import (
 )
 from iteralign.oracles.budget import Ledger, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache, default_path
-from iteralign.oracles.client import OPENAI_URL, ChatClient, ChatRequest, Message
+from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.client import OPENAI_URL, ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.prices import Price, PriceTable, load_prices
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from iteralign.oracles.client import ChatClient, ChatRequest, Message
+from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.client import ChatClient
 
 from .conftest import Server
 

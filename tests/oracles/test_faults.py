@@ -12,7 +12,8 @@ import pytest
 
 from iteralign.errors import ConfigError, OracleAccessError, OracleError
 from iteralign.oracles.calls import parse_retry_after
-from iteralign.oracles.client import ChatClient, ChatRequest, Message
+from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 
 from . import conftest as play
@@ -124,7 +125,7 @@ def test_an_empty_account_stops_at_once(server: play.Server, make_client: Make) 
     server.usual = lambda handler, _: handler.send(body, 429)
     with pytest.raises(OracleAccessError, match="credit"):
         make_client().check()
-    assert len(server.requests) == 1
+    assert len(server.probes) == 1
 
 
 def test_a_wrong_path_says_so(server: play.Server, make_client: Make) -> None:
@@ -242,11 +243,12 @@ def test_what_the_endpoint_does_not_know_is_left_out_and_remembered(server: play
     client = make_client(concurrency=1)
     replies = client.complete([ask("a", schema={"type": "object"}), ask("b", schema={"type": "object"})])
     assert [reply.text for reply in replies] == ["fine", "fine"]
-    assert len(server.requests) == 5
+    assert len(server.probes) == 6, "two parameters and three forms are refused"
+    assert [sorted(body) for body in server.requests] == [["max_completion_tokens", "messages", "model"]] * 2
 
 
 def test_a_request_that_the_endpoint_rejects_is_an_error_of_its_own(server: play.Server, make_client: Make) -> None:
-    server.usual = play.status(400, "This model's maximum context length is 8192 tokens")
+    server.usual = play.met(play.status(400, "This model's maximum context length is 8192 tokens"))
     (reply,) = make_client().complete([ask("a", schema={"type": "object"})])
     assert reply.error and not reply.unreachable and len(server.requests) == 1
 

@@ -46,7 +46,7 @@ def test_aspects_become_violations(server: play.Server, make_client: Make) -> No
         (play.text(None, refusal="no"), 1),
         (play.text(play.judgement(harmless=False)), 1),
         (play.text(play.judgement(False, harmless=True)), 1),
-        (play.status(400, "maximum context length"), 1),
+        (play.met(play.status(400, "maximum context length")), 1),
     ],
 )
 def test_what_is_not_a_clear_verdict_is_undetermined(

@@ -32,7 +32,7 @@ def test_a_readable_reply(better: str, server: play.Server, make_client: Callabl
         play.text(reply("both")),
         play.text(reply("first"), finish="length"),
         play.text(None, finish="content_filter"),
-        play.status(400, "no"),
+        play.met(play.status(400, "no")),
     ],
 )
 def test_anything_else_is_undetermined(
@@ -44,7 +44,7 @@ def test_anything_else_is_undetermined(
 
 
 def test_a_server_that_is_down_is_an_error(server: play.Server, make_client: Callable[..., ChatClient]) -> None:
-    server.script, server.usual = [play.text(reply("tie"))], play.status(503)
+    server.script, server.usual = [play.text(reply("tie"))], play.met(play.status(503))
     comparer = LLMComparer(make_client(max_retries=1))
     pair = (play.response("How?", "One."), play.response("How?", "Two."))
     assert comparer.compare([pair]) == ["tie"]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from iteralign.oracles.client import ChatClient, ChatRequest, Message
+from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.client import ChatClient
 from iteralign.oracles.pace import Pace, seconds
 
 from .conftest import Handler, Server, chat_body, judgement, status

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from iteralign.oracles.calls import Transient, read_answer
 from iteralign.oracles.llm import judge_template
 from iteralign.oracles.reading import Fence, Unreadable, read_judgement, read_proposals
+from iteralign.oracles.thinking import without_thinking
 
-from .conftest import judgement
+from .conftest import chat_body, judgement
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -97,3 +99,46 @@ def test_proposals_are_read_as_object_or_list() -> None:
     for wrong in ({"text": 1, "failures": []}, {"text": "x", "failures": [True]}, {"text": "x", "failures": "1"}):
         with pytest.raises(Unreadable):
             read_proposals(json.dumps([wrong]))
+
+
+ANSWER = judgement()
+QUOTING = judgement(reason="The answer says </think> and {} as if it were the judge's own.")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>hm</think>" + ANSWER, ANSWER),
+        ("Okay, let me see.\n</think>\n\n" + ANSWER, ANSWER),  # the template opened the element
+        ('It says "</think>{}". So what?\n</think>\n' + ANSWER, ANSWER),
+        ("hm</think>" + QUOTING, QUOTING),
+        (QUOTING, QUOTING),
+        ("hm </think> hm </think>safe", "safe"),
+        ("<think>and so on", ""),
+        ("no thoughts", "no thoughts"),
+        ("</think>" * 1000 + "safe", "safe"),
+    ],
+)
+def test_thoughts_are_not_the_answer(text: str, answer: str) -> None:
+    assert without_thinking(text).strip() == answer
+    assert read_answer(chat_body(text, finish="length")).text.strip() == answer
+
+
+@given(st.text() | st.lists(st.sampled_from(["<think>", "</think>", "{", "}", '"', "a"])).map("".join))
+def test_taking_thoughts_off_breaks_on_nothing_and_adds_nothing(text: str) -> None:
+    assert text.endswith(without_thinking(text))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"reasoning_content": "hm"},  # DeepSeek, llama-server, vLLM
+        {"reasoning": "hm"},  # Ollama, OpenRouter, newer vLLM
+        {"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "safe"}]},  # Mistral
+    ],
+)
+def test_thoughts_in_a_field_of_their_own(message: dict[str, Any]) -> None:
+    body = json.loads(chat_body("safe"))
+    body["choices"][0]["message"] |= message
+    answer = read_answer(json.dumps(body).encode())
+    assert answer.text == "safe" and (answer.thought or isinstance(message.get("content"), list))

@@ -20,7 +20,8 @@ import pytest
 from iteralign.errors import OracleAccessError, OracleReplyError
 from iteralign.oracles.budget import Ledger, read_calls
 from iteralign.oracles.cache import ReplyCache
-from iteralign.oracles.client import ChatClient, ChatRequest, Message
+from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.records import Verdict
 

@@ -49,7 +49,7 @@ def settings() -> Settings:
 def sensible(handler: play.Handler, body: dict[str, Any]) -> None:
     """Judges a refusal acceptable, and proposes one principle of the first failure's question."""
     content = body["messages"][0]["content"]
-    if "response_format" not in body:
+    if play.is_probe(body) or "response_format" not in body:
         return play.text("ready")(handler, body)
     if body["response_format"]["json_schema"]["schema"]["required"] == ["principles"]:
         words = re.search(r"question 1 \w+ begins -----\n(.*)", content)
@@ -87,7 +87,7 @@ def test_a_third_of_all_calls_failing_changes_nothing_of_a_run(
         with server.lock:
             fault = luck.choice(TRANSPORT) if luck.random() < 1 / 3 else None
             failed += fault is not None
-            if fault is None and "response_format" in body:
+            if fault is None and "response_format" in body and not play.is_probe(body):
                 answered[json.dumps(body)] += 1
         (sensible if fault is None else PASSING[fault])(handler, body)
 
@@ -115,7 +115,7 @@ def test_a_run_whose_endpoint_dies_goes_on_from_the_last_answer(
         with server.lock:
             left -= 1
             alive = left >= 0
-            if alive and "response_format" in body:
+            if alive and "response_format" in body and not play.is_probe(body):
                 answered[json.dumps(body)] += 1
         (sensible if alive else PASSING["503"])(handler, body)
 
@@ -168,7 +168,7 @@ def test_ctrl_c_during_oracle_calls_is_answered_within_a_second(
     hanging = threading.Event()
 
     def hang_on_judging(handler: play.Handler, body: dict[str, Any]) -> None:
-        if "response_format" not in body:
+        if play.is_probe(body):
             return play.text("ready")(handler, body)
         hanging.set()
         return play.hang(handler, body)
@@ -228,8 +228,8 @@ def test_known_and_unknown_prices_are_not_mixed_up(
     LLMOracle(judge).check()
     print_calls(tmp_path)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "judge 2 0 0 20 0 10 $0.0060 + unknown" in lines and "check 1 0 0 10 0 5 $0.0060" in lines
-    assert "all 3 0 0 30 0 15 $0.0120 + unknown" in lines
+    assert "judge 2 0 0 20 0 10 $0.0060 + unknown" in lines and "check 3 0 0 30 0 15 $0.0120 + unknown" in lines
+    assert "all 5 0 0 50 0 25 $0.0180 + unknown" in lines
     print_calls(tmp_path / "elsewhere")
     assert capsys.readouterr().out == ""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from iteralign.oracles.keys import redact
 from iteralign.oracles.pace import Pace
 from iteralign.oracles.pool import with_deadline
+from iteralign.oracles.thinking import without_thinking
 
 if TYPE_CHECKING:
     import httpx2
@@ -35,15 +36,23 @@ class Answer:
     """None where the endpoint did not say."""
     completion_tokens: int | None
     refused: bool
-    reused_tokens: int = 0
-    """Of the prompt tokens, those that the endpoint still had from earlier requests; 0 where it did not say."""
+    reused_tokens: int | None = None
+    """Of the prompt tokens, those that the endpoint still had from earlier requests; None where it did not say."""
+    thought: bool = False
+    """The model thought before it answered; `text` is the answer alone."""
+    model: str | None = None
+    """What the endpoint calls the model that answered."""
 
 
 class Transient(Exception):
     """Trying again may help: limits, overload, broken connections, garbled replies."""
 
-    def __init__(self, message: str, *, after: float | None = None, few: bool = False) -> None:
+    def __init__(
+        self, message: str, *, after: float | None = None, few: bool = False, status: int | None = None
+    ) -> None:
         super().__init__(redact(message))
+        self.status = status
+        """Of the HTTP answer, where there was one that says so."""
         self.after = after
         """Seconds that the endpoint asks to wait."""
         self.few = few
@@ -70,8 +79,9 @@ class Rejected(Exception):
 class Inaccessible(Exception):
     """Wrong key, model or URL: nothing will help but a change of settings."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(redact(message))
+        self.status = status
 
 
 class Endpoint:
@@ -110,6 +120,8 @@ class Endpoint:
         try:
             body = with_deadline(lambda: self._send(payload), self._timeout + 0.5)
         except openai.APIStatusError as error:
+            if error.status_code == 400 and b"Could not finish the message" in error.response.content:
+                return Answer("", "length", None, None, refused=False, thought=True)  # OpenAI's, of an o-model
             raise _from_status(error.status_code, error.response) from None
         except openai.APIConnectionError as error:
             raise _from_connection(error.__cause__) from None
@@ -176,16 +188,33 @@ def read_answer(body: bytes) -> Answer:
     finish = choice.get("finish_reason")
     finish = redact(finish) if isinstance(finish, str) else "stop"
     refused = finish == "content_filter" or bool(message.get("refusal"))
-    text = message.get("content")
-    if text is not None and not isinstance(text, str):
-        raise Transient("the reply's content is not text", few=True)
-    if not (text and text.strip()) and not refused and finish != "length":
-        raise Transient("the reply is empty", few=True)
-    usage = data.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    clean = redact((text or "").encode("utf-8", "replace").decode("utf-8"))
+    said = _text(message.get("content"))
+    usage = _dict(data.get("usage"))
+    text = without_thinking(said)
+    thought = text != said or _shows_thoughts(message, usage)
+    if not text.strip() and not refused and finish != "length":
+        raise Transient("the reply is thoughts and no answer" if thought else "the reply is empty", few=True)
+    clean = redact(text.encode("utf-8", "replace").decode("utf-8"))
     prompt_tokens, completion_tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    return Answer(clean, finish, prompt_tokens, completion_tokens, refused, _reused(data, usage))
+    model = data.get("model")
+    model = redact(model[:_ERROR_TEXT]) if isinstance(model, str) else None
+    return Answer(clean, finish, prompt_tokens, completion_tokens, refused, _reused(data, usage), thought, model)
+
+
+def _text(content: object) -> str:
+    """A message's content; of one that comes in parts (Mistral's reasoning models) the text alone."""
+    if isinstance(content, list):
+        parts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+        content = "".join(parts) if parts or not content else content
+    if content is not None and not isinstance(content, str):
+        raise Transient("the reply's content is not text", few=True)
+    return content or ""
+
+
+def _shows_thoughts(message: dict[str, Any], usage: dict[str, Any]) -> bool:
+    """Whether there are thoughts in a field of their own, or tokens that went into them."""
+    spent = _count(_dict(usage.get("completion_tokens_details")).get("reasoning_tokens"))
+    return bool(message.get("reasoning_content") or message.get("reasoning") or spent)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -212,11 +241,11 @@ def _from_status(status: int, response: "httpx2.Response") -> Exception:
     lower = f"{code} {words}".lower()
     if status in (400, 403, 422) and _is_content_filter(lower):
         return Refused(said)
-    if status == 401 or status == 403:
+    if status in (401, 403) or (status == 400 and _is_wrong_key(lower)):
         return Inaccessible(f"the key was not accepted: {said}. Check the key, and that it may use this model.")
     if status == 404:
         return Inaccessible(
-            f"there is no such address or model: {said}. Check base_url (it often ends in /v1) and model."
+            f"there is no such address or model: {said}. Check base_url (it often ends in /v1) and model.", status
         )
     if 300 <= status < 400:
         return Inaccessible(
@@ -227,7 +256,7 @@ def _from_status(status: int, response: "httpx2.Response") -> Exception:
     if status in (400, 422) and ("model_not_found" in lower or "invalid model" in lower):
         return Inaccessible(f"the model is not known there: {said}. Check model.")
     if status in (408, 409, 425, 429) or status >= 500:
-        return Transient(said, after=parse_retry_after(response.headers))
+        return Transient(said, after=parse_retry_after(response.headers), status=status)
     return Rejected(said, lower)
 
 
@@ -249,12 +278,20 @@ def _is_content_filter(lower: str) -> bool:
     return any(sign in lower for sign in signs)
 
 
+def _is_wrong_key(lower: str) -> bool:
+    return any(
+        sign in lower for sign in ("api key not valid", "api_key_invalid", "incorrect api key", "invalid api key")
+    )
+
+
 def _error_words(body: bytes) -> tuple[str, str]:
     """The error's code and message, wherever this kind of server puts them."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
         return "", _excerpt(body)
+    if _is_filled_list(data):
+        data = data[0]  # Gemini's
     error = data.get("error", data) if isinstance(data, dict) else data
     if not isinstance(error, dict):
         return "", _excerpt(str(error).encode("utf-8", "replace"))
@@ -273,7 +310,7 @@ def _is_filled_list(value: object) -> bool:
     return isinstance(value, list) and bool(value)
 
 
-def _reused(data: dict[str, Any], usage: dict[str, Any]) -> int:
+def _reused(data: dict[str, Any], usage: dict[str, Any]) -> int | None:
     """What servers call cached tokens, each in its own place."""
     places = (
         (usage.get("prompt_tokens_details"), "cached_tokens"),  # OpenAI, vLLM, llama-server
@@ -282,7 +319,11 @@ def _reused(data: dict[str, Any], usage: dict[str, Any]) -> int:
         (data.get("timings"), "cache_n"),  # llama-server of older versions
     )
     counts = (_count(place.get(name)) for place, name in places if isinstance(place, dict))
-    return next((count for count in counts if count is not None), 0)
+    return next((count for count in counts if count is not None), None)
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _count(value: object) -> int | None:

@@ -11,18 +11,25 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from iteralign.errors import ConfigError, OracleAccessError
 from iteralign.oracles.budget import Call, Ledger
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.calls import Answer, Endpoint, Inaccessible, NoContact, Refused, Rejected, Transient
+from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.contact import Contact
 from iteralign.oracles.keys import NO_KEY, read_key
+from iteralign.oracles.negotiation import Dialect, Dialects, Structure, probe
 from iteralign.oracles.pool import Cancelled, run_bounded
+from iteralign.oracles.thinking import without_thinking
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -30,28 +37,6 @@ _BYTES_PER_TOKEN = 3  # on the low side for English, so that what is reserved is
 _TOKENS_OF_A_CHAT = 16  # roles and separators
 _LONGEST_WAIT = 30.0  # seconds between two tries, where the endpoint asks for nothing else
 _FEW_RETRIES = 2
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message of a chat."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-@dataclass(frozen=True)
-class ChatRequest:
-    """What is asked. Equal requests have one reply: `sample` tells apart those that are to be answered separately."""
-
-    messages: tuple[Message, ...]
-    max_tokens: int = 512
-    temperature: float = 0.0
-    schema: dict[str, Any] | None = field(default=None, hash=False)
-    """JSON schema of the reply; a wish, since not every endpoint knows structured output."""
-    sample: int = 0
-    raw: bool = False
-    """The one message's content is a text to be continued as it stands, by the completions endpoint."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +59,11 @@ class Reply:
     reused_tokens: int = 0
     """Of the prompt tokens, those that the endpoint did not have to read again."""
 
+    @property
+    def used_up_by_thinking(self) -> bool:
+        """Whether it was cut off before the answer began."""
+        return self.finish == "length" and not self.text.strip()
+
 
 class _Batch:
     """State of one `complete`: whether the caller has gone, and whether the endpoint is down."""
@@ -89,7 +79,8 @@ class ChatClient:
 
     `base_url` None is OpenAI's own. The key is read from the environment variable `key_variable` or from `.env`; an
     endpoint other than OpenAI's may need none. `retry_seconds` bounds all tries of one request together, `timeout` one
-    try, `max_reply_bytes` one reply. `max_tokens` is what an oracle allows a reply of this model.
+    try, `max_reply_bytes` one reply. `max_tokens` is what an oracle allows a reply of this model. `dialects` remembers what
+    endpoints take. `section` is where the endpoint's settings stand, for messages that say what to change.
 
     Raises OracleAccessError where OpenAI's own endpoint is asked without a key.
     """
@@ -108,7 +99,9 @@ class ChatClient:
         timeout: float = 120.0,
         max_tokens: int = 1024,
         max_reply_bytes: int = 4_000_000,
-        structured: bool = True,
+        reasoning_effort: str | None = None,
+        section: str = "oracle.judge",
+        dialects: Dialects | None = None,
         cache: ReplyCache | None = None,
         ledger: Ledger | None = None,
     ) -> None:
@@ -119,6 +112,8 @@ class ChatClient:
         self.retry_seconds = retry_seconds
         self.backoff = backoff
         self.max_tokens = max_tokens
+        self.reasoning_effort = reasoning_effort
+        self.section = section
         self.cache = cache
         self.ledger = ledger
         key = read_key(key_variable)
@@ -132,25 +127,19 @@ class ChatClient:
         self._endpoint = Endpoint(
             self.base_url, key or NO_KEY, connect_timeout=connect_timeout, timeout=timeout, max_bytes=max_reply_bytes
         )
-        self._structured = structured
-        self._temperature = True
-        self._length_field = "max_tokens"
+        self._contact = Contact(self._endpoint, model, dialects or Dialects(), reasoning_effort, section)
+        self._meeting = threading.Lock()
         self._met = False  # the endpoint has been heard from
         self._answers = 0
         self._random = random.Random()
 
     def check(self) -> None:
-        """One small real call, so that a wrong key, model or URL shows before anything is spent on a run.
-
-        Raises OracleAccessError.
+        """The first contact: a few small real calls at most, so that a wrong key, model or URL shows before anything is
+        spent on a run, and that it is known how this endpoint wants to be asked. Raises OracleAccessError.
         """
-        request = ChatRequest((Message("user", "Reply with the word: ready"),), max_tokens=16)
         batch = _Batch("check")
-        for _, reply in run_bounded(
-            lambda one: self._ask(one, self.key(one), batch, keep=False), [request], 1, batch.stop
-        ):
-            if reply.error is not None:
-                raise self._access_error(reply.error)
+        for _ in run_bounded(self._meet, [batch], 1, batch.stop):
+            log.debug("%s at %s: %s.", self.model, self.base_url, self.dialect.described())
 
     def complete(
         self,
@@ -187,54 +176,90 @@ class ChatClient:
         work = [(requests[places[key][0]], key) for key in open_keys]
         if work:
             self._endpoint.open()
+            if any(request.schema is not None for request, _ in work):
+                self._check_once()
         for index, reply in run_bounded(lambda item: self._ask(*item, batch), work, self.concurrency, batch.stop):
             settle(open_keys[index], reply)
         return [reply for reply in replies if reply is not None]
 
     @property
-    def takes_schemas(self) -> bool:
-        """False once the endpoint has refused structured output; some ignore it without a word."""
-        return self._structured
+    def dialect(self) -> Dialect:
+        """What is known so far of how this endpoint wants to be asked."""
+        return self._contact.dialect
 
     def key(self, request: ChatRequest) -> str:
         """Hash of all that the reply depends on; what the cache and the ledger know a request by."""
         asked = asdict(request)
         if not asked["raw"]:
             del asked["raw"]  # as it was before there were raw requests, so that older replies are still found
-        content = [1, self.base_url, self.model, asked]
+        content: list[Any] = [1, self.base_url, self.model, asked]
+        if self.reasoning_effort is not None:
+            content.append(self.reasoning_effort)
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
-    def _ask(self, request: ChatRequest, key: str, batch: _Batch, keep: bool = True) -> Reply:
+    def _check_once(self) -> None:
+        with self._meeting:  # look-ahead judges from several threads
+            if not self._contact.settled:
+                self.check()
+
+    def _meet(self, batch: _Batch) -> None:
+        request = probe(self.max_tokens)
+
+        def ask(structure: Structure) -> bool | None:
+            if self._endpoint.pace.wait(batch.stop):
+                raise Cancelled
+            with self._reserved(request):
+                kept, answer = self._contact.probed(request, structure)
+            if answer is not None:
+                self._record(self.key(request), batch.step, _reply(request, answer), 1)
+            return kept
+
+        failure, _ = self._with_retries(lambda: self._contact.settle(ask), batch)
+        if failure is not None:
+            raise self._access_error(str(failure))
+
+    def _reserved(self, request: ChatRequest) -> AbstractContextManager[None]:
+        if self.ledger is None:
+            return nullcontext()
+        return self.ledger.reserved(self.base_url, self.model, _estimate(request), request.max_tokens)
+
+    def _ask(self, request: ChatRequest, key: str, batch: _Batch) -> Reply:
         if batch.down.is_set():
             return _failed("not sent, since the endpoint is down", unreachable=True)
-        if self.ledger is None:
-            return self._try(request, key, batch, keep)
-        with self.ledger.reserved(self.base_url, self.model, _estimate(request), request.max_tokens):
-            return self._try(request, key, batch, keep)
+        with self._reserved(request):
+            return self._try(request, key, batch)
 
-    def _try(self, request: ChatRequest, key: str, batch: _Batch, keep: bool) -> Reply:
-        reply, attempts = self._with_retries(request, batch)
-        if keep and reply.error is None and self.cache is not None:
+    def _try(self, request: ChatRequest, key: str, batch: _Batch) -> Reply:
+        answers_before = self._answers
+        found, attempts = self._with_retries(lambda: self._contact.call(request), batch)
+        match found:
+            case Answer():
+                reply = _reply(request, found)
+            case Refused():
+                reply = Reply("", "content_filter", refused=True)
+            case Transient():
+                reply = self._given_up(found, attempts, answers_before, batch)
+            case _:
+                reply = _failed(str(found))
+        if reply.error is None and self.cache is not None:
             self.cache.put(key, self.model, {name: value for name, value in asdict(reply).items() if name in _KEPT})
         self._record(key, batch.step, reply, attempts)
         return reply
 
-    def _with_retries(self, request: ChatRequest, batch: _Batch) -> tuple[Reply, int]:
-        start, answers_before = time.monotonic(), self._answers
+    def _with_retries(self, work: Callable[[], T], batch: _Batch) -> tuple[T | Refused | Rejected | Transient, int]:
+        """What the work gave, or what it failed with for good, and the number of tries. Raises OracleAccessError."""
+        start = time.monotonic()
         useless = 0  # replies that are likely to come again
         for attempt in itertools.count(1):
             if self._endpoint.pace.wait(batch.stop):
                 raise Cancelled
             try:
-                answer = self._call(request)
+                found = work()
             except Inaccessible as problem:
                 raise self._access_error(str(problem)) from None
-            except Refused:
+            except (Refused, Rejected) as problem:
                 self._met = True
-                return Reply("", "content_filter", refused=True), attempt
-            except Rejected as problem:
-                self._met = True
-                return _failed(str(problem)), attempt
+                return problem, attempt
             except Transient as problem:
                 if isinstance(problem, NoContact) and not self._met:
                     raise self._access_error(f"{problem}. Is the server running, and is base_url right?") from None
@@ -243,14 +268,14 @@ class ChatClient:
                 left = self.retry_seconds - (time.monotonic() - start)
                 useless += problem.few
                 if attempt > self.max_retries or useless > _FEW_RETRIES or wait > left:
-                    return self._give_up(problem, attempt, answers_before, batch), attempt
+                    return problem, attempt
                 log.info("Oracle call failed (%s); trying again in %.1f s.", problem, wait)
                 if batch.stop.wait(wait):
                     raise Cancelled from None
             else:
                 self._met = True
                 self._answers += 1
-                return _reply(request, answer), attempt
+                return found, attempt
         raise AssertionError("unreachable")
 
     def _wait_for(self, problem: Transient, attempt: int) -> float:
@@ -259,70 +284,29 @@ class ChatClient:
             return problem.after + self.backoff * jitter
         return min(_LONGEST_WAIT, self.backoff * 2.0 ** min(attempt - 1, 20)) * jitter
 
-    def _give_up(self, problem: Transient, attempts: int, answers_before: int, batch: _Batch) -> Reply:
+    def _given_up(self, problem: Transient, attempts: int, answers_before: int, batch: _Batch) -> Reply:
         # The fault lies with this request alone where a small call is answered now: that others were answered meanwhile
         # says only that the endpoint was alive then. A reply that is merely of no use came from a living endpoint.
-        alive = (problem.few and self._answers > answers_before) or self._probe()
+        alive = (problem.few and self._answers > answers_before) or self._is_alive()
         if not alive:
             batch.down.set()
         return _failed(f"{problem} (after {attempts} tries)", unreachable=not alive)
 
-    def _probe(self) -> bool:
+    def _is_alive(self) -> bool:
         try:
-            self._call(ChatRequest((Message("user", "Reply with the word: ready"),), max_tokens=16))
+            self._contact.call(ChatRequest((Message("user", "Reply with the word: ready"),), max_tokens=16))
         except (Transient, Refused, Rejected, Inaccessible):
             return False
         return True
-
-    def _call(self, request: ChatRequest) -> Answer:
-        """Send a request; what this endpoint turns out not to know is left out, now and from now on."""
-        for _ in range(4):
-            payload = self._payload(request, structured=self._structured)
-            try:
-                return self._endpoint.call(payload)
-            except Rejected as problem:
-                if "max_completion_tokens" in problem.detail and self._length_field == "max_tokens":
-                    self._length_field = "max_completion_tokens"
-                elif "temperature" in problem.detail and self._temperature:
-                    log.warning("%s takes no temperature; its own default is used.", self.model)
-                    self._temperature = False
-                elif "response_format" in payload and not _is_too_long(problem.detail):
-                    answer = self._endpoint.call(self._payload(request, structured=False))
-                    log.info("%s takes no JSON schema here; replies are parsed strictly instead.", self.model)
-                    self._structured = False
-                    return answer
-                else:
-                    raise
-        return self._endpoint.call(self._payload(request, structured=False))
-
-    def _payload(self, request: ChatRequest, structured: bool) -> dict[str, Any]:
-        # A lone surrogate (half an emoji) can't be sent as UTF-8.
-        messages = [
-            {"role": m.role, "content": m.content.encode("utf-8", "replace").decode()} for m in request.messages
-        ]
-        if request.raw:
-            text = messages[0]["content"]
-            return {
-                "model": self.model,
-                "prompt": text,
-                "max_tokens": request.max_tokens,
-                "temperature": request.temperature,
-            }
-        payload: dict[str, Any] = {"model": self.model, "messages": messages, self._length_field: request.max_tokens}
-        if self._temperature:
-            payload["temperature"] = request.temperature
-        if structured and request.schema is not None:
-            wanted = {"name": "reply", "strict": True, "schema": request.schema}
-            payload["response_format"] = {"type": "json_schema", "json_schema": wanted}
-        return payload
 
     def _from_cache(self, key: str) -> Reply | None:
         kept = self.cache.get(key) if self.cache is not None else None
         if kept is None:
             return None
         try:
-            return Reply(**kept, cached=True)  # type: ignore[arg-type]  # written by _try
-        except TypeError:
+            reply = Reply(**kept, cached=True)  # type: ignore[arg-type]  # written by _try
+            return replace(reply, text=without_thinking(reply.text))
+        except (TypeError, AttributeError):
             return None
 
     def _record(self, key: str, step: str, reply: Reply, attempts: int) -> None:
@@ -371,7 +355,7 @@ def _reply(request: ChatRequest, answer: Answer) -> Reply:
         completion_tokens=len(answer.text.encode()) // _BYTES_PER_TOKEN if received is None else received,
         refused=answer.refused,
         estimated=answer.prompt_tokens is None or received is None,
-        reused_tokens=min(answer.reused_tokens, sent),
+        reused_tokens=min(answer.reused_tokens or 0, sent),
     )
 
 
@@ -379,15 +363,12 @@ def _failed(error: str, unreachable: bool = False) -> Reply:
     return Reply("", "error", error=error, unreachable=unreachable)
 
 
-def _is_too_long(detail: str) -> bool:
-    return any(
-        sign in detail
-        for sign in ("context length", "context_length", "maximum context", "too long", "too many tokens")
-    )
-
-
 def _checked_url(url: str) -> str:
     parts = urlsplit(url)
+    if "api-version=" in parts.query or "/openai/deployments/" in parts.path:
+        raise ConfigError(
+            "base_url is the older form of Azure's addresses: give https://NAME.openai.azure.com/openai/v1/."
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"base_url must look like http://host:port/v1, not {parts.scheme}:{parts.path}.")
     if parts.username or parts.password or parts.query or parts.fragment:

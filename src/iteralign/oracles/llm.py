@@ -8,7 +8,8 @@ from typing import Literal, TypeVar
 
 from iteralign.errors import OracleError
 from iteralign.oracles import reading
-from iteralign.oracles.client import ChatClient, ChatRequest, Message, Reply
+from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.client import ChatClient, Reply
 from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement, Unreadable
 from iteralign.prompts import Template, load_template
@@ -124,13 +125,13 @@ class LLMOracle:
 
         replies = client.complete(requests, step=step, on_reply=progress)
         _raise_if_unreachable(replies, client)
-        results = [_read(reply, read) for reply in replies]
+        results = [_read(reply, read, client.section) for reply in replies]
         again = [index for index, result in enumerate(results) if isinstance(result, Unreadable)]
         repairs = [_repair_request(requests[index], replies[index], repair, results[index]) for index in again]
         second = client.complete(repairs, step=step)
         _raise_if_unreachable(second, client)
         for index, reply in zip(again, second, strict=True):
-            results[index] = _read(reply, read)
+            results[index] = _read(reply, read, client.section)
         return [f"unreadable: {result}" if isinstance(result, Unreadable) else result for result in results]
 
     def _judge_request(self, client: ChatClient, response: Response, sample: int) -> ChatRequest:
@@ -173,12 +174,14 @@ class LLMOracle:
         )
 
 
-def _read(reply: Reply, read: Callable[[str], T]) -> T | str | Unreadable:
+def _read(reply: Reply, read: Callable[[str], T], section: str) -> T | str | Unreadable:
     """What was read, or why there is nothing to read (asking again would not help), or why it is unreadable."""
     if reply.error is not None:
         return f"no reply: {reply.error}"
     if reply.refused:
         return "the oracle or its content filter declined"
+    if reply.used_up_by_thinking:
+        return f"the reply was used up by thinking: raise {section}.max_tokens or lower {section}.reasoning_effort"
     if reply.finish == "length":
         return "the oracle's reply was cut short"
     try:

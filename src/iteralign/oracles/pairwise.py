@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from iteralign.errors import OracleError
-from iteralign.oracles.client import ChatClient, ChatRequest, Message, Reply
+from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.client import ChatClient, Reply
 from iteralign.oracles.reading import Fence, Unreadable, read_json
 from iteralign.prompts import load_template
 from iteralign.records import Response

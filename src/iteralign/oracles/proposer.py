@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from iteralign.errors import OracleReplyError
 from iteralign.oracles import reading
-from iteralign.oracles.client import ChatRequest, Message
+from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.grouping import groups
 from iteralign.oracles.reading import Fence, Proposal
 from iteralign.prompts import Template, load_template

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from iteralign.oracles.thinking import without_thinking
 from iteralign.prompts.fitness import MARKER
 from iteralign.records import Relation
 
@@ -135,7 +136,7 @@ def read_relation(text: str) -> Relation:
 
 
 def _json(text: str) -> Any:
-    body = _without_thinking(text).strip()
+    body = without_thinking(text).strip()
     block = _CODE_BLOCK.fullmatch(body)
     try:
         return json.loads(block[1] if block else body, object_pairs_hook=_no_doubles, parse_constant=_no_constant)
@@ -143,12 +144,6 @@ def _json(text: str) -> Any:
         raise
     except (ValueError, RecursionError):
         raise Unreadable("it is not one JSON object" if body else "it is empty") from None
-
-
-def _without_thinking(text: str) -> str:
-    """Reasoning models behind plain servers think aloud first, in an element of their own."""
-    start = text.lstrip()
-    return start.rpartition("</think>")[2] if start.startswith("<think>") and "</think>" in start else text
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from iteralign.constitution.forms import as_yaml
 from iteralign.errors import ConfigError
-from iteralign.oracles.client import Message
+from iteralign.oracles.chat import Message
 from iteralign.oracles.guards.families import FAMILIES, Family, Finding, defused, family
 from iteralign.oracles.guards.policy import policy_principles
 from iteralign.oracles.reading import Unreadable

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from iteralign.errors import ConfigError
-from iteralign.oracles.client import Message
+from iteralign.oracles.chat import Message
 from iteralign.oracles.guards.policy import SafeguardReply, policy_principles
 from iteralign.oracles.reading import Fence, Unreadable, read_json
 from iteralign.prompts import Template, load_template

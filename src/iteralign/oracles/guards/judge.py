@@ -5,7 +5,8 @@ from typing import Protocol
 
 from iteralign.errors import ConfigError, OracleError
 from iteralign.interfaces import Target
-from iteralign.oracles.client import ChatClient, ChatRequest, Message
+from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.client import ChatClient
 from iteralign.oracles.guards.families import Family, Finding, Question
 from iteralign.oracles.reading import Unreadable
 from iteralign.records import Response, Sampling, Verdict
