@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from iteralign.config import Settings, load_settings
     from iteralign.errors import IteralignError
     from iteralign.interfaces import Oracle, Target, Trainer
+    from iteralign.parts import Parts
     from iteralign.records import (
         Checkpoint,
         Generation,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         Turn,
         Verdict,
     )
-    from iteralign.run import Outcome, Parts, resume_run, run, start_run
+    from iteralign.run import Outcome, resume_run, run, start_run
 
 __version__ = "0.1.0"
 
@@ -69,7 +70,8 @@ _NAMES = {
         "Turn",
         "Verdict",
     ),
-    "run": ("Outcome", "Parts", "resume_run", "run", "start_run"),
+    "parts": ("Parts",),
+    "run": ("Outcome", "resume_run", "run", "start_run"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

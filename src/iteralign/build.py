@@ -18,7 +18,9 @@ from iteralign.oracle_settings import EndpointSettings, GuardSettings, OracleSet
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
 from iteralign.scoreboard.guard_rails import Limits
+from iteralign.settings_file import flat
 from iteralign.similarity import Similarity, by_embeddings, by_words
+from iteralign.tracking import Tracking
 
 if TYPE_CHECKING:
     from iteralign.evals.pairwise import Comparer
@@ -74,28 +76,38 @@ def build_target(settings: Settings, model: LocalModel) -> Target:
             )
 
 
-def build_trainer(settings: Settings, model: LocalModel, target: Target) -> Trainer:
+def build_tracking(settings: Settings, directory: Path) -> Tracking:
+    """The trackers of the run in `directory`. Raises MissingExtraError."""
+    return Tracking(
+        settings.training.report_to,
+        directory,
+        settings.name or directory.resolve().name,
+        flat(settings.model_dump(mode="json")),
+    )
+
+
+def build_trainer(settings: Settings, model: LocalModel, target: Target, tracking: Tracking | None = None) -> Trainer:
     """Fine-tuning in this process, or in several of its own; a target that can sleep does so meanwhile."""
     from iteralign.targets.vllm import Sleeps, TakingTurns
 
-    trainer = _sft(settings, model)
+    trainer = _sft(settings, model, tracking)
     return TakingTurns(trainer, target) if isinstance(target, Sleeps) else trainer
 
 
-def _sft(settings: Settings, model: LocalModel) -> Trainer:
+def _sft(settings: Settings, model: LocalModel, tracking: Tracking | None) -> Trainer:
     names = (
         *("method", "learning_rate", "epochs", "batch_size", "gradient_accumulation", "max_length", "warmup_ratio"),
-        *("weight_decay", "scheduler", "lora_r", "lora_alpha", "lora_dropout", "gradient_checkpointing", "report_to"),
+        *("weight_decay", "scheduler", "lora_r", "lora_alpha", "lora_dropout", "gradient_checkpointing"),
     )
     chosen = {name: getattr(settings.training, name) for name in names} | {"seed": settings.seed}
     chosen["write"] = settings.training.keep != "none"
     if settings.training.processes > 1:
         from iteralign.trainers.distributed import DistributedSFT
 
-        return DistributedSFT(model, processes=settings.training.processes, **chosen)
+        return DistributedSFT(model, processes=settings.training.processes, tracking=tracking, **chosen)
     from iteralign.trainers.sft import SFT
 
-    return SFT(model, **chosen)
+    return SFT(model, tracking=tracking, **chosen)
 
 
 def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = None) -> Oracle:

@@ -195,8 +195,8 @@ class TrainingSettings(Section):
     """Which rounds' full weights stay on disk. Adapters are always kept. none writes them at the end alone; a resumed run and
     a rollback then train earlier rounds again from their examples."""
     report_to: tuple[str, ...] = ()
-    """Trackers: tensorboard (in RUN/tensorboard), wandb, mlflow, trackio; steps go on from round to round. The package must be
-    installed; each tracker's own environment variables hold."""
+    """Trackers: tensorboard (in RUN/tensorboard), wandb, mlflow, trackio: the scoreboard by round, the loss by step. The
+    package must be installed; each tracker's own environment variables hold."""
 
 
 class LookAheadSettings(Section):

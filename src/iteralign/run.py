@@ -16,6 +16,7 @@ from iteralign.algorithm import Round, groups_of, iteralign
 from iteralign.config import Settings, as_text, differing_keys
 from iteralign.constitution.forms import written
 from iteralign.constitution.ledger import Effect, Seen, effects, in_force, seen
+from iteralign.curves import tell
 from iteralign.data import Questions
 from iteralign.degenerate import is_degenerate
 from iteralign.errors import RunDirectoryError
@@ -23,6 +24,7 @@ from iteralign.files import write_text
 from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.metrics import RoundMetrics, spent_tokens
 from iteralign.model import LocalModel
+from iteralign.parts import Parts, build_parts
 from iteralign.progress import Progress, Silent, reported
 from iteralign.prompt_sets import Given, PromptSets
 from iteralign.prompts.forms import PromptForm
@@ -45,21 +47,6 @@ class Outcome:
     checkpoint: Checkpoint
     undetermined: list[Verdict] = field(default_factory=list)
     """Answers that nobody could judge; they count as neither acceptable nor not."""
-
-
-@dataclass
-class Parts:
-    """The three seams and the form of a run. Parts of your own go in here."""
-
-    target: Target
-    oracle: Oracle
-    trainer: Trainer
-    form: PromptForm
-    base: Checkpoint
-    model: LocalModel | None = None
-    """The weights' owner, where the target is a model in this process; it writes RUN/model."""
-    sets: PromptSets | None = None
-    """The prompts of a new run; None: those that the settings name."""
 
 
 def start_run(
@@ -134,28 +121,6 @@ def _check_same(run: RunDirectory, settings: Settings, sets: PromptSets | None) 
             raise RunDirectoryError(f"{run.path} holds a run with other questions ({other}); choose another directory.")
 
 
-def build_parts(
-    settings: Settings,
-    directory: Path,
-    *,
-    target: Target | None = None,
-    oracle: Oracle | None = None,
-    trainer: Trainer | None = None,
-    form: PromptForm | None = None,
-) -> Parts:
-    """The parts that the settings name, where none is given. Nothing heavy is loaded before it is used."""
-    model = build.build_model(settings, directory)
-    answers = target or build.build_target(settings, model)
-    return Parts(
-        target=answers,
-        oracle=oracle or build.build_oracle(settings.oracle, settings.seed, directory / "oracle"),
-        trainer=trainer or build.build_trainer(settings, model, answers),
-        form=form or build.build_form(settings, model),
-        base=model.base,
-        model=model if target is None else None,
-    )
-
-
 def environment(settings: Settings, model: LocalModel | None = None) -> dict[str, Any]:
     """Versions, hardware, seed and the base model's fingerprint: what someone who repeats the run wants to know."""
     names = ("iteralign", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "openai", "tokenizers")
@@ -170,6 +135,8 @@ def environment(settings: Settings, model: LocalModel | None = None) -> dict[str
 
 def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -> Outcome:
     parts = parts or build_parts(run.settings, run.path)
+    tracking = parts.tracking or build.build_tracking(run.settings, run.path)
+    parts = replace(parts, tracking=tracking)
     with _warnings_kept(run, progress):
         run.log_attempt("started")
         if parts.model is not None:
@@ -180,6 +147,7 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
                 outcome = _begin_and_align(run, parts, progress)
             finally:
                 run.settle()  # also when it was interrupted: what was computed is kept
+                tracking.close()
         except BaseException as error:
             run.log_attempt(f"stopped: {type(error).__name__}")
             raise
@@ -285,6 +253,7 @@ def _all_rounds(
     benign = before("1_responses", respond, parts.target, parts.form, run.prompts("benign"), settings.sampling)
     good = acceptable(before("2_verdicts", judge, parts.oracle, benign))
     metrics = [board.start(before, parts.base)]
+    tell(parts.tracking, run.path, metrics[0], run.given_constitution(run.path))
     progress.round_done(metrics[0])
 
     rounds = iteralign(
@@ -318,6 +287,7 @@ def _all_rounds(
         if board.interventions:
             write_records(run.path / "guard_rails.jsonl", board.interventions)
         metrics.append(row)
+        tell(parts.tracking, run.path, row, ledger)
         progress.round_done(row)
         _drop_weights(run, done.number, (checkpoint, board.best))
         if board.stopped is not None:

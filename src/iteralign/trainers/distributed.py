@@ -22,8 +22,8 @@ from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import scratch_directory
 from iteralign.model import LocalModel
 from iteralign.records import Checkpoint, TrainingExample
+from iteralign.tracking import Tracking
 from iteralign.trainers.sft import SFTSettings, check_start
-from iteralign.trainers.tracking import check_trackers
 
 _LOG_LINES = 30
 _POLL = 0.1  # seconds between two looks at the processes
@@ -33,12 +33,12 @@ _GRACE = 10.0  # seconds that a process has to end when it is told to
 class DistributedSFT:
     """Implements `interfaces.Trainer`: the training of `SFT` with method full, over several processes."""
 
-    def __init__(self, model: LocalModel, *, processes: int, **settings: Any) -> None:
+    def __init__(self, model: LocalModel, *, processes: int, tracking: Tracking | None = None, **settings: Any) -> None:
         """`settings` are the fields of SFTSettings; `batch_size` counts per process."""
         self.model = model
         self.processes = processes
-        self.settings = SFTSettings(**{"method": "full", **settings})
-        check_trackers(self.settings.report_to)
+        self.tracking = tracking
+        self.settings = SFTSettings(log_steps=bool(tracking), **{"method": "full", **settings})
         if self.settings.method != "full":
             raise TrainingError("Training over several processes is for full weights: set method to full.")
 
@@ -54,6 +54,8 @@ class DistributedSFT:
         with scratch_directory(directory / "training") as scratch:
             job = self._job(start, examples, directory, round_number, scratch)
             outcome = self._run(job, scratch, round_number)
+        if self.tracking:
+            self.tracking.training(round_number, start.total_steps, outcome["log"])
         return Checkpoint(
             kind="full",
             path=Path(os.path.relpath(directory / "checkpoint", self.model.root)).as_posix(),

@@ -17,9 +17,9 @@ from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import written_whole
 from iteralign.model import LocalModel
 from iteralign.records import Checkpoint, TrainingExample
+from iteralign.tracking import Tracking
 from iteralign.trainers.rows import Row, make_rows
 from iteralign.trainers.surroundings import restored, spared
-from iteralign.trainers.tracking import Tracking
 
 Method = Literal["lora", "full"]
 Scheduler = Literal["linear", "cosine", "constant"]
@@ -54,8 +54,8 @@ class SFTSettings:
     """Less memory for about 20% more time."""
     seed: int = 0
     """Round r trains with seed + r: order of rows, dropout, first weights of an adapter."""
-    report_to: tuple[str, ...] = ()
-    """Trackers that transformers knows, such as wandb."""
+    log_steps: bool = False
+    """Keep transformers' log of every step, for trackers."""
     write: bool = True
     """Write full weights, in the background; without it they are in memory alone (see LocalModel.train_again)."""
 
@@ -63,12 +63,19 @@ class SFTSettings:
 class SFT:
     """Implements `interfaces.Trainer`. Loss on the answer only; the weights stay where the target has them."""
 
-    def __init__(self, model: LocalModel, *, progress: Progress | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        model: LocalModel,
+        *,
+        progress: Progress | None = None,
+        tracking: Tracking | None = None,
+        **settings: Any,
+    ) -> None:
         """`settings` are the fields of SFTSettings."""
         self.model = model
         self.progress = progress
-        self.settings = SFTSettings(**settings)
-        self.tracking = Tracking(self.settings.report_to, model.root / "tensorboard")
+        self.tracking = tracking
+        self.settings = SFTSettings(log_steps=bool(tracking), **settings)
 
     def finetune(
         self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
@@ -84,7 +91,7 @@ class SFT:
         self.model.writing.wait()
         try:
             trainee = self._trainee(start, seed)
-            loss, steps = train(
+            loss, steps, history = train(
                 trainee,
                 self.model.tokenizer,
                 rows,
@@ -92,8 +99,9 @@ class SFT:
                 seed,
                 self.model.device == "cpu",
                 self.progress,
-                tracker=self.tracking.callback(round_number, start.total_steps),
             )
+            if self.tracking:
+                self.tracking.training(round_number, start.total_steps, history)
             trained = [(name, value) for name, value in trainee.named_parameters() if value.requires_grad]
             check_finite(loss, trained, round_number)
             path = self._write(trainee, directory)
@@ -189,13 +197,12 @@ def train(
     use_cpu: bool,
     progress: Progress | None = None,
     finish: Callable[[Any, float], None] | None = None,
-    tracker: Any = None,
     **arguments: Any,
-) -> tuple[float, int]:
-    """Train in place; returns (mean loss, optimiser steps). The model is in eval mode and otherwise as before after it.
+) -> tuple[float, int, list[dict[str, Any]]]:
+    """Train in place; returns (mean loss, optimiser steps, log of the steps). The model is in eval mode and otherwise as
+    before after it.
 
-    `finish` is called with trainer and loss while it still holds the model wrapped or sharded; `tracker` is a
-    TrainerCallback or None; `arguments` go to SFTConfig.
+    `finish` is called with trainer and loss while it still holds the model wrapped or sharded; `arguments` go to SFTConfig.
     """
     import datasets  # type: ignore[import-untyped, unused-ignore]
     import transformers
@@ -206,13 +213,13 @@ def train(
             args=_config(settings, seed, use_cpu, scratch, {"padding_free": packs(trainee.config)} | arguments),
             processing_class=tokenizer,
             train_dataset=datasets.Dataset.from_list([dataclasses.asdict(row) for row in rows]),
-            callbacks=[*([_steps_callback(progress)] if progress else []), *([tracker] if tracker else [])],
+            callbacks=[_steps_callback(progress)] if progress else [],
         )
         trainer.remove_callback(transformers.PrinterCallback)  # prints to stdout
         output = trainer.train()
         if finish is not None:
             finish(trainer, float(output.training_loss))
-        return float(output.training_loss), int(trainer.state.global_step)
+        return float(output.training_loss), int(trainer.state.global_step), list(trainer.state.log_history)
 
 
 def packs(config: Any) -> bool:
@@ -259,10 +266,10 @@ def _config(settings: SFTSettings, seed: int, use_cpu: bool, scratch: str, argum
     config = SFTConfig(
         output_dir=scratch,
         save_strategy="no",
-        logging_strategy="steps" if settings.report_to else "no",
+        logging_strategy="steps" if settings.log_steps else "no",
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",  # see tracking.py
+        report_to="none",  # the run's own trackers are told afterwards
         disable_tqdm=True,
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,

@@ -14,7 +14,6 @@ from iteralign.model_files import write_model
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.trainers.rows import make_rows
 from iteralign.trainers.sft import SFTSettings, as_training_error, check_finite, train
-from iteralign.trainers.tracking import Tracking
 
 
 def main(path: Path) -> int:
@@ -67,8 +66,6 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
     rows = make_rows(model, examples, settings.max_length)
     start = Checkpoint.model_validate_json(json.dumps(job["start"]))
     network = model.at(start).requires_grad_(True)
-    tracking = Tracking(settings.report_to, Path(job["root"]) / "tensorboard")
-
     mean_loss = 0.0
 
     def finish(trainer: Any, loss: float) -> None:
@@ -83,7 +80,7 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
                 write_model(network, model.tokenizer, place, state)
 
     sharded: dict[str, Any] = {} if job["device"] == "cpu" else {"fsdp": True, "fsdp_config": {"version": 2}}
-    _, steps = train(
+    _, steps, history = train(
         network,
         model.tokenizer,
         rows,
@@ -92,11 +89,10 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
         use_cpu=job["device"] == "cpu",
         progress=lambda done, total: _end_without(job["owner"]),
         finish=finish,
-        tracker=tracking.callback(job["round"], start.total_steps),
         **sharded,
     )
     tokens = sum(len(row.input_ids) for row in rows) * settings.epochs
-    return {"loss": mean_loss, "steps": steps, "tokens": tokens}
+    return {"loss": mean_loss, "steps": steps, "tokens": tokens, "log": history}
 
 
 def _end_without(owner: int) -> None:
