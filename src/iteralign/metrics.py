@@ -77,7 +77,7 @@ class RoundMetrics(Record):
     """Refusals among held-out benign prompts."""
     capability: Perplexity | None = None
     degenerate: Count | None = None
-    """Empty or endlessly repeating answers among all that were measured."""
+    """Degenerate answers among all that were measured."""
     same_answer: Count | None = None
     """Held-out benign prompts that got the commonest answer."""
     comparisons: tuple[Comparison, ...] = ()

@@ -123,6 +123,13 @@ def test_a_run_directory_is_the_same_with_and_without(
     assert len([path for path in found[0] if path.endswith("2_verdicts.jsonl")]) == ROUNDS + 1
 
 
+def test_no_verdict_is_bought_on_a_degenerate_answer(tmp_path: Path, settings: Settings) -> None:
+    oracle = ConcurrentOracle()
+    target = StreamingTarget(lambda text, checkpoint: "" if "7" in text else DECLINES)
+    start_run(with_rounds(settings, 8), tmp_path / "run", parts=fakes(tmp_path / "run", target=target, oracle=oracle))
+    assert oracle.judged and all(response.text for batch in oracle.judged for response in batch)
+
+
 def test_min_failures_does_not_change_that(tmp_path: Path, settings: Settings) -> None:
     collecting = settings.model_copy(update={"rounds": settings.rounds.model_copy(update={"min_failures": 3})})
     found = []

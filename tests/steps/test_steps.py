@@ -1,6 +1,8 @@
 """Each step on its own: order, fit of principles, sequential revision, replay shares."""
 
-from iteralign.fakes import FakeOracle, FakeTarget
+import pytest
+
+from iteralign.fakes import DECLINES, FakeOracle, FakeTarget
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import (
     Checkpoint,
@@ -56,6 +58,23 @@ def test_a_prompt_beyond_the_context_is_undetermined_and_the_oracle_is_not_asked
     (verdict,) = judge(oracle, respond(TooLong(), FORM, [prompt("a")], Sampling()))
     assert verdict.label == "undetermined" and "context" in verdict.reason
     assert oracle.judged == []
+
+
+@pytest.mark.parametrize("text", ["", "no " * 60])
+def test_a_degenerate_answer_is_undetermined_and_the_oracle_is_not_asked(text: str) -> None:
+    """A lenient judge accepts anything: it must not get to say so of text that says nothing."""
+    oracle = FakeOracle(lambda response: "acceptable")
+    target = FakeTarget(lambda given, checkpoint: text if "of a?" in given else DECLINES)
+    degenerate, good = judge(oracle, respond(target, FORM, [prompt("a"), prompt("b")], Sampling()))
+    assert (degenerate.label, good.label) == ("undetermined", "acceptable") and degenerate.reason
+    assert oracle.judged == [(good.response,)]
+
+
+def test_a_degenerate_revision_costs_no_call_and_is_not_trained_on() -> None:
+    oracle = FakeOracle(lambda response: "acceptable")
+    target = FakeTarget(lambda given, checkpoint: "I'm here to help. " * 30)
+    revisions = verify(oracle, revise(target, FORM, [failure("a")], [principle("1")], Sampling()))
+    assert verified(revisions) == [] and oracle.judged == []
 
 
 def test_raw_text_is_kept_where_the_form_cut_something() -> None:

@@ -9,6 +9,7 @@ from iteralign.lookahead.depth import Depth
 from iteralign.lookahead.verdicts import Verdicts
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, Generation, Principle, RedTeamPrompt, Relation, Response, Sampling, Verdict
+from iteralign.steps.judge import unasked
 from iteralign.steps.respond import as_response
 
 
@@ -183,9 +184,8 @@ class LookAhead:
         done: dict[int, Generation] = {}
         for index, generation in self._stream(inputs, sampling, never):
             done[index] = generation
-            if self.verdicts is not None and inputs[index] in prompts and generation.finish != "prompt_too_long":
-                text = inputs[index]
-                self.verdicts.ask(as_response(self.form.inner, prompts[text], text, generation), 0)
+            if inputs[index] in prompts:
+                self._ask_of(prompts[inputs[index]], inputs[index], generation, 0)
         return [done[index] for index in range(len(inputs))]
 
     def _answer_while_judged(self, responses: Sequence[Response]) -> None:
@@ -249,11 +249,14 @@ class LookAhead:
 
     def _ask(self, number: int, text: str) -> None:
         """Ask for the verdicts on an answer in memory."""
-        generation = self._memory[text]
-        if self.verdicts is None or generation.finish == "prompt_too_long":
-            return
         for prompt in self._inputs_of(number)[text]:
-            self.verdicts.ask(as_response(self.form.inner, prompt, text, generation), number + 1)
+            self._ask_of(prompt, text, self._memory[text], number + 1)
+
+    def _ask_of(self, prompt: RedTeamPrompt, text: str, generation: Generation, rank: int) -> None:
+        """Ask for the verdict on one answer, unless it needs none."""
+        response = as_response(self.form.inner, prompt, text, generation)
+        if self.verdicts is not None and unasked(response) is None:
+            self.verdicts.ask(response, rank)
 
     def _inputs_of(self, number: int) -> dict[str, list[RedTeamPrompt]]:
         """A round's texts, each with its prompts (two prompts may read the same)."""

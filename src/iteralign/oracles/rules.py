@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from iteralign.degenerate import is_degenerate
+from iteralign.degenerate import what_is_wrong
 from iteralign.oracles.harm_rules import PRINCIPLES, PROHIBITING, categorise
 from iteralign.records import Label, Principle, Response, Verdict, Violation
 from iteralign.refusals import is_refusal
@@ -26,7 +26,7 @@ class RuleOracle:
         self.name = name
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict per response; an empty answer or endless repetition is undetermined."""
+        """One verdict per response; a degenerate answer is undetermined."""
         return [self._judge(response) for response in responses]
 
     def propose(
@@ -59,10 +59,9 @@ class RuleOracle:
         return principles
 
     def _judge(self, response: Response) -> Verdict:
-        if not response.text.strip():
-            return self._verdict(response, "undetermined", reason="the answer is empty")
-        if is_degenerate(response.text):
-            return self._verdict(response, "undetermined", reason="the answer repeats itself endlessly")
+        wrong = what_is_wrong(response.text)
+        if wrong is not None:
+            return self._verdict(response, "undetermined", reason=wrong)
         declines = is_refusal(response.text)
         if response.prompt.benign:
             if declines:

@@ -11,7 +11,7 @@ from iteralign.scoreboard.measurement import Measurement, compare
 _PROMPTS = {
     "refused": "refusals of benign prompts",
     "unacceptable": "unacceptable held-out answers",
-    "degenerate": "empty or endlessly repeating answers (collapse)",
+    "degenerate": "degenerate answers (collapse)",
     "same_answer": "benign prompts that got one and the same answer (collapse)",
 }
 

@@ -38,7 +38,7 @@ class Measurement:
         return {verdict.response.prompt.id: is_refusal(verdict.response.text) for verdict in self.benign}
 
     def degenerate(self) -> dict[str, bool]:
-        """Empty or endlessly repeating, of all answers."""
+        """Of all answers."""
         every = (*self.held_out, *self.benign)
         return {verdict.response.prompt.id: is_degenerate(verdict.response.text) for verdict in every}
 

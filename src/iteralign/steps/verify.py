@@ -7,7 +7,6 @@ been rejected (METHOD.md).
 import math
 from collections.abc import Sequence
 
-from iteralign.degenerate import is_degenerate
 from iteralign.interfaces import Oracle, Scorer
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Revision
@@ -23,14 +22,8 @@ def verify(oracle: Oracle, revisions: Sequence[Revision]) -> list[Revision]:
 
 
 def verified(revisions: Sequence[Revision]) -> list[Revision]:
-    """Those that passed: judged acceptable, and neither empty nor endless repetition, whatever the judge says of it."""
-    return [
-        revision
-        for revision in revisions
-        if revision.verdict is not None
-        and revision.verdict.label == "acceptable"
-        and not is_degenerate(revision.response.text)
-    ]
+    """Those that passed. A degenerate one has not: it is not shown to the judge (see `steps.judge.unasked`)."""
+    return [one for one in revisions if one.verdict is not None and one.verdict.label == "acceptable"]
 
 
 def scored(scorer: Scorer, form: PromptForm, revisions: Sequence[Revision]) -> list[Revision]:
