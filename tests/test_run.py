@@ -227,8 +227,10 @@ def test_a_check_that_is_left_out_is_said_so(tmp_path: Path, settings: Settings)
         def note(self, text: str) -> None:
             heard.append(text)
 
-    start_run(settings, tmp_path / "run", parts=fakes(tmp_path / "run"), progress=Hears())
+    several = settings.model_copy(update={"revision": settings.revision.model_copy(update={"best_of": 2})})
+    start_run(several, tmp_path / "run", parts=fakes(tmp_path / "run"), progress=Hears())
     assert any("no capability check" in text for text in heard)
+    assert any("revision.best_of 2" in text and "the first that passes" in text for text in heard)
 
 
 @pytest.mark.parametrize("own", ["target", "oracle", "trainer", "form"])

@@ -19,7 +19,7 @@ from iteralign.constitution.doubles import Doubles, compare
 from iteralign.constitution.gate import Bench, Gate, try_out
 from iteralign.constitution.ledger import adopt, extend, in_force
 from iteralign.constitution.review import Reviewer, review
-from iteralign.interfaces import Oracle, Scorer, Target, Trainer
+from iteralign.interfaces import Oracle, Target, Trainer, as_scorer
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import (
     Checkpoint,
@@ -84,7 +84,7 @@ class Reflection:
     temperature: float = 0.8
     """Of the second and later tries."""
     best_of: int = 1
-    """Revisions that are to pass before the best is taken; 1: the first that passes."""
+    """Revisions that are to pass before the best is taken; 1, or a target that can't score: the first that passes."""
     similarity: Similarity = by_words
     """What decides, after evidence and category, which principles fit a failure."""
 
@@ -211,9 +211,11 @@ def reflect(
 ) -> list[Revision]:
     """Revise and verify each failure until `how.best_of` revisions pass or `how.tries` are used.
 
-    All tries are returned, judged. The first decodes as the target does everywhere; later ones sample, each with a seed of
-    its own.
+    A target that can't say which one is best is asked for one. All tries are returned, judged. The first decodes as the
+    target does everywhere; later ones sample, each with a seed of its own.
     """
+    scorer = as_scorer(target) if how.best_of > 1 else None
+    wanted = 1 if scorer is None else how.best_of
     tried: list[Revision] = []
     left = list(failures) if principles else []
     for attempt in range(how.tries):
@@ -233,8 +235,8 @@ def reflect(
         )
         tried += verify(oracle, revisions)
         passed = Counter(revision.failure.response.prompt.id for revision in verified(tried))
-        left = [failure for failure in left if passed[failure.response.prompt.id] < how.best_of]
-    return scored(target, form, tried) if how.best_of > 1 and isinstance(target, Scorer) else tried
+        left = [failure for failure in left if passed[failure.response.prompt.id] < wanted]
+    return tried if scorer is None else scored(scorer, form, tried)
 
 
 def groups_of(prompts: Sequence[RedTeamPrompt], size: int, limit: int | None = None) -> list[list[RedTeamPrompt]]:

@@ -229,7 +229,7 @@ class GuardRailSettings(Section):
     capability: float | None = Field(default=0.5, ge=0)
     """Loss in the capability check against the base model's, in nats per token (0.5: perplexity times 1.65)."""
     collapse: float | None = Field(default=0.2, ge=0)
-    """Empty or endlessly repeating answers, and benign prompts that all get one answer, against the base model's."""
+    """Degenerate answers, and benign prompts that all get one answer, against the base model's."""
     unacceptable: float | None = Field(default=0.0, ge=0)
     """Unacceptable held-out answers against the best weights so far: unlearning."""
     patience: int | None = Field(default=None, gt=0)
@@ -266,6 +266,15 @@ class Settings(Section):
     def _a_server_takes_adapters_only(self) -> "Settings":
         if self.model.engine == "served" and self.training.method == "full":
             raise ValueError("model.engine served can't be given full weights: set training.method to lora")
+        return self
+
+    @model_validator(mode="after")
+    def _a_server_does_not_choose(self) -> "Settings":
+        if self.model.engine == "served" and self.revision.best_of > 1:
+            raise ValueError(
+                "revision.best_of above 1 asks the target which revision it finds likeliest, and a server can't say: set "
+                "it to 1, or model.engine to transformers or vllm"
+            )
         return self
 
     @model_validator(mode="after")

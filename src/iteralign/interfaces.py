@@ -102,9 +102,14 @@ class Scorer(Protocol):
     def score(self, inputs: Sequence[str], completions: Sequence[str]) -> list[float] | None:
         """Mean log-probability of a token of each completion after its input, by the loaded weights.
 
-        None from something that wraps a target which can't tell.
+        None, also for no texts, from something that wraps a target which can't tell.
         """
         ...
+
+
+def as_scorer(target: Target) -> Scorer | None:
+    """The target, if it can score; None also for one that only wraps a target which can't."""
+    return target if isinstance(target, Scorer) and target.score([], []) is not None else None
 
 
 class Trainer(Protocol):

@@ -233,6 +233,12 @@ def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
     score = getattr(parts.target, "score", None)
     if score is None and settings.measure.capability is not None:
         progress.note("The target can't tell how likely it finds a text, so there is no capability check.")
+    if score is None and settings.revision.best_of > 1:
+        logging.getLogger(__name__).warning(
+            "The target can't tell how likely it finds a text, so there is no choosing among several revisions "
+            "(revision.best_of %d): the first that passes is taken.",
+            settings.revision.best_of,
+        )
     ahead = build.build_lookahead(settings, parts.target, parts.oracle, parts.form, groups)
     parts = replace(parts, target=ahead, oracle=ahead, form=ahead.form)
     board = build_scoreboard(run, parts, progress, len(groups), score)

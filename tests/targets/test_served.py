@@ -144,6 +144,42 @@ def test_a_server_without_adapters_is_explained(server: Server, target: ServedTa
         target.generate(INPUTS[:1], SAMPLING)
 
 
+WARM = SAMPLING.model_copy(update={"temperature": 0.8, "min_p": 0.1})
+
+
+def test_min_p_is_sent_where_something_is_drawn(server: Server, target: ServedTarget) -> None:
+    target.generate(INPUTS[:1], SAMPLING.model_copy(update={"min_p": 0.1}))
+    target.generate(INPUTS[:1], WARM)
+    assert ["min_p" in body for _, body in server.requests] == [False, True]
+    assert server.requests[1][1]["min_p"] == 0.1
+
+
+@pytest.mark.parametrize("code", [400, 422])
+def test_a_server_that_refuses_min_p_answers_without_it_and_that_is_said(
+    server: Server, target: ServedTarget, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    server.script = [(code, '{"error": {"message": "Unrecognized request argument supplied: min_p"}}')]
+    target.generate(INPUTS[:1], WARM)
+    target.generate(INPUTS[1:3], WARM)
+    assert ["min_p" in body for _, body in server.requests] == [True, False, False, False]
+    assert [record.message.count("min_p") for record in caplog.records] == [1]
+
+
+def test_what_a_server_refuses_for_another_reason_is_not_taken_for_min_p(
+    server: Server, target: ServedTarget, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script = [(400, '{"error": {"message": "no such model"}}')] * 2
+    with pytest.raises(TargetError, match="no such model"):
+        target.generate(INPUTS[:1], WARM)
+    assert caplog.records == []
+
+
+def test_settings_refuse_to_choose_among_revisions_by_a_server() -> None:
+    values = {"model": {"path": "x", "engine": "served"}, "data": {"prompts": "x"}, "oracle": {"kind": "rules"}}
+    with pytest.raises(ConfigError, match="best_of above 1"):
+        load_settings(values, ["revision.best_of=3"])
+
+
 def test_a_rate_limit_is_followed(server: Server, target: ServedTarget) -> None:
     server.script = [(429, '{"error": {"message": "slow down"}}', {"retry-after-ms": "300"})]
     begin = time.monotonic()

@@ -99,6 +99,15 @@ def test_frequency_penalty_prevents_repetition(llama: LocalModel) -> None:
     assert target.generate(INPUTS, sampling) != target.generate(INPUTS, Sampling(max_new_tokens=20))
 
 
+def test_min_p_leaves_out_what_is_far_less_likely_than_the_likeliest(llama: LocalModel) -> None:
+    """At 1 only the likeliest token is left, at whatever temperature; at 0 the draws are free."""
+    target = TransformersTarget(llama)
+    hot = Sampling(max_new_tokens=12, temperature=3.0, seed=3)
+    greedy = target.generate(INPUTS, Sampling(max_new_tokens=12))
+    assert target.generate(INPUTS, hot.model_copy(update={"min_p": 1.0})) == greedy
+    assert target.generate(INPUTS, hot.model_copy(update={"min_p": 0.0})) != greedy
+
+
 def test_stop_texts(llama: LocalModel) -> None:
     target = TransformersTarget(llama)
     plain = target.generate(INPUTS, SAMPLED)

@@ -1,5 +1,6 @@
 """VllmTarget against a real vLLM: `make test-vllm` gives it one in an environment of its own; skipped without."""
 
+import math
 import os
 import socket
 import subprocess
@@ -116,10 +117,20 @@ def test_greedy_texts_are_those_of_transformers(llama: LocalModel, target: VllmT
 
 @needs_vllm
 def test_a_sampled_answer_does_not_depend_on_its_batch(target: VllmTarget) -> None:
-    sampling = Sampling(max_new_tokens=12, temperature=1.0, top_p=0.95, seed=3)
+    sampling = Sampling(max_new_tokens=12, temperature=1.0, top_p=0.95, min_p=0.01, seed=3)
     together = target.generate(INPUTS, sampling)
     assert target.generate(INPUTS[:2], sampling) == together[:2]
     assert target.generate(INPUTS, sampling.model_copy(update={"seed": 4})) != together
+
+
+@needs_vllm
+def test_scores_are_those_of_transformers(llama: LocalModel, target: VllmTarget) -> None:
+    answers = [f" {'word ' * (n % 4)}and {n}." for n in range(len(INPUTS))]
+    wanted = TransformersTarget(llama).score(INPUTS, answers)
+    assert target.score(INPUTS, answers) == pytest.approx(wanted, abs=0.01)
+    nothing, cut = target.score(INPUTS[:2], ["", "word " * 400])
+    assert math.isnan(nothing) and math.isfinite(cut)
+    assert target.score([], []) == []
 
 
 @needs_vllm

@@ -16,8 +16,7 @@ def mean_log_probabilities(
 
     What does not fit the context is cut off the completion's end.
     """
-    pairs = [_ids(tokenizer, text, completion) for text, completion in zip(inputs, completions, strict=True)]
-    pairs = [(prompt, answer[: max(0, context - len(prompt))] if context else answer) for prompt, answer in pairs]
+    pairs = token_pairs(tokenizer, inputs, completions, context)
     order = sorted(range(len(pairs)), key=lambda index: len(pairs[index][0]) + len(pairs[index][1]))
     vocabulary = network.get_input_embeddings().weight.shape[0]
     scores: dict[int, float] = {}
@@ -27,6 +26,14 @@ def mean_log_probabilities(
         batch, order = order[-rows:], order[:-rows]
         scores |= zip(batch, _batch(network, [pairs[index] for index in batch], device), strict=True)
     return [scores[index] for index in range(len(pairs))]
+
+
+def token_pairs(
+    tokenizer: Any, inputs: Sequence[str], completions: Sequence[str], context: int | None
+) -> list[tuple[list[int], list[int]]]:
+    """Each input's token ids and its completion's, which is cut at the end to what the context takes."""
+    pairs = [_ids(tokenizer, text, completion) for text, completion in zip(inputs, completions, strict=True)]
+    return [(prompt, answer[: max(0, context - len(prompt))] if context else answer) for prompt, answer in pairs]
 
 
 def _ids(tokenizer: Any, text: str, completion: str) -> tuple[list[int], list[int]]:

@@ -5,6 +5,7 @@ name each round, which vLLM's server can (VLLM_ALLOW_RUNTIME_LORA_UPDATING=True 
 run directory. Full weights can't be put into a running server.
 """
 
+import logging
 import queue
 import threading
 import uuid
@@ -20,6 +21,7 @@ from iteralign.targets.tokens import encoded, row_seed
 Progress = Callable[[int, int], None]
 """Called with (inputs done, inputs in all)."""
 
+_log = logging.getLogger(__name__)
 _POLL = 0.05  # seconds between two looks at `stop`
 
 
@@ -48,6 +50,8 @@ class ServedTarget:
         self._timeout = timeout
         self._max_retries = max_retries
         self._client: Any = None
+        self._plain = False
+        """Whether the server takes OpenAI's own parameters alone."""
         self._wanted = model.base
         self._served: tuple[Checkpoint, str] = (model.base, name)
 
@@ -108,16 +112,17 @@ class ServedTarget:
             gone.set()
 
     def _complete(self, name: str, ids: list[int], text: str, sampling: Sampling) -> Generation:
-        reply = self._open().completions.create(
-            model=name,
-            prompt=ids,
-            max_tokens=sampling.max_new_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            frequency_penalty=sampling.frequency_penalty,
-            stop=list(sampling.stop) or None,
-            seed=row_seed(sampling.seed, text) % 2**31,
-        )
+        request = {
+            "model": name,
+            "prompt": ids,
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "frequency_penalty": sampling.frequency_penalty,
+            "stop": list(sampling.stop) or None,
+            "seed": row_seed(sampling.seed, text) % 2**31,
+        }
+        reply = self._create(request, {"min_p": sampling.min_p} if sampling.temperature and sampling.min_p else {})
         choice = reply.choices[0] if reply.choices else None
         if choice is None or not isinstance(choice.text, str):
             raise TargetError(f"{self.base_url} answered without a completion. Is it a completions server?")
@@ -128,6 +133,22 @@ class ServedTarget:
             prompt_tokens=len(ids),
             tokens=reply.usage.completion_tokens if reply.usage is not None else 0,
         )
+
+    def _create(self, request: dict[str, Any], extra: dict[str, Any]) -> Any:
+        """A completion. `extra`, which is no part of OpenAI's own interface, is left out for good once it is refused."""
+        import openai
+
+        create = self._open().completions.create
+        if not extra or self._plain:
+            return create(**request)
+        try:
+            return create(**request, extra_body=extra)
+        except (openai.BadRequestError, openai.UnprocessableEntityError):
+            reply = create(**request)  # what is wrong with all else is raised here
+        if not self._plain:
+            self._plain = True
+            _log.warning("The target's server %s takes no %s: it samples without.", self.base_url, ", ".join(extra))
+        return reply
 
     def _open(self) -> Any:
         """The client: keeps its connections, follows Retry-After, tries again a few times."""

@@ -260,7 +260,7 @@ class Halt:
 
 
 def _processors(model: str, inputs: Sequence[str], sampling: Sampling, prompt_width: int) -> Any:
-    """The check, then penalty, temperature, top-p, then the draw; greedy needs the first alone."""
+    """The check, then penalty, temperature, top-p, min-p, then the draw; greedy needs the first alone."""
     import transformers
 
     processors = transformers.LogitsProcessorList([NotNaN(model)])
@@ -270,6 +270,8 @@ def _processors(model: str, inputs: Sequence[str], sampling: Sampling, prompt_wi
         processors.append(transformers.TemperatureLogitsWarper(float(sampling.temperature)))
         if sampling.top_p < 1:
             processors.append(transformers.TopPLogitsWarper(sampling.top_p))
+        if sampling.min_p > 0:
+            processors.append(transformers.MinPLogitsWarper(sampling.min_p))
         processors.append(RowNoise(inputs, sampling.seed))
     return processors
 

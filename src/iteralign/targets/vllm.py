@@ -7,6 +7,7 @@ weights are compared with the trainer's by the log-probabilities of a few prompt
 """
 
 import json
+import math
 import queue
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from iteralign.interfaces import Trainer, never
 from iteralign.model import LocalModel
 from iteralign.model_files import encode
 from iteralign.records import Checkpoint, Generation, Sampling, TrainingExample
+from iteralign.targets.scoring import token_pairs
 from iteralign.targets.tokens import as_generation, encoded, end_tokens, row_seed
 
 Progress = Callable[[int, int], None]
@@ -38,7 +40,7 @@ _AGREE = {"float32": 0.01, "bfloat16": 0.15, "float16": 0.05}
 
 
 class VllmTarget:
-    """Implements `interfaces.Target` and `interfaces.Streams`; starts the engine at the first use."""
+    """Implements `interfaces.Target`, `interfaces.Streams` and `interfaces.Scorer`; starts the engine at the first use."""
 
     def __init__(
         self,
@@ -115,6 +117,21 @@ class VllmTarget:
             engine.abandon()
             raise
 
+    def score(self, inputs: Sequence[str], completions: Sequence[str]) -> list[float]:
+        """Mean log-probability of a token of each completion after its input, by the loaded weights (interfaces.Scorer)."""
+        context = self.model.context_length
+        room = None if context is None else context - 1  # the engine generates one token behind what it scores
+        pairs = token_pairs(self.model.tokenizer, inputs, completions, room)
+        known = [index for index, (_, answer) in enumerate(pairs) if answer]
+        scores = [math.nan] * len(pairs)
+        if known:
+            prompts = [pairs[index][0] + pairs[index][1] for index in known]
+            starts = [len(pairs[index][0]) for index in known]
+            sums = self._ready().call(do="logprobs", prompts=prompts, starts=starts, adapter=self._adapter)
+            for index, total in zip(known, sums, strict=True):
+                scores[index] = total / len(pairs[index][1])
+        return scores
+
     def sleep(self) -> None:
         """Give the GPU's memory back until the next `generate`. Does nothing on a CPU, where vLLM has no sleep."""
         if self._engine is not None and self.model.device != "cpu" and not self._asleep:
@@ -190,7 +207,7 @@ class VllmTarget:
 
     def _compare(self, engine: "_Engine", expected: Sequence[float]) -> None:
         prompts = [encode(self.model.tokenizer, text) for text in _CHECKED]
-        found = engine.call(do="logprobs", prompts=prompts, adapter=self._adapter)
+        found = engine.call(do="logprobs", prompts=prompts, starts=[0] * len(prompts), adapter=self._adapter)
         tokens = sum(len(ids) - 1 for ids in prompts)
         apart = sum(abs(one - other) for one, other in zip(found, expected, strict=True)) / tokens
         if not apart <= _AGREE[self.model.dtype]:
@@ -335,6 +352,7 @@ def _parameters(sampling: Sampling, text: str, ends: Sequence[int]) -> dict[str,
         "max_tokens": sampling.max_new_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
         "frequency_penalty": sampling.frequency_penalty,
         "stop": list(sampling.stop),
         "stop_token_ids": list(ends),

@@ -9,7 +9,8 @@ Requests, each answered by one line `{"ok": ...}` or `{"error": "..."}`; `genera
 
     {"do": "generate", "prompts": [[ids]], "sampling": [{...}], "adapter": null or {"name", "number", "path"}}
     {"do": "stop"}      while it generates: end what is under way
-    {"do": "logprobs", "prompts": [[ids]], "adapter": ...}       sum of the prompt tokens' log-probabilities
+    {"do": "logprobs", "prompts": [[ids]], "starts": [n], "adapter": ...}       sum of each prompt's log-probabilities from
+        its token n on, the first token's left out, which has none
     {"do": "reload", "path": directory}      full weights, in place
     {"do": "sleep"} {"do": "wake"}
 """
@@ -84,17 +85,19 @@ class Worker:
                     )
         return True
 
-    def logprobs(self, requests: object, prompts: list[list[int]], adapter: dict[str, Any] | None) -> list[float]:
+    def logprobs(
+        self, requests: object, prompts: list[list[int]], starts: list[int], adapter: dict[str, Any] | None
+    ) -> list[float]:
         """One prompt at a time: several at once kill a CPU engine that has LoRA."""
         from vllm import SamplingParams
 
         sums = []
-        for ids in prompts:
+        for ids, start in zip(prompts, starts, strict=True):
             wanted = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
             given = {"prompt_token_ids": ids}
             output = self.llm.generate([given], wanted, use_tqdm=False, lora_request=_lora(adapter))[0]
-            each = output.prompt_logprobs or []
-            sums.append(sum(found[token].logprob for token, found in zip(ids[1:], each[1:], strict=True)))
+            each = list(zip(ids, output.prompt_logprobs or [], strict=True))[max(1, start) :]
+            sums.append(sum(found[token].logprob for token, found in each))
         return sums
 
     def reload(self, requests: object, path: str) -> bool:
