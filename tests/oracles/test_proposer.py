@@ -107,9 +107,10 @@ def test_hostile_failures_stay_between_their_markers(text: str, server: play.Ser
     LLMOracle(make_client()).propose([failure(1, question=text, answer=text)], [principle("p", text)])
     asked = said(server)
     begins = [line for line in asked.splitlines() if line.startswith("----- ") and line.endswith("begins -----")]
-    code = begins[0].split()[-3]
-    assert asked.count(f" {code} begins -----") == asked.count(f" {code} ends -----") == 3
-    assert code not in text and asked.count(text) == 3
+    codes = [line.split()[-3] for line in begins]  # of the adopted principles, then of the failure's two parts
+    assert len(begins) == 3 and codes[0] != codes[1] == codes[2]
+    assert all(asked.count(f" {code} ends -----") == codes.count(code) for code in codes)
+    assert all(code not in text for code in codes) and asked.count(text) == 3
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -132,7 +132,10 @@ class Proposer:
         shown = self._contrast(chunk, contrast)
         material = [self._material(verdict) for verdict in (*chunk, *shown)]
         known = "\n".join(f"- {principle.text}" for principle in self._shown(chunk, adopted))
-        fence = Fence.around([known, *(text for pair in material for text in pair)])
+        texts = [text for pair in material for text in pair]
+        fence = Fence.around([known, *texts])
+        # A code of their own: all groups of a round then share the principles too, which servers need not read again.
+        principles = Fence.around([known], beside=[*texts, fence.code])
         listed = []
         for number, (failure, (question, answer)) in enumerate(zip(chunk, material, strict=False), start=1):
             fault = ", ".join(failure.violations) or "unacceptable"
@@ -144,7 +147,7 @@ class Proposer:
             listed.append(f"For contrast, an acceptable answer to a similar question; it is no failure:\n{pieces}")
         text = self.text.fill(
             failures="\n\n".join(listed),
-            adopted=fence.put("adopted principles", known) if known else "(none so far)",
+            adopted=principles.put("adopted principles", known) if known else "(none so far)",
             max_principles=str(self.max_principles),
         )
         return ChatRequest((Message("user", text),), self.tokens, schema=reading.PROPOSE_SCHEMA)

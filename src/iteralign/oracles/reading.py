@@ -1,6 +1,7 @@
 """Material for the oracle, between markers that it can't forge, and a strict reading of the oracle's replies."""
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from iteralign.records import Relation
 
 M = TypeVar("M", bound=BaseModel)
 
+_SHORTEST_HALF = 4
 _CODE_BLOCK = re.compile(r"```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n?```", re.DOTALL)
 
 
@@ -96,22 +98,37 @@ RELATE_SCHEMA = _object(
 
 @dataclass(frozen=True)
 class Fence:
-    """Marker lines around pieces of material; their code occurs in none of the pieces, so no piece can end itself."""
+    """Marker lines around pieces of material; neither half of their code occurs in any piece, so no piece can end itself.
+
+    Nor can it come near: a line that differs from a marker in a letter or two would contain one half. The code is as
+    short as that allows, since a server reads it anew with every request.
+    """
 
     code: str
 
     @classmethod
-    def around(cls, texts: Iterable[str]) -> "Fence":
-        """A fence for these texts; the same texts give the same fence, so that equal requests stay equal."""
+    def around(cls, texts: Iterable[str], beside: Iterable[str] = ()) -> "Fence":
+        """A fence for these texts; the same texts give the same fence, so that equal requests stay equal.
+
+        `beside`: what else the request contains; the code does not follow from it, and does not occur in it.
+        """
         joined = "\0".join(texts)
-        code = joined
-        while code in joined:  # at first, and then only for a text that contains its own hash
-            code = hashlib.sha256((joined + code).encode("utf-8", "surrogatepass")).hexdigest()[:20]
-        return cls(code)
+        lower = "\0".join((joined, *beside)).lower()
+        for half in itertools.count(_SHORTEST_HALF):  # longer with every try, so that some length fits any text
+            code = _letters(f"{half}{joined}", 2 * half)
+            if code[:half] not in lower and code[half:] not in lower:
+                return cls(code)
+        raise AssertionError("unreachable")
 
     def put(self, name: str, text: str) -> str:
         """The text between its two marker lines."""
         return f"{MARKER} {name} {self.code} begins {MARKER}\n{text}\n{MARKER} {name} {self.code} ends {MARKER}"
+
+
+def _letters(text: str, count: int) -> str:
+    """Small letters that follow from the text: fewer tokens than as many digits."""
+    number = int.from_bytes(hashlib.sha512(text.encode("utf-8", "surrogatepass")).digest())
+    return "".join(chr(ord("a") + number // 26**place % 26) for place in range(count))
 
 
 def read_judgement(text: str) -> Judgement:
