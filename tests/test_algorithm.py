@@ -85,6 +85,15 @@ def test_only_revisions_that_passed_the_second_judgement_are_trained_on(tmp_path
     assert {r.attempt for r in done.revisions if r.failure.response.prompt.id == "p0"} == {0}
 
 
+def test_later_tries_sample_from_likely_tokens_alone_each_by_its_own_seed(tmp_path: Path) -> None:
+    """All tokens at temperature 0.8 is word salad from a model of 135M parameters (docs/log.md)."""
+    target = FakeTarget(complies_for_ever)
+    align(tmp_path, [prompts(2)], target=target, tries=3)
+    used = list(dict.fromkeys(sampling for _, sampling, _ in target.calls))
+    assert [(one.temperature, one.seed) for one in used] == [(0.0, 0), (0.8, 1), (0.8, 2)]
+    assert all((one.top_p, one.min_p) == (0.95, 0.1) for one in used)
+
+
 def test_no_revision_passes_so_nothing_is_trained(tmp_path: Path) -> None:
     trainer = FakeTrainer(tmp_path)
     (done,) = align(tmp_path, [prompts(2)], target=FakeTarget(complies_for_ever), trainer=trainer)

@@ -52,9 +52,9 @@ class Sampling(Record):
     """Tokens of an answer at most."""
     temperature: float = Field(default=0.0, ge=0)
     """0 takes the likeliest token; above, the higher the more freely it samples."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Sample from the likeliest tokens that make up this share of the probability."""
-    min_p: float = Field(default=0.0, ge=0, le=1)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Sample from the likeliest tokens that make up this share of the probability; 1: from all."""
+    min_p: float = Field(default=0.1, ge=0, le=1)
     """Sample from the tokens that are at least this many times as likely as the likeliest; 0 from all."""
     frequency_penalty: float = 0.0
     """Taken from the score of a token for each time that the answer has it; 0.5 keeps small models from repetition."""
