@@ -23,6 +23,7 @@ LAYERS: dict[str, set[str]] = {
     "prompts": {"records", "errors"},
     "oracle_settings": {"section"},
     "config": {"records", "errors", "prompts", "section", "settings_file", "oracle_settings", "constitution"},
+    "addresses": {"errors", "config", "oracle_settings", "oracles"},
     "prompt_sets": {"records", "errors", "config", "data", "demo"},
     "metrics": {"records"},
     "progress": {"metrics", "rundir"},

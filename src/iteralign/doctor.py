@@ -16,6 +16,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from iteralign import build
+from iteralign.addresses import addressed, asked, described
 from iteralign.config import Settings
 from iteralign.errors import IteralignError, OracleReplyError
 from iteralign.oracle_settings import EndpointSettings, GuardSettings, OracleSettings
@@ -149,7 +150,7 @@ def check_oracle(settings: OracleSettings) -> Iterator[Finding]:
         yield Finding("proposer", "fail", "not asked, since it is the judge's endpoint")
     else:
         yield _answered(proposer, settings, "proposer", _proposes)
-    yield from _prices(settings, [*judges, proposer])
+    yield from _prices(settings)
 
 
 def examine(settings: Settings | None) -> Iterator[Finding]:
@@ -260,11 +261,11 @@ def _answered(
     ask: Callable[[OracleSettings], tuple[State, str, str]],
 ) -> Finding:
     """What came of asking this endpoint alone, not the cache."""
-    where = f"{endpoint.model} at {endpoint.base_url or 'OpenAI'}"
     alone = {"judge": endpoint, "proposer": None, "panel": (), "guards": (), "votes": 1, "cache": False}
     start = time.monotonic()
     try:
-        state, found, advice = ask(settings.model_copy(update=alone))
+        where = described(endpoint)
+        state, found, advice = ask(addressed(settings.model_copy(update=alone)))
     except IteralignError as error:
         return Finding(role, "fail", *_split(error))
     seconds = time.monotonic() - start
@@ -326,12 +327,12 @@ def _proposes(settings: OracleSettings) -> tuple[State, str, str]:
     return "ok", f"proposes; {told}", ""
 
 
-def _prices(settings: OracleSettings, endpoints: list[EndpointSettings]) -> Iterator[Finding]:
+def _prices(settings: OracleSettings) -> Iterator[Finding]:
     from iteralign.oracles.client import OPENAI_URL
     from iteralign.oracles.prices import load_prices
 
     try:
-        known = load_prices(settings.prices_file)
+        known, endpoints = load_prices(settings.prices_file), asked(addressed(settings))
     except IteralignError as error:
         yield Finding("prices", "fail", *_split(error))
         return

@@ -29,7 +29,7 @@ class EndpointSettings(Section):
     model: str
     """The name that the endpoint knows it by."""
     base_url: Address | None = None
-    """null is OpenAI's own; otherwise like http://127.0.0.1:8000/v1."""
+    """Like http://127.0.0.1:8000/v1; null takes what OPENAI_BASE_URL says when the run starts, and else OpenAI's own."""
     api_key_env: VariableName = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; the key itself never stands in a settings file."""
     max_tokens: int = Field(default=1024, gt=0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from iteralign import build, prompt_sets
+from iteralign.addresses import asked, described, with_addresses
 from iteralign.config import Settings
 from iteralign.constitution.gate import most_answers
 from iteralign.errors import IteralignError
@@ -56,7 +57,8 @@ _PROPOSE_TEXT = 1500
 def make_plan(settings: Settings) -> Plan:
     """Raises IteralignError for whatever would stop the run before its first round."""
     sets = prompt_sets.build_prompts(settings)
-    notes = list(sets.notes)
+    notes = [*sets.notes, *(f"oracle: {described(one)}" for one in asked(settings.oracle))]
+    settings = with_addresses(settings)
     model = build.build_model(settings, Path())
     form = build.build_form(settings, model)
     count, too_long = _lengths(settings, model, [form.render(prompt) for prompt in sets.prompts])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from iteralign import build, prompt_sets
+from iteralign.addresses import with_addresses
 from iteralign.algorithm import Round, groups_of, iteralign
 from iteralign.config import Settings, as_text, differing_keys
 from iteralign.constitution.forms import written
@@ -53,7 +54,7 @@ def start_run(
     settings: Settings, directory: Path, *, parts: Parts | None = None, progress: Progress | None = None
 ) -> Outcome:
     """Begin a run in a new directory and carry it through. Raises IteralignError."""
-    with RunDirectory.create(directory, settings) as run:
+    with RunDirectory.create(directory, with_addresses(settings)) as run:
         return _carry_through(run, parts, progress or Silent())
 
 
@@ -92,7 +93,7 @@ def run(
     trainer of one's own.
     """
     given, progress = Given(prompts, held_out, benign), progress or Silent()
-    settings = given.named_in(settings)
+    settings = with_addresses(given.named_in(settings))
     path = Path(directory or settings.run_dir or Path("runs") / (settings.name or "default"))
     sets = prompt_sets.build_prompts(settings, given) if given else None
 

@@ -147,6 +147,7 @@ def judge_settings(source: str | None) -> "OracleSettings | None":
     """`rules`, or the `oracle` section of a settings file. Raises ConfigError."""
     import yaml
 
+    from iteralign.addresses import addressed
     from iteralign.config import load_settings
     from iteralign.oracle_settings import OracleSettings
 
@@ -161,7 +162,7 @@ def judge_settings(source: str | None) -> "OracleSettings | None":
     if not isinstance(values, dict) or "oracle" not in values:
         raise ConfigError(f"--judge {source}: the file has no `oracle` section.")
     whole = {"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": values["oracle"]}
-    return load_settings(whole).oracle
+    return addressed(load_settings(whole).oracle)
 
 
 def print_rows(results: Sequence["Evaluated"]) -> None:

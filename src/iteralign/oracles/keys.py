@@ -25,9 +25,8 @@ def read_key(variable: str) -> str | None:
 
     Raises ConfigError for a `.env` that can't be read and for a key that no header can carry.
     """
-    value = os.environ.get(variable)
-    key = (value or _from_dotenv(variable) or "").strip()
-    if not key:
+    key = read_variable(variable)
+    if key is None:
         return None
     remember_secret(key)
     if not _SENDABLE.fullmatch(key):
@@ -36,6 +35,11 @@ def read_key(variable: str) -> str | None:
             "with something around it?"
         )
     return key
+
+
+def read_variable(variable: str) -> str | None:
+    """The variable's value, in the environment or in `.env` of the working directory. Raises ConfigError for the latter."""
+    return (os.environ.get(variable) or _from_dotenv(variable) or "").strip() or None
 
 
 def _from_dotenv(variable: str) -> str | None:
