@@ -40,7 +40,10 @@ class StageClock(scene.Clock):
         """Around a stage that is computed."""
         return self("all else" if round_number is None else STAGES.get(stage, "all else"))
 
-    def advance(self, done: int, total: int) -> None:
+    def advance(self, work: object) -> None:
+        """Nothing."""
+
+    def spending(self, spent: object) -> None:
         """Nothing."""
 
     def round_done(self, metrics: object) -> None:

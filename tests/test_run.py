@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from iteralign.activity import Work
 from iteralign.config import Settings, load_settings
 from iteralign.errors import RunDirectoryError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
@@ -114,7 +115,7 @@ def test_a_real_run_stopped_during_training_resumes_to_the_same_bytes(tmp_path: 
     class StopsInTraining(Silent):
         steps = 0
 
-        def advance(self, done: int, total: int) -> None:
+        def advance(self, work: Work) -> None:
             if self.in_training:
                 self.steps += 1
                 if self.steps == 3:

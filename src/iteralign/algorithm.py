@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
+from iteralign.activity import within
 from iteralign.constitution.doubles import Doubles, compare
 from iteralign.constitution.gate import Bench, Gate, try_out
 from iteralign.constitution.ledger import adopt, extend, in_force
@@ -222,18 +223,19 @@ def reflect(
         if not left:
             break
         again = sampling if attempt == 0 else _warmer(sampling, how.temperature, attempt)
-        revisions = revise(
-            target,
-            form,
-            left,
-            principles,
-            again,
-            mode=how.mode,
-            max_principles=how.max_principles,
-            attempt=attempt,
-            similarity=how.similarity,
-        )
-        tried += verify(oracle, revisions)
+        with within(f"try {attempt + 1} of {how.tries}"):
+            revisions = revise(
+                target,
+                form,
+                left,
+                principles,
+                again,
+                mode=how.mode,
+                max_principles=how.max_principles,
+                attempt=attempt,
+                similarity=how.similarity,
+            )
+            tried += verify(oracle, revisions)
         passed = Counter(revision.failure.response.prompt.id for revision in verified(tried))
         left = [failure for failure in left if passed[failure.response.prompt.id] < wanted]
     return tried if scorer is None else scored(scorer, form, tried)

@@ -16,6 +16,7 @@ from iteralign.records import (
     Relation,
     Response,
     Sampling,
+    Spent,
     TrainingExample,
     Verdict,
 )
@@ -92,6 +93,15 @@ class Relater(Protocol):
 
     def relate(self, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
         """One relation per pair, in their order."""
+        ...
+
+
+@runtime_checkable
+class Spends(Protocol):
+    """An oracle whose calls are counted."""
+
+    def spent(self) -> Spent | None:
+        """So far; None where nothing is counted. Called from another thread while calls are under way."""
         ...
 
 

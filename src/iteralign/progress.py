@@ -1,22 +1,29 @@
 """Telling somebody what a run is doing."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from iteralign.activity import Work, told_to
 from iteralign.metrics import RoundMetrics
+from iteralign.records import Spent
 from iteralign.rundir import Stages
 
 
 class Progress(Protocol):
-    """Told what is going on; `iteralign.cli.console` draws it, `Silent` does not."""
+    """Told what is going on; `iteralign.cli.bars` draws it, `Silent` does not."""
 
     def stage(self, round_number: int | None, rounds: int, stage: str) -> contextlib.AbstractContextManager[None]:
-        """Around each stage that is computed; `round_number` is None before the first round."""
+        """Around each stage that is computed; `round_number` is None before the first round, and `rounds` 0 after the
+        last."""
         ...
 
-    def advance(self, done: int, total: int) -> None:
-        """Within a stage: `done` of `total` prompts or optimiser steps."""
+    def advance(self, work: Work) -> None:
+        """Within a stage: how far an activity of it is."""
+        ...
+
+    def spending(self, spent: Callable[[], Spent | None]) -> None:
+        """Once, where the oracle counts what it takes: what to ask for the totals."""
         ...
 
     def round_done(self, metrics: RoundMetrics) -> None:
@@ -35,7 +42,10 @@ class Silent:
         """Nothing."""
         return contextlib.nullcontext()
 
-    def advance(self, done: int, total: int) -> None:
+    def advance(self, work: Work) -> None:
+        """Nothing."""
+
+    def spending(self, spent: Callable[[], Spent | None]) -> None:
         """Nothing."""
 
     def round_done(self, metrics: RoundMetrics) -> None:
@@ -46,11 +56,11 @@ class Silent:
 
 
 def reported(stages: Stages, number: int | None, rounds: int, progress: Progress) -> Stages:
-    """The same stages, with `progress` told of each one that is computed."""
+    """The same stages, with `progress` told of each one that is computed, and of what is done within it."""
 
     @contextlib.contextmanager
     def around(stage: str) -> Iterator[None]:
-        with progress.stage(number, rounds, stage):
+        with progress.stage(number, rounds, stage), told_to(progress.advance):
             yield
 
     stages.around = around

@@ -233,6 +233,18 @@ class Checkpoint(Record):
     """Why a later round's training was thrown away, so that these weights stayed in use."""
 
 
+class Spent(Record):
+    """What an oracle's calls have taken so far, and where they must stop."""
+
+    tokens: int
+    cost: float
+    """US dollars, of the calls whose price is known."""
+    unpriced: int = 0
+    """Calls whose price is not."""
+    max_tokens: int | None = None
+    max_cost: float | None = None
+
+
 class TextScore(Record):
     """How well the target predicts a text: the capability check."""
 

@@ -22,7 +22,7 @@ from iteralign.data import Questions
 from iteralign.degenerate import is_degenerate
 from iteralign.errors import RunDirectoryError
 from iteralign.files import write_text
-from iteralign.interfaces import Oracle, Target, Trainer
+from iteralign.interfaces import Oracle, Spends, Target, Trainer
 from iteralign.metrics import RoundMetrics, spent_tokens
 from iteralign.model import LocalModel
 from iteralign.parts import Parts, build_parts
@@ -165,9 +165,8 @@ def _begin_and_align(run: RunDirectory, parts: Parts, progress: Progress) -> Out
         _check_base(run, parts.model)
     else:
         _begin(run, parts, progress)
-    for part in (parts.target, parts.trainer):
-        if hasattr(part, "progress"):
-            part.progress = progress.advance
+    if isinstance(parts.oracle, Spends):
+        progress.spending(parts.oracle.spent)
     outcome = _align(run, parts, progress)
     if parts.model is not None and not (finished and (run.path / "model").exists()):
         with progress.stage(None, 0, "writing the model"):

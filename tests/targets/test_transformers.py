@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from iteralign.activity import Work, told_to
 from iteralign.errors import TargetError
 from iteralign.model import LocalModel
 from iteralign.model_files import encode
@@ -150,13 +151,20 @@ def test_a_prompt_that_does_not_fit_is_never_cut(model: LocalModel) -> None:
     long = "word " * 200
     exact = model.tokenizer.decode([5] * (128 - GREEDY.max_new_tokens))
     assert len(encode(model.tokenizer, exact)) <= 128 - GREEDY.max_new_tokens
-    calls: list[tuple[int, int]] = []
-    target = TransformersTarget(model, progress=lambda done, total: calls.append((done, total)))
-    short, too_long, fits = target.generate([INPUTS[0], long, exact], GREEDY)
+    short, too_long, fits = TransformersTarget(model).generate([INPUTS[0], long, exact], GREEDY)
     assert (too_long.text, too_long.finish, too_long.tokens) == ("", "prompt_too_long", 0)
     assert too_long.prompt_tokens > 128
     assert short.finish != "prompt_too_long" and fits.finish != "prompt_too_long"
-    assert calls[-1] == (3, 3)
+
+
+def test_it_tells_how_far_it_is_also_within_a_batch(model: LocalModel) -> None:
+    told: list[Work] = []
+    with told_to(told.append):
+        TransformersTarget(model, batch_size=2).generate(INPUTS[:3], GREEDY)
+    assert told[0] == Work("answering", 0, 3) and told[-1] == Work("answering", 3, 3)
+    done = [work.done for work in told]
+    assert done == sorted(done) and len(set(done)) > 6, "a row counts by the share of its tokens"
+    assert {work.total for work in told} == {3}
 
 
 def test_out_of_memory_halves_the_batch_and_is_remembered(llama: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,17 +230,13 @@ def test_the_engine_sleeps_while_the_trainer_trains(llama: LocalModel, tmp_path:
             events.append("sleep")
 
     class Trainer:
-        progress = None
-
         def finetune(self, *_: Any) -> Checkpoint:
             events.append("train")
             return llama.base
 
     turns = TakingTurns(Trainer(), Target())
-    turns.progress = lambda done, total: None
     assert turns.finetune(llama.base, [], tmp_path, 0) == llama.base
     assert events == ["sleep", "train"]
-    assert turns.progress is not None
 
 
 def test_it_streams(llama: LocalModel) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from iteralign.activity import Work, told_to
 from iteralign.errors import TrainingError
 from iteralign.model import LocalModel
 from iteralign.model_files import encode
@@ -115,16 +116,18 @@ def test_the_optimiser_gets_these_rates(
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_the_record_and_the_files(model: LocalModel, tmp_path: Path, method: str) -> None:
-    progress: list[tuple[int, int]] = []
-    trainer = SFT(model, method=method, progress=lambda *done: progress.append(done), **SETTINGS)
-    checkpoint = trainer.finetune(model.base, EXAMPLES, tmp_path / "rounds" / "0003", 3)
+    told: list[Work] = []
+    with told_to(told.append):
+        checkpoint = SFT(model, method=method, **SETTINGS).finetune(
+            model.base, EXAMPLES, tmp_path / "rounds" / "0003", 3
+        )
     model.writing.wait()
     kind, place = ("adapter", "adapter") if method == "lora" else ("full", "checkpoint")
     assert (checkpoint.kind, checkpoint.path) == (kind, f"rounds/0003/{place}")
     assert (checkpoint.round, checkpoint.examples, checkpoint.steps) == (3, 5, 6)
     assert checkpoint.tokens == 2 * sum(len(row.input_ids) for row in make_rows(model, EXAMPLES, None))
     assert checkpoint.loss is not None and 0 < checkpoint.loss < 50
-    assert progress == [(n, 6) for n in range(1, 7)]
+    assert told == [Work("training", n, 6) for n in range(7)]
     assert [path.name for path in (tmp_path / "rounds" / "0003").iterdir()] == [place]
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
 

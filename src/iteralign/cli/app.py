@@ -11,9 +11,10 @@ import typer
 
 from iteralign.choices import PairForm
 from iteralign.cli.as_json import print_json
+from iteralign.cli.bars import ConsoleProgress
 from iteralign.cli.card import card, push
 from iteralign.cli.compare import compare
-from iteralign.cli.console import ConsoleProgress, out, print_outcome
+from iteralign.cli.console import out, print_outcome
 from iteralign.cli.constitution import constitution_app
 from iteralign.cli.data import data_app
 from iteralign.cli.evaluate import evaluate, judge_check

@@ -1,17 +1,18 @@
-"""What the user sees in the terminal: progress, tables, errors. Plain lines where there is no terminal."""
+"""What the user reads in the terminal: lines, tables, errors."""
 
-import contextlib
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from iteralign.activity import round_name
+
 if TYPE_CHECKING:
+    from iteralign.activity import Work
     from iteralign.metrics import Count, RoundMetrics
+    from iteralign.records import Spent
     from iteralign.run import Outcome
 
 STAGE_NAMES = {
@@ -21,86 +22,32 @@ STAGE_NAMES = {
     "3b_distinct": "comparing principles",
     "3c_tried": "trying principles",
     "3_principles": "adopting principles",
-    "4_revisions": "answering again under principles",
+    "4_revisions": "answering again",
     "5_examples": "gathering examples",
     "6_checkpoint": "fine-tuning",
-    "7_held_out": "measuring, held-out red teaming",
-    "8_benign": "measuring, benign questions",
-    "9_capability": "measuring, capability check",
+    "7_held_out": "measuring held-out",
+    "8_benign": "measuring benign",
+    "9_capability": "measuring capability",
 }
+_NAMED_FOR = {
+    "1_responses": {"answering"},
+    "2_verdicts": {"judging"},
+    "3c_tried": set[str](),
+    "4_revisions": {"answering"},
+    "7_held_out": set[str](),
+    "8_benign": set[str](),
+}
+"""The activity that a stage's name says already; any other is said beside it. A stage that is not here has one alone."""
+_ACTIVITIES = {"judge": "judging", "guard": "judging", "propose": "proposing", "relate": "comparing"}
+"""Of the oracle's clients, by their step."""
 
 out = Console(highlight=False)
 
 
 def fail(message: str, code: int) -> int:
     """Print an expected error; returns the exit code."""
-    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
+    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True)
     return code
-
-
-class ConsoleProgress:
-    """Implements `progress.Progress`: a bar for the run and one for the stage, or a line for each round."""
-
-    def __init__(self, console: Console = out) -> None:
-        self.console = console
-        self.live = console.is_terminal
-        self._bars: Progress | None = None
-        self._run: TaskID | None = None
-        self._stage: TaskID | None = None
-        self._began = time.monotonic()
-
-    def __enter__(self) -> "ConsoleProgress":
-        if self.live:
-            self._bars = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=self.console,
-                transient=True,
-            )
-            self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-
-    @contextlib.contextmanager
-    def stage(self, round_number: int | None, rounds: int, stage: str) -> Iterator[None]:
-        """A bar for the stage while it is computed."""
-        where = "base model" if round_number is None else f"round {round_number + 1} of {rounds}"
-        name = STAGE_NAMES.get(stage, stage)
-        if self._bars is None:
-            yield
-            return
-        if rounds and self._run is None:
-            self._run = self._bars.add_task("rounds", total=rounds, rate="")
-        self._stage = self._bars.add_task(f"{where}: {name}", total=None, rate="")
-        try:
-            yield
-        finally:
-            self._bars.remove_task(self._stage)
-            self._stage = None
-
-    def advance(self, done: int, total: int) -> None:
-        """Move the stage's bar."""
-        if self._bars is not None and self._stage is not None:
-            speed = self._bars.tasks[-1].speed
-            rate = f"{speed:.1f}/s" if speed else ""
-            self._bars.update(self._stage, completed=done, total=total, rate=rate)
-
-    def round_done(self, metrics: "RoundMetrics") -> None:
-        """One line about the round."""
-        if self._bars is not None and self._run is not None:
-            self._bars.update(self._run, completed=metrics.round + 1)
-        self.console.print(_line(metrics), soft_wrap=True)
-
-    def note(self, text: str) -> None:
-        """A dim line."""
-        self.console.print(f"[dim]{_escaped(text)}[/]", soft_wrap=True)
 
 
 def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -> Table:
@@ -121,7 +68,7 @@ def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -
             "" if base else f"{row.verified}/{row.revised}",
             rate(row.held_out),
             rate(row.benign_refusals),
-            _duration(seconds.get("baseline" if base else f"{row.round:04d}")),
+            short_duration(seconds.get("baseline" if base else f"{row.round:04d}")),
             "" if base else _short(row.tokens.read + row.tokens.written + row.tokens.trained),
         )
     return table
@@ -142,14 +89,14 @@ def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     console.print(f"benign refused:        {refused}")
     for row in outcome.metrics:
         if row.problem is not None:
-            console.print(f"[yellow]round {row.round} was thrown away:[/] {_escaped(row.problem)}", soft_wrap=True)
+            console.print(f"[yellow]round {row.round} was thrown away:[/] {escaped(row.problem)}", soft_wrap=True)
         if row.stopped is not None:
-            console.print(f"[yellow]ended after round {row.round}:[/] {_escaped(row.stopped)}", soft_wrap=True)
+            console.print(f"[yellow]ended after round {row.round}:[/] {escaped(row.stopped)}", soft_wrap=True)
     if outcome.undetermined:
         reasons = sorted({verdict.reason for verdict in outcome.undetermined})
         console.print(
             f"[yellow]{len(outcome.undetermined)} answers could not be judged[/] and were not trained on: "
-            + _escaped("; ".join(reasons[:3])),
+            + escaped("; ".join(reasons[:3])),
             soft_wrap=True,
         )
     console.print(f"constitution: {len(outcome.constitution)} principles, {outcome.directory / 'constitution.md'}")
@@ -163,7 +110,7 @@ def rate(count: "Count | None") -> str:
     """`12.5% [7, 20]`, or - where nothing was measured."""
     from iteralign.evals.intervals import Proportion
 
-    return "-" if count is None else _escaped(str(Proportion(count.count, count.total)))
+    return "-" if count is None else escaped(str(Proportion(count.count, count.total)))
 
 
 def is_terminal() -> bool:
@@ -171,7 +118,8 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def _line(row: "RoundMetrics") -> str:
+def round_line(row: "RoundMetrics", rounds: int | None = None) -> str:
+    """What came of a round, in one line."""
     measured = ""
     if row.held_out is not None or row.benign_refusals is not None:
         measured = f"; held-out unacceptable {rate(row.held_out)}, benign refused {rate(row.benign_refusals)}"
@@ -183,12 +131,32 @@ def _line(row: "RoundMetrics") -> str:
         did = "not trained: " + _why_untrained(row)
     else:
         did = "nothing to learn"
-    return f"round {row.round}: {row.failures} of {row.prompts} failed; {did}{measured}"
+    return f"{round_name(row.round, rounds)}: {row.failures} of {row.prompts} failed; {did}{measured}"
+
+
+def doing(stage: str, work: "Work | None") -> str:
+    """A stage and what is done in it: `answering again, try 2 of 3: judging`."""
+    name = STAGE_NAMES.get(stage, stage)
+    if work is None:
+        return name
+    what = _ACTIVITIES.get(work.what, work.what)
+    part = f", {work.part}" if work.part else ""
+    return f"{name}{part}" + ("" if what in _NAMED_FOR.get(stage, {what}) else f": {what}")
+
+
+def spent_text(spent: "Spent") -> str:
+    """`oracle: 12,345 of 100,000 tokens, $0.0123 of $1.00`."""
+    tokens = f"{spent.tokens:,}" + (f" of {spent.max_tokens:,}" if spent.max_tokens is not None else "")
+    cost = f"${spent.cost:.4f}" + (" + unknown" if spent.unpriced else "")
+    if spent.unpriced and not spent.cost:
+        cost = "cost unknown"
+    cap = f" of ${spent.max_cost:,.2f}" if spent.max_cost is not None else ""
+    return f"oracle: {tokens} tokens, {cost}{cap}"
 
 
 def _why_untrained(row: "RoundMetrics") -> str:
     if row.problem is not None:
-        return f"the training was thrown away ({_escaped(row.problem)})"
+        return f"the training was thrown away ({escaped(row.problem)})"
     return "no revision passed" if row.revised else "collecting failures"
 
 
@@ -200,7 +168,8 @@ def _short(count: int) -> str:
     return str(count)
 
 
-def _duration(seconds: float | None) -> str:
+def short_duration(seconds: float | None) -> str:
+    """`1:05`, `2:01:05`; nothing for None."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)
@@ -208,7 +177,8 @@ def _duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """As itself, whatever rich would make of brackets in it."""
     from rich.markup import escape
 
     return escape(text)

@@ -2,6 +2,7 @@
 
 from rich.markup import escape
 
+from iteralign.activity import round_name
 from iteralign.cli.console import STAGE_NAMES, out, rounds_table
 from iteralign.cli.oracle import print_calls
 from iteralign.status import RunStatus
@@ -32,7 +33,7 @@ def _state(found: RunStatus) -> str:
 
 
 def _next(found: RunStatus) -> str:
-    where = f"{found.next_round:04d}" if found.next_round is not None and found.next_round >= 0 else "baseline"
+    where = round_name(-1 if found.next_round is None else found.next_round, found.rounds)
     if found.next_stage == "3d_review":
         return f"{where}: a person decides on its principles: iteralign constitution review {escape(str(found.run))}"
     return f"{where}: {STAGE_NAMES[found.next_stage] if found.next_stage is not None else 'its end'}"

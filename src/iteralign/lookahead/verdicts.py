@@ -4,8 +4,9 @@ import heapq
 import itertools
 import threading
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from concurrent.futures import Future, as_completed, wait
 
+from iteralign.activity import tell
 from iteralign.interfaces import Oracle
 from iteralign.records import Response, Verdict
 
@@ -60,8 +61,12 @@ class Verdicts:
     def collect(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict per response, in their order; waits for them. Raises what the oracle raised, and asks no more."""
         futures = [self._known[response][1] for response in responses]
-        done = wait(futures, return_when=FIRST_EXCEPTION).done
-        error = next((future.exception() for future in futures if future in done and future.exception()), None)
+        tell("judging", 0, len(futures))
+        for count, future in enumerate(as_completed(futures), start=1):
+            tell("judging", count, len(futures))
+            if future.exception() is not None:
+                break
+        error = next((future.exception() for future in futures if future.done() and future.exception()), None)
         if error is not None:
             self.drop(above=-1)
             raise error
@@ -99,9 +104,9 @@ class Verdicts:
             self._failed = None
         return forgiven
 
-    def settled(self, responses: Sequence[Response]) -> bool:
-        """Whether all verdicts on these are in."""
-        return all(self._known[response][1].done() for response in responses)
+    def settled(self, responses: Sequence[Response]) -> int:
+        """How many of the verdicts on these are in."""
+        return sum(self._known[response][1].done() for response in responses)
 
     def under_way(self, above: int) -> int:
         """Responses of a rank greater than `above` that were asked about and not collected."""

@@ -3,7 +3,9 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+from iteralign.activity import Work, retold, tell, within
 from iteralign.interfaces import Concurrent, Oracle, Scorer, Streams, Target, never, propose, relate
 from iteralign.lookahead.depth import Depth
 from iteralign.lookahead.verdicts import Verdicts
@@ -145,11 +147,14 @@ class LookAhead:
         of_round = self._current is not None and all(response.input in self._asked_for for response in responses)
         rank = self._current + 1 if self._current is not None and of_round else 0
         if self.verdicts is None:
-            verdicts = self.oracle.judge(responses)
+            tell("judging", 0, len(responses))
+            with retold(lambda work: replace(work, what="judging")):  # a guard model's answers are its verdicts
+                verdicts = self.oracle.judge(responses)
         else:
             for response in responses:
                 self.verdicts.ask(response, rank)
-            self._answer_while_judged(responses)
+            with retold(lambda _: Work("judging", self._settled(responses), len(responses))):
+                self._answer_while_judged(responses)
             verdicts = self.verdicts.collect(responses)
         if rank:
             self.depth.judged(any(verdict.label == "unacceptable" for verdict in verdicts))
@@ -199,7 +204,9 @@ class LookAhead:
         coming = self._current + 1
         while coming in self._bought:
             coming += 1
-        if coming == len(self.groups) or not self._missing(coming) or self._fails(coming) or self._settled(responses):
+        if coming == len(self.groups) or not self._missing(coming) or self._fails(coming):
+            return
+        if self._settled(responses) == len(responses):
             return
         size = self.depth.rounds(under_way=coming - self._current)
         self._answer(range(coming, coming + size), lambda: self._fails(coming))
@@ -212,13 +219,14 @@ class LookAhead:
         bought = self._affordable(self._current or 0) | {number for number in coming if number == self._current}
         begin = time.perf_counter()
         order = list(texts)
-        for index, generation in self._stream(order, self.sampling, stop):
-            text = order[index]
-            self._memory[text] = generation
-            if texts[text] in bought:
-                self._ask(texts[text], text)
-            if stop():
-                return
+        with within(f"{len(coming)} rounds at once") if len(coming) > 1 else contextlib.nullcontext():
+            for index, generation in self._stream(order, self.sampling, stop):
+                text = order[index]
+                self._memory[text] = generation
+                if texts[text] in bought:
+                    self._ask(texts[text], text)
+                if stop():
+                    return
         if stop():  # broken off: what it took says nothing of what a block costs
             return
         self._bought.update(bought.intersection(coming))
@@ -274,12 +282,13 @@ class LookAhead:
         """Whether a round before this one is known to have failed, so that other weights will answer it."""
         return self.verdicts is not None and self.verdicts.failed_before(number + 1)
 
-    def _settled(self, responses: Sequence[Response]) -> bool:
-        return self.verdicts is not None and self.verdicts.settled(responses)
+    def _settled(self, responses: Sequence[Response]) -> int:
+        return 0 if self.verdicts is None else self.verdicts.settled(responses)
 
     def _stream(
         self, inputs: Sequence[str], sampling: Sampling, stop: Callable[[], bool]
     ) -> Iterator[tuple[int, Generation]]:
         if isinstance(self.target, Streams):
             return self.target.stream(inputs, sampling, stop)
+        tell("answering", 0, len(inputs))
         return enumerate(self.target.generate(inputs, sampling)) if inputs else iter(())

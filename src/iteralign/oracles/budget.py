@@ -16,6 +16,7 @@ from pathlib import Path
 
 from iteralign.errors import BudgetReached, ConfigError, CorruptFileError, RunDirectoryError
 from iteralign.oracles.prices import PriceTable, load_prices
+from iteralign.records import Spent
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,17 @@ class Ledger:
         """Over all steps."""
         with self._changed:
             return Total(**asdict(self._total))
+
+    def spent(self) -> Spent:
+        """The totals beside the caps."""
+        total = self.total()
+        return Spent(
+            tokens=total.tokens,
+            cost=total.known_cost,
+            unpriced=total.unpriced,
+            max_tokens=self.max_tokens,
+            max_cost=self.max_cost,
+        )
 
     def _add(self, call: Call) -> None:
         self._total.add(call)

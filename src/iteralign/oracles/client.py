@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from iteralign.activity import tell
 from iteralign.errors import ConfigError, OracleAccessError
 from iteralign.oracles.budget import Call, Ledger
 from iteralign.oracles.cache import ReplyCache
@@ -157,10 +158,13 @@ class ChatClient:
         for index, request in enumerate(requests):
             places.setdefault(self.key(request), []).append(index)
         replies: list[Reply | None] = [None] * len(requests)
+        tell(step, 0, len(requests))
+        settled = itertools.count(1)
 
         def settle(key: str, reply: Reply) -> None:
             for index in places[key]:
                 replies[index] = reply
+                tell(step, next(settled), len(requests))
                 if on_reply is not None:
                     on_reply(index, reply)
 

@@ -13,7 +13,7 @@ from iteralign.oracles.client import ChatClient, Reply
 from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement, Unreadable
 from iteralign.prompts import Template, load_template
-from iteralign.records import Label, Principle, Relation, Response, Verdict, Violation
+from iteralign.records import Label, Principle, Relation, Response, Spent, Verdict, Violation
 
 T = TypeVar("T")
 
@@ -57,7 +57,6 @@ class LLMOracle:
         max_principles: int = 5,
         max_characters: int = 12_000,
         name: str | None = None,
-        on_reply: Callable[[str, int], None] | None = None,
     ) -> None:
         self.judges = (judge_client, *panel)
         self.proposer = proposer_client or judge_client
@@ -65,8 +64,6 @@ class LLMOracle:
         self.judge_repair = judge_repair or repair_template("judge")
         self.votes = votes
         self.name = name or ", ".join(client.model for client in self.judges)
-        self.on_reply = on_reply
-        """Called with the step and 1 for every reply that comes in, for progress; repairs are not counted."""
         self.author = Proposer(
             partial(self._ask, self.proposer),
             self.proposer.model,
@@ -86,6 +83,10 @@ class LLMOracle:
         """One small real call of each client. Raises OracleAccessError."""
         for client in dict.fromkeys((*self.judges, self.proposer)):
             client.check()
+
+    def spent(self) -> Spent | None:
+        """What the clients' ledger counts (interfaces.Spends); a run's clients share one."""
+        return None if self.proposer.ledger is None else self.proposer.ledger.spent()
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict per response. Raises OracleError where the endpoint is down; what it answered is cached."""
@@ -118,12 +119,7 @@ class LLMOracle:
         read: Callable[[str], T],
     ) -> list[T | str]:
         """What was read of each reply, or why it could not be; an unreadable one is asked for once more."""
-
-        def progress(index: int, reply: Reply) -> None:
-            if self.on_reply is not None:
-                self.on_reply(step, 1)
-
-        replies = client.complete(requests, step=step, on_reply=progress)
+        replies = client.complete(requests, step=step)
         _raise_if_unreachable(replies, client)
         results = [_read(reply, read, client.section) for reply in replies]
         again = [index for index, result in enumerate(results) if isinstance(result, Unreadable)]

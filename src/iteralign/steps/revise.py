@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from typing import Literal
 
+from iteralign.activity import within
 from iteralign.interfaces import Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Principle, Revision, Sampling, Verdict
@@ -38,22 +39,24 @@ def revise(
         return _answer(target, form, failures, chosen, sampling, attempt)
     if mode == "critique":
         drafts = [failure.response.text for failure in failures]
-        critiques = _criticise(target, form, failures, chosen, sampling, drafts)
+        with within("critique"):
+            critiques = _criticise(target, form, failures, chosen, sampling, drafts)
         return _answer(target, form, failures, chosen, sampling, attempt, drafts=drafts, critiques=critiques)
     orders = [_shuffled(some, failure, sampling.seed) for some, failure in zip(chosen, failures, strict=True)]
     latest: list[Revision | None] = [None] * len(failures)
     for step in range(max(map(len, orders), default=0)):
         active = [index for index, order in enumerate(orders) if step < len(order)]
         drafts = [(latest[index] or failures[index]).response.text for index in active]
-        revisions = _answer(
-            target,
-            form,
-            [failures[index] for index in active],
-            [orders[index][step : step + 1] for index in active],
-            sampling,
-            attempt,
-            drafts=drafts,
-        )
+        with within(f"principle {step + 1}"):
+            revisions = _answer(
+                target,
+                form,
+                [failures[index] for index in active],
+                [orders[index][step : step + 1] for index in active],
+                sampling,
+                attempt,
+                drafts=drafts,
+            )
         for index, revision in zip(active, revisions, strict=True):
             latest[index] = revision.model_copy(update={"principles": tuple(orders[index][: step + 1])})
     return [revision for revision in latest if revision is not None]

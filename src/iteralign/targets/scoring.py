@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from iteralign.activity import tell
 from iteralign.model_files import encode
 
 _MOST_LOGITS = 1 << 26
@@ -21,6 +22,7 @@ def mean_log_probabilities(
     vocabulary = network.get_input_embeddings().weight.shape[0]
     scores: dict[int, float] = {}
     while order:
+        tell("scoring", len(scores), len(pairs))
         width = len(pairs[order[-1]][0]) + len(pairs[order[-1]][1])
         rows = max(1, min(32, _MOST_LOGITS // (width * vocabulary)))
         batch, order = order[-rows:], order[:-rows]

@@ -12,14 +12,12 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from iteralign.activity import tell
 from iteralign.errors import TargetError
 from iteralign.interfaces import never
 from iteralign.model import LocalModel
 from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.targets.tokens import encoded, row_seed
-
-Progress = Callable[[int, int], None]
-"""Called with (inputs done, inputs in all)."""
 
 _log = logging.getLogger(__name__)
 _POLL = 0.05  # seconds between two looks at `stop`
@@ -38,14 +36,12 @@ class ServedTarget:
         concurrency: int = 64,
         timeout: float = 600.0,
         max_retries: int = 4,
-        progress: Progress | None = None,
     ) -> None:
         """`name`: what the server calls the base model. `model` is the trainer's, for tokens and checkpoints' places."""
         self.model = model
         self.base_url = base_url.rstrip("/")
         self.name = name
         self.concurrency = concurrency
-        self.progress = progress
         self._key = key
         self._timeout = timeout
         self._max_retries = max_retries
@@ -77,6 +73,7 @@ class ServedTarget:
         yield from too_long.items()
         if not ids or stop():
             return
+        tell("answering", 0, len(ids))
         name = self._name()
         waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
         for index in ids:
@@ -105,8 +102,7 @@ class ServedTarget:
                 index, generation = found
                 if isinstance(generation, BaseException):
                     raise self._explained(generation) from generation
-                if self.progress is not None:
-                    self.progress(count, len(ids))
+                tell("answering", count, len(ids))
                 yield index, generation
         finally:
             gone.set()

@@ -6,8 +6,10 @@ which differs between batch shapes (about 1e-6 in float32, more in bfloat16) and
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
+from iteralign.activity import Work, retold, tell
 from iteralign.errors import TargetError
 from iteralign.interfaces import never
 from iteralign.model import LocalModel
@@ -20,9 +22,6 @@ CPU_ROWS, CPU_TOKENS = 64, 8192
 """Of a batch on a CPU: what was fastest with models of 6M and 52M parameters, short prompts and long ones (docs/log.md)."""
 GPU_ROWS, GPU_TOKENS = 256, 32768
 
-Progress = Callable[[int, int], None]
-"""Called with (inputs done, inputs in all)."""
-
 
 class TransformersTarget:
     """Implements `interfaces.Target` with the weights that `model` owns; loads nothing before the first `generate`."""
@@ -33,14 +32,12 @@ class TransformersTarget:
         *,
         batch_size: int | Literal["auto"] = "auto",
         batch_tokens: int | None = None,
-        progress: Progress | None = None,
     ) -> None:
         """`batch_tokens` bounds rows x (longest prompt + max_new_tokens) of a batch, and so the cache's memory; None: by the
         device."""
         self.model = model
         self.batch_size = batch_size
         self.batch_tokens = batch_tokens
-        self.progress = progress
         self._checkpoint = model.base
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -69,15 +66,16 @@ class TransformersTarget:
         while waiting and not stop():
             width = len(prompts[waiting[0]]) + sampling.max_new_tokens
             batch = waiting[: self._rows(width)]
-            generations = self._attempt([inputs[i] for i in batch], [prompts[i] for i in batch], sampling, stop)
+            done = len(inputs) - len(waiting)
+            with retold(_after(done, len(inputs))):
+                generations = self._attempt([inputs[i] for i in batch], [prompts[i] for i in batch], sampling, stop)
             if stop():
                 return
             if generations is None:
                 self._shrink(len(batch), width)
                 continue
             waiting = waiting[len(batch) :]
-            if self.progress is not None:
-                self.progress(len(inputs) - len(waiting), len(inputs))
+            tell("answering", len(inputs) - len(waiting), len(inputs))
             yield from zip(batch, generations, strict=True)
 
     def _rows(self, width: int) -> int:
@@ -123,6 +121,7 @@ class TransformersTarget:
         import torch
         import transformers
 
+        tell("answering", 0, len(prompts))
         tokenizer = self.model.tokenizer
         width = max(len(ids) for ids in prompts)
         head = head_length(prompts)
@@ -138,7 +137,8 @@ class TransformersTarget:
         ends = end_tokens(self.model)
         config: Any = transformers.GenerationConfig
         stop = StopTexts(tokenizer, sampling.stop, width, len(prompts))
-        criteria = [*([stop] if sampling.stop else []), *([] if halt is never else [Halt(halt)])]
+        moves = Moves({*ends, tokenizer.pad_token_id}, width, sampling.max_new_tokens)
+        criteria = [*([stop] if sampling.stop else []), *([] if halt is never else [Halt(halt)]), moves]
         own, network.generation_config = network.generation_config, config()
         try:
             rows = network.generate(
@@ -257,6 +257,29 @@ class Halt:
         import torch
 
         return torch.full((input_ids.shape[0],), self.halt(), device=input_ids.device)
+
+
+class Moves:
+    """Stopping criterion that stops nothing: tells how much of a batch is answered, a row by the share of its tokens."""
+
+    def __init__(self, ends: set[int], prompt_width: int, max_new_tokens: int) -> None:
+        self.ends = ends
+        self.prompt_width = prompt_width
+        self.max_new_tokens = max_new_tokens
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """`input_ids` (rows, prompt + generated); returns a bool tensor (rows,)."""
+        import torch
+
+        last = input_ids[:, -1].tolist()
+        share = (input_ids.shape[1] - self.prompt_width) / self.max_new_tokens
+        tell("answering", sum(1.0 if token in self.ends else share for token in last), len(last))
+        return torch.zeros(len(last), dtype=torch.bool, device=input_ids.device)
+
+
+def _after(done: int, total: int) -> Callable[[Work], Work]:
+    """What a batch tells, as a part of all `total` inputs, of which `done` came before it."""
+    return lambda work: replace(work, done=done + work.done, total=total)
 
 
 def _processors(model: str, inputs: Sequence[str], sampling: Sampling, prompt_width: int) -> Any:

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from iteralign.activity import tell
 from iteralign.errors import MissingExtraError, TargetError
 from iteralign.interfaces import Trainer, never
 from iteralign.model import LocalModel
@@ -26,9 +27,6 @@ from iteralign.model_files import encode
 from iteralign.records import Checkpoint, Generation, Sampling, TrainingExample
 from iteralign.targets.scoring import token_pairs
 from iteralign.targets.tokens import as_generation, encoded, end_tokens, row_seed
-
-Progress = Callable[[int, int], None]
-"""Called with (inputs done, inputs in all)."""
 
 _POLL = 0.02  # seconds between two looks at `stop` while the engine is at work
 _CHECKED = (
@@ -50,7 +48,6 @@ class VllmTarget:
         memory: float = 0.45,
         lora_rank: int | None = None,
         settings: dict[str, Any] | None = None,
-        progress: Progress | None = None,
     ) -> None:
         """`model` is the trainer's, for tokens and for the comparison; `python` an interpreter that has vLLM.
 
@@ -67,7 +64,6 @@ class VllmTarget:
         self.memory = memory
         self.lora_rank = lora_rank
         self.settings = settings or {}
-        self.progress = progress
         self._wanted = model.base
         self._loaded: Checkpoint | None = None
         self._adapter: dict[str, Any] | None = None
@@ -97,6 +93,7 @@ class VllmTarget:
         yield from too_long.items()
         if not ids or stop():
             return
+        tell("answering", 0, len(ids))
         engine = self._ready()
         ends = end_tokens(self.model)
         order = list(ids)
@@ -107,8 +104,7 @@ class VllmTarget:
             while "ok" not in (line := engine.receive(stop)):
                 index = order[line["index"]]
                 done += 1
-                if self.progress is not None:
-                    self.progress(done, len(order))
+                tell("answering", done, len(order))
                 answer = line["tokens"]
                 stopped = len(answer) if line["finish"] == "stop" else None
                 tokenizer = self.model.tokenizer
@@ -234,15 +230,6 @@ class TakingTurns:
     def __init__(self, trainer: Trainer, target: Sleeps) -> None:
         self.trainer = trainer
         self.target = target
-
-    @property
-    def progress(self) -> Progress | None:
-        """The trainer's own."""
-        return getattr(self.trainer, "progress", None)
-
-    @progress.setter
-    def progress(self, progress: Progress | None) -> None:
-        self.trainer.progress = progress  # type: ignore[attr-defined]
 
     def finetune(
         self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int

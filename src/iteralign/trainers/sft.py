@@ -10,9 +10,11 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from iteralign.activity import tell
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import written_whole
 from iteralign.model import LocalModel
@@ -63,17 +65,9 @@ class SFTSettings:
 class SFT:
     """Implements `interfaces.Trainer`. Loss on the answer only; the weights stay where the target has them."""
 
-    def __init__(
-        self,
-        model: LocalModel,
-        *,
-        progress: Progress | None = None,
-        tracking: Tracking | None = None,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, model: LocalModel, *, tracking: Tracking | None = None, **settings: Any) -> None:
         """`settings` are the fields of SFTSettings."""
         self.model = model
-        self.progress = progress
         self.tracking = tracking
         self.settings = SFTSettings(log_steps=bool(tracking), **settings)
 
@@ -98,7 +92,7 @@ class SFT:
                 self.settings,
                 seed,
                 self.model.device == "cpu",
-                self.progress,
+                partial(tell, "training"),
             )
             if self.tracking:
                 self.tracking.training(round_number, start.total_steps, history)
@@ -319,6 +313,9 @@ def _steps_callback(progress: Progress) -> Any:
     import transformers
 
     class Steps(transformers.TrainerCallback):  # type: ignore[misc, unused-ignore]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            progress(0, state.max_steps)
+
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress(state.global_step, state.max_steps)
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from iteralign.interfaces import Oracle, propose, relate
-from iteralign.records import Principle, Relation, Response, Verdict
+from iteralign.interfaces import Oracle, Spends, propose, relate
+from iteralign.records import Principle, Relation, Response, Spent, Verdict
 
 
 class Judge(Protocol):
@@ -54,6 +54,10 @@ class JudgeAndProposer:
         """Both parts' checks, where they have one."""
         _check(self.judge_part)
         _check(self.proposer)
+
+    def spent(self) -> Spent | None:
+        """What the proposing oracle has counted (interfaces.Spends); a guard's calls are not."""
+        return self.proposer.spent() if isinstance(self.proposer, Spends) else None
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return self.judge_part.judge(responses)

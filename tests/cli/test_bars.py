@@ -1,0 +1,101 @@
+"""The bars and lines by themselves, on a clock that the test moves."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from rich.console import Console
+
+from iteralign.activity import Work
+from iteralign.cli.bars import ConsoleProgress
+from iteralign.cli.pace import Pace
+from iteralign.metrics import RoundMetrics
+from iteralign.records import Spent
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def drawn(width: int, **options: object) -> Iterator[tuple[ConsoleProgress, Clock]]:
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, highlight=False, **options)  # type: ignore[arg-type]
+    yield ConsoleProgress(console, clock), clock
+
+
+def lines_of(progress: ConsoleProgress, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(progress._drawn())
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_long_stage_is_told_in_three_lines_that_fit(width: int) -> None:
+    with drawn(width) as (progress, clock):
+        progress.spending(lambda: Spent(tokens=12345, cost=0.0123, max_tokens=100_000, max_cost=1.0))
+        with progress.stage(3, 10, "4_revisions"):
+            progress.advance(Work("judge", 0, 20, "try 2 of 3"))
+            clock.now = 100
+            progress.advance(Work("judge", 4, 20, "try 2 of 3"))
+            first, second, third = lines_of(progress, width)
+    assert first.startswith("round 3 (4 of 10) ") and first.endswith(" 1:40")
+    assert second.startswith("answering again, try 2 of 3: judg") and second.endswith("4/20 2.4/min    6:40 left")
+    assert third == "oracle: 12,345 of 100,000 tokens, $0.0123 of $1.00"
+    assert max(map(len, (first, second))) < width - 2
+
+
+def test_before_anything_moved_it_is_known_what_is_waited_for() -> None:
+    with drawn(80) as (progress, _), progress.stage(None, 10, "1_responses"):
+        progress.advance(Work("answering", 0, 40))
+        first, second = lines_of(progress, 80)
+    assert first.startswith("base model ") and second.startswith("answering ") and second.endswith("0/40")
+
+
+def test_rounds_are_numbered_as_their_directories_are() -> None:
+    with drawn(80) as (progress, _), progress.stage(0, 2, "1_responses"):
+        progress.round_done(RoundMetrics(round=0, prompts=4))
+    assert "round 0 (1 of 2): 0 of 4 failed; nothing to learn" in progress.console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_without_bars_a_long_wait_gets_a_line_now_and_then() -> None:
+    clock = Clock()
+    progress = ConsoleProgress(Console(file=io.StringIO(), width=80), clock)
+    with progress, progress.stage(0, 2, "7_held_out"):
+        for second in range(100):
+            clock.now = second
+            progress.advance(Work("answering", second / 5, 40))
+    assert progress.console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "round 0 (1 of 2): measuring held-out: answering, 6/40, 0.2/s, 2:50 left",
+        "round 0 (1 of 2): measuring held-out: answering, 12/40, 0.2/s, 2:20 left",
+        "round 0 (1 of 2): measuring held-out: answering, 18/40, 0.2/s, 1:50 left",
+    ]
+
+
+def test_the_pace_is_measured_from_the_first_move() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.tell(Work("answering", 0, 100))
+    assert pace.rate is None and pace.left is None
+    clock.now = 60  # the weights were read
+    pace.tell(Work("answering", 1, 100))
+    clock.now = 61
+    pace.tell(Work("answering", 3, 100))
+    assert pace.rate == 2 and pace.left == 48.5
+    clock.now = 71
+    assert pace.left == 38.5, "it counts down while nothing is told"
+    pace.tell(Work("judging", 0, 100))
+    assert pace.rate is None
+
+
+def test_one_batch_alone_is_measured_from_its_beginning() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.tell(Work("answering", 0, 100))
+    clock.now = 10
+    pace.tell(Work("answering", 50, 100))
+    assert pace.rate == 5 and pace.left == 10

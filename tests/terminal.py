@@ -1,0 +1,100 @@
+"""A command on a pseudo-terminal, seen as the person in front of it sees it: what it draws is rendered as a screen by pyte."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyte
+
+ROWS = 24
+_PATIENCE = 120.0
+"""Seconds until a screen that does not come fails the test."""
+
+
+class Terminal:
+    """Runs `command` until `end`; every screen that stood still for a moment is kept in `seen`."""
+
+    def __init__(self, command: Sequence[str], cwd: Path, *, columns: int = 80, term: str = "xterm-256color") -> None:
+        self.columns = columns
+        self.raw = b""
+        self.seen: list[str] = []
+        self._screen = pyte.HistoryScreen(columns, ROWS, history=2000)
+        self._stream = pyte.ByteStream(self._screen)
+        self._master, slave = os.openpty()
+        termios.tcsetwinsize(slave, (ROWS, columns))
+        left_out = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+        environment = {name: value for name, value in os.environ.items() if name not in left_out}
+        self._process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment | {"TERM": term, "OMP_NUM_THREADS": "1"},
+            preexec_fn=lambda: os.login_tty(slave),
+            pass_fds=[slave],
+        )
+        os.close(slave)
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        os.close(self._master)
+
+    def until(self, shown: Callable[[str], bool]) -> str:
+        """Wait for a screen on which `shown` is true, and return it."""
+        deadline = time.monotonic() + _PATIENCE
+        while not shown(self.screen):
+            assert self._read(deadline), f"the command ended, and the screen never came:\n{self.text}"
+        return self.screen
+
+    def type(self, keys: str) -> None:
+        """As if they were pressed; \\x03 is Ctrl-C."""
+        os.write(self._master, keys.encode())
+
+    def end(self) -> int:
+        """Wait for the command's end; its exit code."""
+        deadline = time.monotonic() + _PATIENCE
+        while self._read(deadline):
+            pass
+        return self._process.wait()
+
+    @property
+    def screen(self) -> str:
+        """What stands there now."""
+        return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+
+    @property
+    def text(self) -> str:
+        """With what has scrolled out of sight."""
+        above = ["".join(line[column].data for column in range(self.columns)) for line in self._screen.history.top]
+        return "\n".join([*(line.rstrip() for line in above), self.screen])
+
+    def _read(self, deadline: float) -> bool:
+        """Take in what was written; False at its end."""
+        if not select.select([self._master], [], [], 0.02)[0]:
+            if not self.seen or self.seen[-1] != self.screen:
+                self.seen.append(self.screen)
+            left = deadline - time.monotonic()
+            assert left > 0, f"nothing new for too long:\n{self.text}"
+            if not select.select([self._master], [], [], left)[0]:
+                return True
+        try:
+            chunk = os.read(self._master, 65536)
+        except OSError:  # Linux says so when the last holder of the other end is gone
+            return False
+        self.raw += chunk
+        self._stream.feed(chunk)
+        return bool(chunk)
+
+
+def iteralign(*arguments: str) -> list[str]:
+    """The command line of this environment."""
+    return [sys.executable, "-c", "from iteralign.cli import main; main()", *arguments]
