@@ -30,7 +30,7 @@ _HEAD = """\
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.")] = Path("config.yaml"),
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="The model to align: a directory or a hub id.")
+        str | None, typer.Option(metavar="MODEL", help="The model to align: a directory, a hub id or a GGUF file.")
     ] = None,
     prompts: Annotated[
         str | None,
