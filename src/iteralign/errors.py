@@ -9,6 +9,7 @@
     ├── TargetError        RuntimeError   the model being aligned                       exit code 1
     ├── TrainingError      RuntimeError   fine-tuning                                   exit code 1
     │   └── TrainingDiverged              its result must not be used; the run goes on without it
+    ├── EvaluationIncomplete  RuntimeError  a part of an evaluation was not run     exit code 1
     ├── PushError          RuntimeError   an upload to the hub                          exit code 1
     ├── Interrupted        RuntimeError   Ctrl-C during a run; resumable                exit code 130
     ├── ReviewNeeded       RuntimeError   a person has to decide on principles; resumable   exit code 4
@@ -64,6 +65,10 @@ class TrainingError(IteralignError, RuntimeError):
 
 class TrainingDiverged(TrainingError):
     """A loss or a weight that is not finite: the weights before the training stay in use."""
+
+
+class EvaluationIncomplete(IteralignError, RuntimeError):
+    """A part of what was to be measured was not; the rest was, and is printed and written."""
 
 
 class PushError(IteralignError, RuntimeError):

@@ -10,8 +10,8 @@ from iteralign import __version__, build
 from iteralign.config import Settings, load_settings
 from iteralign.data import load_prompts, read_prompts
 from iteralign.data.sample import prompt_kind, stratified
-from iteralign.errors import ConfigError, DataError, RunDirectoryError
-from iteralign.evals.benchmarks import benchmark_rows, run_benchmarks, summary
+from iteralign.errors import ConfigError, DataError, RunDirectoryError, TargetError
+from iteralign.evals.benchmarks import benchmark_rows, not_runnable, run_benchmarks, summary
 from iteralign.evals.intervals import Proportion
 from iteralign.evals.pairwise import ByVerdict, Comparer, compare_both_orders
 from iteralign.evals.rows import Row
@@ -77,6 +77,8 @@ class Evaluated:
     verdicts: list[Verdict] = field(default_factory=list)
     harness: dict[str, Any] = field(default_factory=dict)
     """lm-eval's results, without samples."""
+    not_run: dict[str, str] = field(default_factory=dict)
+    """Tasks that broke off, and why; what else was measured stands in the rows."""
 
     def row(self, task: str, metric: str) -> Row | None:
         """The row of this task and metric, if there is one."""
@@ -125,22 +127,19 @@ def subject_of(model: str, base: str | None = None) -> Subject:
 
 def evaluate(subject: Subject, options: Options) -> list[Evaluated]:
     """Measure every model of the subject. Raises IteralignError."""
-    tasks = options.tasks or _default_tasks(subject, options)
-    oracle_settings = options.oracle or (subject.settings.oracle if subject.settings else OracleSettings(kind="rules"))
-    oracle = build.build_oracle(oracle_settings, 0)
-    check = getattr(oracle, "check", None)
-    if check is not None and set(tasks) & set(OWN_TASKS):
-        check()
+    tasks = options.tasks or default_tasks(subject, options)
+    oracle = _judge(subject, options) if set(tasks) & set(OWN_TASKS) else None
     sets = _read_sets(subject, options, tasks)
     results: list[Evaluated] = []
     answers: dict[str, list[Response]] = {}
     for name, path in subject.models:
         done = Evaluated(name, path)
         model = _local_model(path, subject.settings)
-        _safety(done, model, oracle, sets, options, subject)
-        theirs, answers = answers, _answers(model, sets, options, subject)
-        if theirs:
-            done.rows += _pairwise(build.build_comparer(oracle), answers, theirs)
+        if oracle is not None:
+            _safety(done, model, oracle, sets, options, subject)
+            theirs, answers = answers, _answers(model, sets, options, subject)
+            if theirs:
+                done.rows += _pairwise(build.build_comparer(oracle), answers, theirs)
         _benchmarks(done, model, [task for task in tasks if task not in OWN_TASKS], options)
         model.release()
         if results:
@@ -149,18 +148,37 @@ def evaluate(subject: Subject, options: Options) -> list[Evaluated]:
     return results
 
 
+def runnable(tasks: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """(tasks that can be measured here, why the others can't). Raises ConfigError for a name that nobody knows."""
+    missing = not_runnable([task for task in tasks if task not in OWN_TASKS], OWN_TASKS)
+    return tuple(task for task in tasks if task not in missing), missing
+
+
+def default_tasks(subject: Subject, options: Options) -> tuple[str, ...]:
+    """What is measured where nothing is said."""
+    answered = subject.run is not None or options.harmful or options.benign
+    return ("hhh", "truthfulqa_mc", *(("safety",) if answered else ()))
+
+
 def write_results(results: Sequence[Evaluated], output: Path, judge: str) -> list[Path]:
     """One file a model, in lm-eval's results format with our rows beside; the verdicts in files of their own."""
     written = []
+    files = result_files(output, [done.name for done in results])
     for done in results:
-        path = output if len(results) == 1 else output.with_name(f"{output.stem}-{done.name}{output.suffix}")
+        path, beside = files[done.name]
         write_text(path, json.dumps(_as_json(done, judge), indent=2, allow_nan=False) + "\n")
         written.append(path)
         if done.verdicts:
-            beside = path.with_suffix(".verdicts.jsonl")
             write_records(beside, done.verdicts)
             written.append(beside)
     return written
+
+
+def result_files(output: Path, models: Sequence[str]) -> dict[str, tuple[Path, Path]]:
+    """Each model's results and verdicts; where there are several, with its name in theirs."""
+    several = len(models) > 1
+    results = {name: output.with_name(f"{output.stem}-{name}{output.suffix}") if several else output for name in models}
+    return {name: (path, path.with_suffix(".verdicts.jsonl")) for name, path in results.items()}
 
 
 def read_judge_errors(path: Path) -> JudgeErrors:
@@ -175,9 +193,14 @@ def read_judge_errors(path: Path) -> JudgeErrors:
     return Proportion(*pairs[0]), Proportion(*pairs[1])
 
 
-def _default_tasks(subject: Subject, options: Options) -> tuple[str, ...]:
-    answered = subject.run is not None or options.harmful or options.benign
-    return ("hhh", "truthfulqa_mc", *(("safety",) if answered else ()))
+def _judge(subject: Subject, options: Options) -> Oracle:
+    """The options' or the run's own, found to answer."""
+    settings = options.oracle or (subject.settings.oracle if subject.settings else OracleSettings(kind="rules"))
+    oracle = build.build_oracle(settings, 0)
+    check = getattr(oracle, "check", None)
+    if check is not None:
+        check()
+    return oracle
 
 
 def _local_model(path: str, settings: Settings | None) -> LocalModel:
@@ -277,16 +300,22 @@ def _benchmarks(done: Evaluated, model: LocalModel, tasks: Sequence[str], option
     metadata = {name: str(path) for name, path in files.items() if path is not None}
     if options.meta_prompt is not None:
         metadata["meta_prompt"] = str(options.meta_prompt)
-    results = run_benchmarks(
-        model.network(model.base),
-        model.tokenizer,
-        tasks,
-        path=done.path,
-        metadata=metadata,
-        batch_size=options.batch_size,
-        limit=options.limit,
-        chat=options.form == "chat",
-    )
+    try:
+        results = run_benchmarks(
+            model.network(model.base),
+            model.tokenizer,
+            tasks,
+            path=done.path,
+            metadata=metadata,
+            batch_size=options.batch_size,
+            limit=options.limit,
+            chat=options.form == "chat",
+        )
+    except TargetError as error:
+        if not done.rows:
+            raise
+        done.not_run = dict.fromkeys(tasks, str(error))
+        return
     done.rows += benchmark_rows(results)
     done.harness = summary(results)
 

@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from iteralign.errors import RunDirectoryError
+from iteralign.errors import ConfigError, RunDirectoryError
 
 
 def write_text(path: Path, text: str) -> None:
-    """The file appears whole or not at all, also when the machine stops. Raises RunDirectoryError."""
+    """The file appears whole or not at all, also when the machine stops; missing directories are made. Raises
+    RunDirectoryError."""
     beside = _beside(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -29,6 +31,24 @@ def write_text(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
+
+
+def check_outputs(*paths: Path, force: bool = False) -> None:
+    """That each of these files can be written, and none is there already unless `force`: asked before anything is computed.
+    Missing directories are made by the writing. Raises ConfigError."""
+    for path in paths:
+        place = path.absolute().parent
+        while not place.exists():
+            place = place.parent
+        if path.is_dir():
+            raise ConfigError(f"{path} is a directory. Name a file, such as {path / 'FILE'}.")
+        if path.exists() and not force:
+            raise ConfigError(f"{path} exists already. Choose another name, or overwrite it by --force.")
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            why = "may not be written to" if place.is_dir() else "is no directory"
+            raise ConfigError(f"{path} can't be written: {place} {why}. Choose another place.")
+    if len({path.absolute() for path in paths}) < len(paths):
+        raise ConfigError(f"Two outputs have one name: {', '.join(map(str, paths))}. Choose another for one of them.")
 
 
 @contextlib.contextmanager

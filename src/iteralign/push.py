@@ -62,26 +62,27 @@ def push(upload: Upload, *, private: bool = True, endpoint: str | None = None) -
     existing repository stays as public as it is. Raises PushError.
     """
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError
 
     api = huggingface_hub.HfApi(endpoint=endpoint, library_name="iteralign")
-    operations = [
-        huggingface_hub.CommitOperationAdd(path_in_repo=path, path_or_fileobj=file)
-        for path, file in sorted(upload.files.items())
-    ]
     try:
         made = api.create_repo(upload.repository, repo_type=upload.kind, private=private, exist_ok=True)
+        operations = [
+            huggingface_hub.CommitOperationAdd(path_in_repo=path, path_or_fileobj=file)
+            for path, file in sorted(upload.files.items())
+        ]
         api.create_commit(made.repo_id, operations, commit_message="Upload by iteralign", repo_type=upload.kind)
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise PushError(f"{upload.repository} could not be uploaded: {_said(error)}") from error
+    except Exception as error:  # of the hub and of its transport, which is another library in each of its versions
+        raise PushError(f"{upload.repository} could not be uploaded: {_said(error, api.endpoint)}") from error
     return str(made)
 
 
-def _said(error: Exception) -> str:
+def _said(error: Exception, endpoint: str) -> str:
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
         return f"{first} Log in by `hf auth login`, or set HF_TOKEN to a token that may write there."
+    if status is None and not isinstance(error, ValueError):
+        return f"{endpoint} can't be reached ({first}). Nothing was sent; try again when it can."
     return first
 
 

@@ -166,3 +166,10 @@ def test_a_run_without_a_model_says_so(hub: Hub, tmp_path: Path) -> None:
 
     done = iteralign(hub, str(fake_run(tmp_path / "run")), "me/aligned", "--model", "--yes")
     assert done.returncode == 1 and "holds no model" in done.stderr and hub.created == []
+
+
+def test_a_hub_that_is_not_to_be_reached_is_one_message(hub: Hub, run: Path) -> None:
+    hub.address = "http://127.0.0.1:9"
+    done = iteralign(hub, str(run), "me/aligned", "--model", "--yes")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "http://127.0.0.1:9 can't be reached" in done.stderr and "Nothing was sent" in done.stderr

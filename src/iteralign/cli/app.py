@@ -19,7 +19,15 @@ from iteralign.cli.constitution import constitution_app
 from iteralign.cli.data import data_app
 from iteralign.cli.evaluate import evaluate, judge_check
 from iteralign.cli.init import init, schema
-from iteralign.cli.options import ConfigArgument, JsonOption, NameOption, RunArgument, RunDirOption, SetOption
+from iteralign.cli.options import (
+    ConfigArgument,
+    ForceOption,
+    JsonOption,
+    NameOption,
+    RunArgument,
+    RunDirOption,
+    SetOption,
+)
 from iteralign.cli.report import report
 from iteralign.errors import ConfigError, Interrupted
 
@@ -180,11 +188,14 @@ def export(
         PairForm, typer.Option("--format", help="sft: prompt and completion. dpo: prompt, chosen and rejected.")
     ] = "sft",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="FORMAT.jsonl if not said.")] = None,
+    force: ForceOption = False,
 ) -> None:
     """The run's pairs as a data set that trl loads."""
     from iteralign.export import export_pairs
+    from iteralign.files import check_outputs
 
     path = output or Path(f"{form}.jsonl")
+    check_outputs(path, force=force)
     count = export_pairs(run_dir, form, path)
     out.print(f"Wrote {count:,} rows to {path}", markup=False)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iteralign.cli.options import RunArgument
+from iteralign.cli.options import ForceOption, RunArgument
 from iteralign.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,11 +17,15 @@ def card(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Directory for them; RUN/cards if not said.")
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Write a model card and a data set card: how it was made, what was measured, what that can't show."""
     from iteralign.cli.console import out
-    from iteralign.report.cards import write_cards
+    from iteralign.files import check_outputs
+    from iteralign.report.cards import card_files, write_cards
 
+    if output is not None:
+        check_outputs(*card_files(output), force=force)
     for path in write_cards(run_dir, output or run_dir / "cards"):
         out.print(f"Wrote {path}", markup=False)
 

@@ -7,7 +7,7 @@ import typer
 
 from iteralign.choices import ConstitutionForm
 from iteralign.cli.console import out
-from iteralign.cli.options import RunArgument
+from iteralign.cli.options import ForceOption, RunArgument
 from iteralign.errors import ConfigError
 
 constitution_app = typer.Typer(help="What a run discovered.", no_args_is_help=True)
@@ -65,11 +65,14 @@ def export(
     run_dir: RunArgument,
     form: Annotated[ConstitutionForm, typer.Option("--format")] = "md",
     output: Annotated[Path | None, typer.Option("-o", "--output")] = None,
+    force: ForceOption = False,
 ) -> None:
     """The constitution as a file of its own, or on standard output."""
     from iteralign.export import constitution_text
-    from iteralign.files import write_text
+    from iteralign.files import check_outputs, write_text
 
+    if output is not None:
+        check_outputs(output, force=force)
     text = constitution_text(run_dir, form)
     if output is None:
         typer.echo(text, nl=False)

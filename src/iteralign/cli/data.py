@@ -8,6 +8,7 @@ import typer
 from iteralign.choices import Turns
 from iteralign.cli.completion import complete_source
 from iteralign.cli.console import out
+from iteralign.cli.options import ForceOption
 
 data_app = typer.Typer(help="Prompt sets.", no_args_is_help=True)
 
@@ -33,10 +34,14 @@ def data_prepare(
     shuffle: Annotated[bool, typer.Option(help="Seeded shuffle.")] = False,
     seed: Annotated[int, typer.Option()] = 0,
     benign: Annotated[bool, typer.Option(help="These are questions a good model answers.")] = False,
+    force: ForceOption = False,
 ) -> None:
     """Read a prompt set, remove doubles, hold questions out, write JSONL."""
     from iteralign.data import prepare, write_prompts
+    from iteralign.files import check_outputs
 
+    beside = held_out_output or output.with_name(f"{output.stem}-held-out{output.suffix}")
+    check_outputs(*((output, beside) if held_out else (output,)), force=force)
     made = prepare(
         source,
         path,
@@ -56,6 +61,5 @@ def data_prepare(
         out.print(f"{count:>8,}    {name}", style="dim", markup=False)
     out.print(f"Wrote {output}", markup=False)
     if made.held_out:
-        beside = held_out_output or output.with_name(f"{output.stem}-held-out{output.suffix}")
         write_prompts(beside, made.held_out)
         out.print(f"Wrote {beside}", markup=False)

@@ -1,7 +1,8 @@
 """`iteralign evaluate` and `iteralign judge-check`: arguments in, tables out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,8 @@ from rich.markup import escape
 from iteralign.choices import AnswerForm
 from iteralign.cli.completion import complete_judge, complete_tasks
 from iteralign.cli.console import out
-from iteralign.errors import ConfigError
+from iteralign.cli.options import ForceOption
+from iteralign.errors import ConfigError, EvaluationIncomplete, MissingExtraError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,14 +76,19 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Of lm-eval.")] = 16,
     limit: LimitOption = None,
     output: OutputOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Benchmarks and safety, with intervals; of a run, its base and its aligned model side by side."""
-    from iteralign.evaluate import Options, subject_of, write_results
+    from iteralign.evaluate import Options, default_tasks, result_files, runnable, subject_of, write_results
     from iteralign.evaluate import evaluate as measure
+    from iteralign.files import check_outputs
 
     if data is not None and not data.is_dir():
         raise ConfigError(f"--data {data} is no directory. Give the one that the files lie in.")
     subject = subject_of(model, base)
+    if output is not None:
+        files = result_files(output, [name for name, _ in subject.models])
+        check_outputs(*(path for both in files.values() for path in both), force=force)
     oracle = judge_settings(judge)
     if oracle is None and subject.settings is not None:
         oracle = subject.settings.oracle
@@ -99,12 +106,28 @@ def evaluate(
         batch_size=batch_size,
         limit=limit,
     )
-    results = measure(subject, options)
+    chosen, missing = runnable(options.tasks or default_tasks(subject, options))
+    if not chosen:
+        raise MissingExtraError(_not_run(missing))
+    if missing:
+        out.print(f"[yellow]{escape(_not_run(missing))}[/]", soft_wrap=True)
+    results = measure(subject, replace(options, tasks=chosen))
     print_rows(results)
     named = " + ".join(oracle.judge_names) if oracle is not None else "rules"
     out.print(f"judge: {named}; rates in percent with 95% intervals; chance: what a guess gives", style="dim")
     for path in write_results(results, output, named) if output else []:
         out.print(f"Wrote {path}", markup=False)
+    broken = {f"{done.name}: {task}": why for done in results for task, why in done.not_run.items()}
+    if missing or broken:
+        raise EvaluationIncomplete(_not_run(missing | broken))
+
+
+def _not_run(reasons: Mapping[str, str]) -> str:
+    """One line for each reason, with its tasks."""
+    tasks: dict[str, list[str]] = {}
+    for task, why in reasons.items():
+        tasks.setdefault(why, []).append(task)
+    return "\n".join(f"not run: {', '.join(names)}. {why}" for why, names in tasks.items())
 
 
 def judge_check(
@@ -120,6 +143,7 @@ def judge_check(
     ] = None,
     limit: LimitOption = None,
     output: OutputOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Is the judge right? Its agreement with human labels, its biases, and rates corrected for its errors.
 
@@ -127,9 +151,12 @@ def judge_check(
     matters.
     """
     from iteralign import build
+    from iteralign.files import check_outputs
     from iteralign.judge_check import judge_check as check
     from iteralign.judge_check import write_report
 
+    if output is not None:
+        check_outputs(output, force=force)
     settings = judge_settings(judge)
     assert settings is not None  # there is a default
     oracle = build.build_oracle(settings, 0)

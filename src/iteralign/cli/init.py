@@ -8,9 +8,9 @@ import typer
 
 from iteralign.cli.completion import complete_judge, complete_source
 from iteralign.cli.console import out
-from iteralign.cli.options import SetOption
+from iteralign.cli.options import ForceOption, SetOption
 from iteralign.errors import ConfigError
-from iteralign.files import write_text
+from iteralign.files import check_outputs, write_text
 
 FULL = Path(__file__).with_name("init.yaml")
 PLACEHOLDERS = {
@@ -54,10 +54,10 @@ def init(
     ] = None,
     overrides: SetOption = None,
     full: Annotated[bool, typer.Option("--full", help="Write every setting, each with a comment.")] = False,
+    force: ForceOption = False,
 ) -> None:
     """Write a settings file to start from: a short one, or all settings with comments."""
-    if file.exists():
-        raise ConfigError(f"{file} exists already; choose another name.")
+    check_outputs(file, force=force)
     if judge == "rules" and base_url is not None:
         raise ConfigError("--base-url goes with a model as judge; the rules have no server.")
     if full and overrides:
@@ -74,6 +74,7 @@ def init(
 
 def schema(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to a file.")] = None,
+    force: ForceOption = False,
 ) -> None:
     """The JSON schema of the settings file, by which an editor completes, explains and checks it."""
     from iteralign.config import Settings
@@ -82,6 +83,7 @@ def schema(
     if output is None:
         typer.echo(text, nl=False)
         return
+    check_outputs(output, force=force)
     write_text(output, text)
     out.print(f"Wrote {output}. On top of a settings file beside it:", markup=False, soft_wrap=True)
     out.print(f"# yaml-language-server: $schema={output.name}", markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=VALUE", help="Override a setting.", autocompletion=complete_setting),
 ]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 RunDirOption = Annotated[Path | None, typer.Option("--run-dir", metavar="RUN", help="Where the run is kept.")]
 NameOption = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the run is called.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object (docs/json.md) and nothing else.")]

@@ -1,6 +1,8 @@
 """Benchmarks by lm-evaluation-harness: our tasks and any of its own, on a model of this process."""
 
 import contextlib
+import difflib
+import importlib.util
 import logging
 import math
 import os
@@ -20,6 +22,7 @@ ALIASES = {
 }
 """Short names: each benchmark in Dromedary's protocol with its standard form beside it."""
 
+_INSTALL = "Benchmarks need lm-evaluation-harness: pip install 'iteralign[eval]' (or 'lm-eval>=0.4.13,<0.5')."
 _NOTES = {
     "half_candidates": "compatibility: later half of the choices left out",
     "dromedary": "Dromedary's protocol",
@@ -46,9 +49,7 @@ def run_benchmarks(
     names = [name for task in tasks for name in ALIASES.get(task, (task,))]
     lm_eval, manager = _harness(names, {**metadata, "pretrained": path})
     with _quiet():
-        unknown = [name for name in names if not manager.match_tasks([name])]
-        if unknown:
-            raise ConfigError(f"lm-eval knows no task {', '.join(unknown)}. `lm_eval ls tasks` lists what it has.")
+        _check_known(manager, names)
         from lm_eval.models.huggingface import HFLM
 
         try:
@@ -66,6 +67,21 @@ def run_benchmarks(
             raise
         except Exception as error:  # of data sets, of the hub, of tasks: all kinds
             raise TargetError(f"lm-eval could not run {', '.join(names)}: {type(error).__name__}: {error}") from error
+
+
+def not_runnable(tasks: Sequence[str], near: Sequence[str]) -> dict[str, str]:
+    """Why each of these can't be run here: without lm-eval none can. Said before any model is loaded.
+
+    Raises ConfigError for one that lm-eval, where it is there, does not know. `near`: names that may have been meant.
+    """
+    others = [task for task in tasks if task not in ALIASES and not _is_ours(task)]
+    if importlib.util.find_spec("lm_eval") is None:
+        strange = {task: f"There is no such task of iteralign's own{_meant(task, near)}. " for task in others}
+        return {task: strange.get(task, "") + _INSTALL for task in tasks}
+    if others:
+        _, manager = _harness(others, {})
+        _check_known(manager, others, near)
+    return {}
 
 
 def benchmark_rows(results: Mapping[str, Any]) -> list[Row]:
@@ -145,12 +161,25 @@ def _harness(names: Sequence[str], metadata: Mapping[str, Any]) -> tuple[Any, An
         import lm_eval
         from lm_eval.tasks import TaskManager
     except ImportError as error:
-        raise MissingExtraError(
-            "Benchmarks need lm-evaluation-harness: pip install 'lm-eval>=0.4.13,<0.5' (or the extra `eval`)"
-        ) from error
-    own = all((TASKS / f"{name}.yaml").exists() for name in names)
+        raise MissingExtraError(_INSTALL) from error
+    own = all(_is_ours(name) for name in names)
     with _quiet():  # reading the thousands of tasks that lm-eval has takes longer than a small evaluation
         return lm_eval, TaskManager(include_path=str(TASKS), metadata=dict(metadata), include_defaults=not own)
+
+
+def _is_ours(name: str) -> bool:
+    return (TASKS / f"{name}.yaml").exists()
+
+
+def _check_known(manager: Any, names: Sequence[str], near: Sequence[str] = ()) -> None:
+    unknown = [name + _meant(name, near) for name in names if not manager.match_tasks([name])]
+    if unknown:
+        raise ConfigError(f"There is no task {', '.join(unknown)}. `lm_eval ls tasks` lists lm-eval's.")
+
+
+def _meant(name: str, near: Sequence[str]) -> str:
+    found = difflib.get_close_matches(name, [*ALIASES, *near], 1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 @contextlib.contextmanager

@@ -19,15 +19,16 @@ TAGS = ["iteralign", "alignment", "constitutional-ai", "red-teaming"]
 
 def write_cards(run_dir: Path, directory: Path) -> list[Path]:
     """model_card.md and dataset_card.md in `directory`. Raises RunDirectoryError for a run that is not finished."""
-    name = run_dir.resolve().name
-    cards = {"model_card.md": model_card(run_dir, name), "dataset_card.md": dataset_card(run_dir, name)}
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunDirectoryError(f"{directory} can't be made: {error.strerror}. Choose another place by -o.") from error
-    for file, text in cards.items():
-        write_text(directory / file, text)
-    return [directory / file for file in cards]
+    name, files = run_dir.resolve().name, card_files(directory)
+    texts = [model_card(run_dir, name), dataset_card(run_dir, name)]
+    for file, text in zip(files, texts, strict=True):
+        write_text(file, text)
+    return files
+
+
+def card_files(directory: Path) -> list[Path]:
+    """Where the model's and the data's card go."""
+    return [directory / name for name in ("model_card.md", "dataset_card.md")]
 
 
 def model_card(run_dir: Path, name: str) -> str:
