@@ -91,7 +91,14 @@ def test_a_runs_own_report_and_cards_are_written_anew(run: Path) -> None:
 
 def test_a_file_in_the_way_of_a_directory_is_told() -> None:
     assert "q.txt is no directory" in iteralign("data", "prepare", "q.txt", "-o", "q.txt/out.jsonl")
-    assert "is a directory. Name a file" in iteralign("data", "prepare", "q.txt", "-o", ".")
+    assert "is a directory. Name a file" in iteralign("schema", "-o", ".")
+    for arguments in (
+        ["data", "prepare", "q.txt", "--held-out", "0.2"],
+        ["evaluate", "demo"],
+        ["judge-check", "labels.csv"],
+    ):
+        with pytest.raises(typer.BadParameter, match="is a directory"):
+            iteralign(*arguments, "-o", ".")
 
 
 def test_two_outputs_need_two_names() -> None:

@@ -20,9 +20,9 @@ def data_prepare(
         typer.Argument(help="hh-rlhf, harmfulqa, dangerousqa, hub:NAME, or a file.", autocompletion=complete_source),
     ],
     path: Annotated[Path | None, typer.Argument(help="The raw file of a named set.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the prompts go (JSONL).")] = Path(
-        "prompts.jsonl"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where the prompts go (JSONL).", dir_okay=False)
+    ] = Path("prompts.jsonl"),
     held_out: Annotated[float, typer.Option(help="Share of the questions to hold out.")] = 0.0,
     held_out_output: Annotated[
         Path | None, typer.Option(help="Where those go; OUTPUT with -held-out in its name if not said.")

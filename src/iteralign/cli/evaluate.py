@@ -34,7 +34,9 @@ JudgeOption = Annotated[
 LimitOption = Annotated[
     int | None, typer.Option(min=1, help="At most so many of each set, for trying out; every kind has its share.")
 ]
-OutputOption = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the results as JSON.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the results as JSON.", dir_okay=False)
+]
 
 
 def evaluate(
