@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from packaging.requirements import Requirement
 
@@ -22,6 +22,9 @@ from iteralign.errors import IteralignError, OracleReplyError
 from iteralign.oracle_settings import EndpointSettings, GuardSettings, OracleSettings
 from iteralign.plan import Plan, make_plan, size_text
 from iteralign.records import RedTeamPrompt, Response, Verdict
+
+if TYPE_CHECKING:
+    from iteralign.oracles.client import ChatClient
 
 State = Literal["ok", "warn", "fail"]
 
@@ -261,7 +264,7 @@ def _answered(
     ask: Callable[[OracleSettings], tuple[State, str, str]],
 ) -> Finding:
     """What came of asking this endpoint alone, not the cache."""
-    alone = {"judge": endpoint, "proposer": None, "panel": (), "guards": (), "votes": 1, "cache": False}
+    alone = {"judge": endpoint, "proposer": endpoint, "panel": (), "guards": (), "votes": 1, "cache": False}
     start = time.monotonic()
     try:
         where = described(endpoint)
@@ -294,10 +297,10 @@ def _judges(settings: OracleSettings) -> tuple[State, str, str]:
 
     oracle = build.build_oracle(settings, seed=0)
     assert isinstance(oracle, LLMOracle)  # kind openai
-    oracle.check()
-    (verdict,) = oracle.judge([_sample()])
     (client,) = oracle.judges
-    told = client.dialect.described()
+    client.check()
+    (verdict,) = oracle.judge([_sample()])
+    told = _told(client)
     if "used up by thinking" in verdict.reason:
         return "fail", f"gives no verdict, since {verdict.reason}; {told}", "A run would learn nothing from it."
     if verdict.label == "undetermined":
@@ -315,16 +318,23 @@ def _proposes(settings: OracleSettings) -> tuple[State, str, str]:
 
     oracle = build.build_oracle(settings, seed=0)
     assert isinstance(oracle, LLMOracle)  # kind openai
-    oracle.check()
+    oracle.proposer.check()
     failure = Verdict(response=_sample("I don't care."), label="unacceptable", violations=("unhelpful",))
-    told = oracle.proposer.dialect.described()
     try:
         count = len(oracle.propose([failure], []))
     except OracleReplyError as problem:
-        return "fail", f"{problem} {told}", "A run would end at its first failure."
+        return "fail", f"{problem} {_told(oracle.proposer)}", "A run would end at its first failure."
+    told = _told(oracle.proposer)
     if not count:
         return "warn", f"proposes nothing; {told}", "It should for a plain failure. Try another proposer."
     return "ok", f"proposes; {told}", ""
+
+
+def _told(client: "ChatClient") -> str:
+    """What the endpoint takes and reports, and which model answers where that has another name."""
+    dialect = client.dialect
+    answers = f"; answers as {dialect.model}" if dialect.model not in (None, client.model) else ""
+    return dialect.described() + answers
 
 
 def _prices(settings: OracleSettings) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ class EndpointSettings(Section):
     """Name of the environment variable that holds the key; the key itself never stands in a settings file."""
     max_tokens: int = Field(default=1024, gt=0)
     """Tokens of one reply at most; a reasoning model's thoughts are among them."""
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     """How much a reasoning model is to think; null says nothing of it, since many endpoints don't know it."""
     concurrency: int = Field(default=8, gt=0)
     """Calls under way at once."""

@@ -168,7 +168,9 @@ def test_a_server_that_refuses_min_p_answers_without_it_and_that_is_said(
 def test_what_a_server_refuses_for_another_reason_is_not_taken_for_min_p(
     server: Server, target: ServedTarget, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.script = [(400, '{"error": {"message": "no such model"}}')] * 2
+    server.script = [
+        (400, '{"error": {"message": "no such model"}}')
+    ] * 4  # with and without min_p, as token ids and as text
     with pytest.raises(TargetError, match="no such model"):
         target.generate(INPUTS[:1], WARM)
     assert caplog.records == []
@@ -209,3 +211,25 @@ def test_settings_name_it(server: Server, llama: LocalModel) -> None:
     assert isinstance(target, ServedTarget)
     assert target.generate(INPUTS[:1], SAMPLING)[0].finish == "stop"
     assert server.requests[0][1]["model"] == "x"
+
+
+def test_a_server_that_takes_no_token_ids_is_given_the_text(
+    server: Server, target: ServedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama-cpp-python's server answers 500 to them."""
+    usual = Handler.do_POST
+
+    def picky(handler: Handler) -> None:
+        length = int(handler.headers["Content-Length"])
+        body = json.loads(handler.rfile.peek(length)[:length])
+        if isinstance(body["prompt"], list):
+            handler.rfile.read(length)
+            return handler.send(500, '{"error": {"message": "Input should be a valid string"}}')
+        return usual(handler)
+
+    monkeypatch.setattr(Handler, "do_POST", picky)
+    target._max_retries = 0
+    for _ in range(2):
+        answers = target.generate(INPUTS, SAMPLING)
+        assert len(answers) == len(INPUTS) and all(answer.text for answer in answers)
+    assert sorted(body["prompt"] for _, body in server.requests[-len(INPUTS) :]) == sorted(INPUTS)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ERROR_TEXT = 300  # characters of an endpoint's own words that go into a message
 _KEPT_OPEN = 600.0  # seconds; between two rounds of calls the target is trained, which takes longer than the usual 5
+_NO_SUCH_MODEL = ("model_not_found", "invalid model", "model not exist")
 _ENCODED_SHARE = 50  # a compressed body may be this much smaller than the bound on the reply: it grows when unpacked
 
 
@@ -196,6 +197,8 @@ def read_answer(body: bytes) -> Answer:
         raise Transient("the reply is thoughts and no answer" if thought else "the reply is empty", few=True)
     clean = redact(text.encode("utf-8", "replace").decode("utf-8"))
     prompt_tokens, completion_tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if unnamed := _unnamed(usage):
+        thought, completion_tokens = True, (completion_tokens or 0) + unnamed
     model = data.get("model")
     model = redact(model[:_ERROR_TEXT]) if isinstance(model, str) else None
     return Answer(clean, finish, prompt_tokens, completion_tokens, refused, _reused(data, usage), thought, model)
@@ -253,7 +256,7 @@ def _from_status(status: int, response: "httpx2.Response") -> Exception:
         )
     if status == 402 or "insufficient_quota" in lower:
         return Inaccessible(f"the account has no credit left: {said}.")
-    if status in (400, 422) and ("model_not_found" in lower or "invalid model" in lower):
+    if status in (400, 422) and any(sign in lower for sign in _NO_SUCH_MODEL):
         return Inaccessible(f"the model is not known there: {said}. Check model.")
     if status in (408, 409, 425, 429) or status >= 500:
         return Transient(said, after=parse_retry_after(response.headers), status=status)
@@ -308,6 +311,12 @@ def _excerpt(body: bytes) -> str:
 
 def _is_filled_list(value: object) -> bool:
     return isinstance(value, list) and bool(value)
+
+
+def _unnamed(usage: dict[str, Any]) -> int:
+    """Tokens that are in the total alone: thoughts, as Gemini counts them, which are paid for like an answer."""
+    total, sent, received = (_count(usage.get(f"{name}_tokens")) for name in ("total", "prompt", "completion"))
+    return max(0, total - sent - received) if total and sent and received is not None else 0
 
 
 def _reused(data: dict[str, Any], usage: dict[str, Any]) -> int | None:

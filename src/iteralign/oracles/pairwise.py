@@ -35,10 +35,9 @@ class Comparison(BaseModel):
 class LLMComparer:
     """Compares by asking a model with compare.txt, or the user's own text with the same fields."""
 
-    def __init__(self, client: ChatClient, text_file: Path | None = None, max_tokens: int = 512) -> None:
+    def __init__(self, client: ChatClient, text_file: Path | None = None) -> None:
         self.client = client
         self.text = load_template("compare", FIELDS, text_file)
-        self.max_tokens = max_tokens
 
     def compare(self, pairs: Sequence[tuple[Response, Response]]) -> list[Preference]:
         """One preference for each pair. Raises OracleError where the endpoint is down."""
@@ -59,7 +58,7 @@ class LLMComparer:
             first=fence.put("first answer", first.text),
             second=fence.put("second answer", second.text),
         )
-        return ChatRequest((Message("user", text),), self.max_tokens, schema=COMPARE_SCHEMA)
+        return ChatRequest((Message("user", text),), self.client.max_tokens, schema=COMPARE_SCHEMA)
 
 
 def _preference(reply: Reply) -> Preference:

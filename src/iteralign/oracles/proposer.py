@@ -22,7 +22,6 @@ PROPOSE_FIELDS = frozenset({"failures", "adopted", "max_principles"})
 
 _LONGEST_CATEGORY = 60
 _CONTRASTS = 3
-_RELATE_TOKENS = 300
 _MOST_RECORDED = 40
 """Principles of one reply that are kept on record at most, whatever becomes of them."""
 
@@ -155,7 +154,7 @@ class Proposer:
     def _relate_request(self, first: Principle, second: Principle) -> ChatRequest:
         fence = Fence.around([first.text, second.text])
         text = self.relate_text.fill(first=fence.put("first", first.text), second=fence.put("second", second.text))
-        return ChatRequest((Message("user", text),), _RELATE_TOKENS, schema=reading.RELATE_SCHEMA)
+        return ChatRequest((Message("user", text),), self.tokens, schema=reading.RELATE_SCHEMA)
 
     def _contrast(self, chunk: Sequence[Verdict], contrast: Sequence[Verdict]) -> list[Verdict]:
         """The acceptable answers whose questions are most like the chunk's, as many as fit."""

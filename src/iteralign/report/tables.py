@@ -1,9 +1,11 @@
 """What the page shows in tables: failures by category, time by stage, the oracle's calls."""
 
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from iteralign.evals.intervals import Proportion
@@ -140,6 +142,15 @@ def calls_by_step(entries: Iterable[Mapping[str, Any]]) -> list[Calls]:
         one.cost += float(entry.get("cost") or 0.0)
         one.unpriced += entry.get("cost") is None
     return list(steps.values())
+
+
+def endpoints(path: Path) -> list[str]:
+    """How each endpoint of oracle/endpoints.json was asked, in words; nothing of a run without one."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [f"{row['asked_for']} at {row['base_url']}, structured output: {row['structure']}" for row in rows]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
 
 
 def duration(seconds: float) -> str:

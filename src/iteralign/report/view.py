@@ -23,6 +23,7 @@ from iteralign.report.tables import (
     StageTime,
     calls_by_step,
     category_changes,
+    endpoints,
     heat,
     stage_times,
 )
@@ -67,6 +68,7 @@ class View:
     pairs: list[PairSet]
     stages: list[StageTime]
     calls: list[Calls]
+    endpoints: list[str]
     changed_settings: str
     settings: str
     environment: dict[str, Any]
@@ -106,6 +108,7 @@ def view_of(run_dir: Path) -> View:
         pairs=pairs,
         stages=stage_times(read_log(run_dir / "timings.jsonl")),
         calls=calls,
+        endpoints=endpoints(run_dir / "oracle" / "endpoints.json"),
         changed_settings=_changed(files),
         settings=(run_dir / "config.yaml").read_text(encoding="utf-8"),
         environment=files.environment(),

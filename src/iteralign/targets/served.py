@@ -20,6 +20,7 @@ from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.targets.tokens import encoded, row_seed
 
 _log = logging.getLogger(__name__)
+_REFUSALS = (400, 422, 500)  # what servers answer to a prompt of a type that they do not know
 _POLL = 0.05  # seconds between two looks at `stop`
 
 
@@ -48,6 +49,8 @@ class ServedTarget:
         self._client: Any = None
         self._plain = False
         """Whether the server takes OpenAI's own parameters alone."""
+        self._takes_ids = True
+        """Whether a prompt may be token ids; until it is refused."""
         self._wanted = model.base
         self._served: tuple[Checkpoint, str] = (model.base, name)
 
@@ -118,7 +121,8 @@ class ServedTarget:
             "stop": list(sampling.stop) or None,
             "seed": row_seed(sampling.seed, text) % 2**31,
         }
-        reply = self._create(request, {"min_p": sampling.min_p} if sampling.temperature and sampling.min_p else {})
+        extra = {"min_p": sampling.min_p} if sampling.temperature and sampling.min_p else {}
+        reply = self._completed(request, text, extra)
         choice = reply.choices[0] if reply.choices else None
         if choice is None or not isinstance(choice.text, str):
             raise TargetError(f"{self.base_url} answered without a completion. Is it a completions server?")
@@ -129,6 +133,26 @@ class ServedTarget:
             prompt_tokens=len(ids),
             tokens=reply.usage.completion_tokens if reply.usage is not None else 0,
         )
+
+    def _completed(self, request: dict[str, Any], text: str, extra: dict[str, Any]) -> Any:
+        """A completion of the token ids or, where the server does not take them (llama-cpp-python's), of the text."""
+        import openai
+
+        of_text = request | {"prompt": text}
+        if not self._takes_ids:
+            return self._create(of_text, extra)
+        try:
+            return self._create(request, extra)
+        except openai.APIStatusError as refusal:
+            if refusal.status_code not in _REFUSALS:
+                raise
+            try:
+                reply = self._create(of_text, extra)
+            except openai.OpenAIError:
+                raise refusal from None
+        self._takes_ids = False
+        _log.warning("The target's server %s takes no token ids: it is given the text.", self.base_url)
+        return reply
 
     def _create(self, request: dict[str, Any], extra: dict[str, Any]) -> Any:
         """A completion. `extra`, which is no part of OpenAI's own interface, is left out for good once it is refused."""
