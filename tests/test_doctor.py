@@ -15,7 +15,8 @@ from oracles import conftest as play
 from iteralign import doctor
 from iteralign.config import Settings, load_settings
 from iteralign.oracle_settings import OracleSettings
-from iteralign.plan import Range, make_plan
+from iteralign.plan import make_plan
+from iteralign.plan_cost import Range
 
 PROPOSAL = json.dumps({"principles": [{"text": "Answer kindly.", "category": "", "failures": [1]}]})
 BASE: dict[str, Any] = {

@@ -14,7 +14,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff
 """A letter of Chinese or Japanese, which put no spaces between words, is a word of its own."""
 _LEAST = 40
 """Words below which too little can be counted."""
-_SEQUENCE, _SAID_BEFORE = 4, 0.35
+_SEQUENCE, _SAID_BEFORE = 4, 0.5
 """Share of the sequences of so many words that have stood in the answer before: above it the answer goes in circles."""
 _WINDOW, _FAMILIAR = 60, 0.04
 """Share of any so many words in a row that have stood among them before: below it they are not a text. Speech in every

@@ -11,17 +11,9 @@ from iteralign.config import Settings
 from iteralign.constitution.gate import most_answers
 from iteralign.errors import IteralignError
 from iteralign.model import LocalModel
-
-
-@dataclass(frozen=True)
-class Range:
-    """From no failure at all to every answer failing and every try being used."""
-
-    least: int
-    most: int
-
-    def __str__(self) -> str:
-        return f"{self.least:,}" if self.least == self.most else f"{self.least:,} to {self.most:,}"
+from iteralign.oracles.prices import load_prices
+from iteralign.plan_cost import Answers, Cap, Money, Range, StepCost, caps, step_costs, total_cost
+from iteralign.plan_hours import Counts, Hours, measured_hours
 
 
 @dataclass(frozen=True)
@@ -37,9 +29,17 @@ class Plan:
     rounds: int
     oracle_calls: Range
     oracle_tokens: Range
+    oracle_cost: Money | None
+    """None where a price is unknown."""
+    oracle_steps: list[StepCost]
+    caps: list[Cap]
+    answers: Answers
+    """By the target, to be judged."""
     generated_tokens: Range
     trial_answers: Range
     """Answers by which proposed principles are tried; part of the generated tokens and the oracle calls."""
+    trainings: int
+    """At most; one a round."""
     trained_rows: Range
     parameters: int | None
     """None where the model's configuration can't be read."""
@@ -48,41 +48,48 @@ class Plan:
     """Weights, gradients and optimiser while training; activations are not in it."""
     disk_bytes: Range | None
     notes: list[str]
+    time: Hours | None = None
+    """By a measurement with the model itself (plan_hours.measured_hours); None without one."""
 
 
-_JUDGE_TEXT = 700  # tokens of the judge's instructions and reply together, about
-_PROPOSE_TEXT = 1500
+def make_plan(settings: Settings, *, measure: bool = False) -> Plan:
+    """Raises IteralignError for whatever would stop the run before its first round.
 
-
-def make_plan(settings: Settings) -> Plan:
-    """Raises IteralignError for whatever would stop the run before its first round."""
+    `measure` loads the model, answers for half a minute, trains two steps and asks for one verdict.
+    """
     sets = prompt_sets.build_prompts(settings)
     notes = [*sets.notes, *(f"oracle: {described(one)}" for one in asked(settings.oracle))]
     settings = with_addresses(settings)
     model = build.build_model(settings, Path())
     form = build.build_form(settings, model)
-    count, too_long = _lengths(settings, model, [form.render(prompt) for prompt in sets.prompts])
+    too_long = _too_long(settings, model, [form.render(prompt) for prompt in sets.prompts])
     prompts = len(sets.prompts)
     rounds = math.ceil(prompts / settings.rounds.prompts)
     if settings.rounds.limit is not None:
         rounds = min(rounds, settings.rounds.limit)
         prompts = min(prompts, rounds * settings.rounds.prompts)
-    measured = len(sets.held_out) + len(sets.benign_held_out)
-    trainings = Range(0, math.ceil(rounds / settings.measure.every))
-    tries, new_tokens = settings.revision.tries, settings.sampling.max_new_tokens
-    answers = Range(
-        prompts + len(sets.benign) + measured,
-        prompts * (1 + tries) + len(sets.benign) + measured * (1 + trainings.most),
+    held_out = len(sets.held_out) + len(sets.benign_held_out)
+    answers = Answers(
+        looped=Range(prompts + len(sets.benign), prompts + len(sets.benign)),
+        measured=Range(held_out, held_out * (1 + math.ceil(rounds / settings.measure.every))),
+        revised=Range(0, prompts * settings.revision.tries),
+        tried=_trials(settings, rounds),
     )
-    trials = _trials(settings, rounds)
-    answers = Range(answers.least, answers.most + trials.most)
-    proposals = 0 if settings.oracle.kind == "rules" else rounds * (1 + _comparisons(settings))
-    judged = 0 if settings.oracle.kind == "rules" else 1
-    judged *= settings.oracle.votes * (1 + len(settings.oracle.panel))
-    calls = Range(judged * answers.least, judged * answers.most + proposals)
-    average = count // max(prompts, 1)
-    per_call = _JUDGE_TEXT + average + new_tokens
-    rows = Range(0, math.ceil(prompts * (1 + settings.training.replay + settings.training.benign)))
+    characters = sum(len(prompt.question) + sum(len(turn.text) for turn in prompt.history) for prompt in sets.prompts)
+    prices = load_prices(settings.oracle.prices_file)
+    steps = step_costs(settings, answers, rounds, characters // len(sets.prompts), prices)
+    tokens = sum((step.prompt_tokens + step.completion_tokens for step in steps), Range(0, 0))
+    cost = total_cost(steps)
+    calls = sum((step.calls for step in steps), Range(0, 0))
+    rows = _rows(settings, prompts, rounds)
+    counts = Counts(
+        answers=answers,
+        revision_texts=_texts_of_a_revision(settings),
+        calls=calls if steps else answers.total(),
+        trainings=rounds,
+        rows=rows,
+        scored=len(sets.benign_held_out),
+    )
     sizes = _sizes(settings, model, notes)
     if settings.oracle.kind == "rules":
         notes.append("oracle: the rules that ship with iteralign, a stand-in that needs no calls")
@@ -94,16 +101,39 @@ def make_plan(settings: Settings) -> Plan:
         too_long=[sets.prompts[index].id for index in too_long],
         rounds=rounds,
         oracle_calls=calls,
-        oracle_tokens=Range(calls.least * (_JUDGE_TEXT + average), calls.most * per_call + proposals * _PROPOSE_TEXT),
-        generated_tokens=Range(answers.least, answers.most * new_tokens),
-        trial_answers=trials,
+        oracle_tokens=tokens,
+        oracle_cost=cost,
+        oracle_steps=steps,
+        caps=caps(settings, tokens, cost),
+        answers=answers,
+        generated_tokens=_generated(settings, answers),
+        trial_answers=answers.tried,
+        trainings=rounds,
         trained_rows=rows,
         parameters=sizes.get("parameters"),
         trained_parameters=sizes.get("trained"),
         memory_bytes=sizes.get("memory"),
         disk_bytes=_disk(settings, sizes, rounds),
         notes=notes,
+        time=measured_hours(settings, sets.prompts, counts) if measure else None,
     )
+
+
+def _texts_of_a_revision(settings: Settings) -> int:
+    """Texts that the target writes for one revision, at most."""
+    return {"block": 1, "critique": 2, "sequential": settings.revision.max_principles}[settings.revision.mode]
+
+
+def _generated(settings: Settings, answers: Answers) -> Range:
+    written = answers.total() + answers.revised * (_texts_of_a_revision(settings) - 1)
+    return Range(written.least, written.most * settings.sampling.max_new_tokens)
+
+
+def _rows(settings: Settings, prompts: int, rounds: int) -> Range:
+    """Rows of all trainings: at most every prompt fails and is mended."""
+    training, size = settings.training, min(prompts, settings.rounds.prompts)
+    beside = max(training.min_replay, training.replay * size) + max(training.min_benign, training.benign * size)
+    return Range(0, prompts + math.ceil(rounds * beside))
 
 
 def size_text(count: int) -> str:
@@ -126,18 +156,11 @@ def _trials(settings: Settings, rounds: int) -> Range:
     return Range(0, rounds * (min(gate.max_answers, most_answers(gate, principles)) if known else gate.max_answers))
 
 
-def _comparisons(settings: Settings) -> int:
-    """Pairs of principles that the oracle is asked about in a round at most, where one group of failures is proposed for."""
-    chosen = settings.constitution
-    return settings.oracle.max_principles * chosen.neighbours if chosen.doubles and chosen.propose else 0
-
-
-def _lengths(settings: Settings, model: LocalModel, texts: list[str]) -> tuple[int, list[int]]:
-    """(tokens of all prompts, indices of those that don't fit)."""
+def _too_long(settings: Settings, model: LocalModel, texts: list[str]) -> list[int]:
+    """Indices of those that don't fit the context with an answer."""
     lengths = [len(ids) for ids in model.tokenizer(texts)["input_ids"]]
     context = model.context_length or 10**9
-    too_long = [index for index, length in enumerate(lengths) if length + settings.sampling.max_new_tokens > context]
-    return sum(lengths), too_long
+    return [index for index, length in enumerate(lengths) if length + settings.sampling.max_new_tokens > context]
 
 
 def _sizes(settings: Settings, model: LocalModel, notes: list[str]) -> dict[str, int]:

@@ -17,7 +17,9 @@ from iteralign.errors import ReviewNeeded, RunDirectoryError
 from iteralign.evals.paired import Change
 from iteralign.files import append_line
 from iteralign.oracles.budget import Total
-from iteralign.plan import Plan, Range
+from iteralign.plan import Plan
+from iteralign.plan_cost import Answers, Cap, Range, StepCost
+from iteralign.plan_hours import Hours, Measurement
 from iteralign.records import Principle
 from iteralign.report.compare import Column, Compared, PairedTest
 from iteralign.run import Parts, start_run
@@ -119,5 +121,21 @@ def test_plan_compare_and_doctor(finished: Path, tmp_path: Path) -> None:
 
 def test_the_page_has_every_key() -> None:
     named = set(re.findall(r"`(\w+)`", PAGE.read_text(encoding="utf-8")))
-    kinds = (RunStatus, Plan, Range, Compared, Column, PairedTest, Change, Examined, Finding, Total)
+    kinds = (
+        RunStatus,
+        Plan,
+        Range,
+        Answers,
+        Cap,
+        StepCost,
+        Hours,
+        Measurement,
+        Compared,
+        Column,
+        PairedTest,
+        Change,
+        Examined,
+        Finding,
+        Total,
+    )
     assert {field.name for kind in kinds for field in fields(kind)} - named == set()

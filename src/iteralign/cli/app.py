@@ -90,18 +90,30 @@ app.command()(init)
 
 
 @app.command()
-def plan(config: ConfigArgument, overrides: SetOption = None, as_json: JsonOption = False) -> None:
-    """What a run would take: rounds, calls, tokens, memory, disk. Nothing is started."""
-    from iteralign.cli.plan_table import plan_table
+def plan(
+    config: ConfigArgument,
+    overrides: SetOption = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Load the model, answer for 30 s, train two steps, ask one verdict: tells hours."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """What a run would take: rounds, calls, tokens, money, memory, disk; with --measure, hours. Nothing is started."""
+    from iteralign.cli.plan_table import plan_table, remarks, steps_table
     from iteralign.plan import make_plan
 
     settings = _settings(config, overrides or [])
-    made = make_plan(settings)
+    made = make_plan(settings, measure=measure)
     if as_json:
         print_json(made)
         return
     out.print(plan_table(made, settings))
-    for note in made.notes:
+    if made.oracle_steps:
+        out.print(steps_table(made))
+    for note in [*remarks(made), *made.notes]:
         out.print(note, style="dim", markup=False, soft_wrap=True)
 
 

@@ -3,7 +3,8 @@
 from rich.table import Table
 
 from iteralign.config import Settings
-from iteralign.plan import Plan, Range, size_text
+from iteralign.plan import Plan, size_text
+from iteralign.plan_cost import Cap, Range
 
 
 def plan_table(plan: Plan, settings: Settings) -> Table:
@@ -18,6 +19,7 @@ def plan_table(plan: Plan, settings: Settings) -> Table:
     table.add_row("rounds", f"{plan.rounds:,}", f"of {size:,} prompts, {settings.revision.tries} tries a failure")
     table.add_row("oracle calls", str(plan.oracle_calls), "repairs and retries apart; cached replies cost nothing")
     table.add_row("oracle tokens", str(plan.oracle_tokens), "about")
+    table.add_row("oracle cost", *_cost(plan))
     table.add_row("generated tokens", str(plan.generated_tokens), "at most")
     gate = settings.constitution.gate
     if gate.enabled:
@@ -36,10 +38,72 @@ def plan_table(plan: Plan, settings: Settings) -> Table:
         )
     if plan.disk_bytes is not None:
         table.add_row("disk", _sizes(plan.disk_bytes), "run directory with RUN/model")
+    table.add_row("time", *_time(plan))
     if plan.too_long:
         listed = ", ".join(plan.too_long[:5]) + (" ..." if len(plan.too_long) > 5 else "")
         table.add_row("[yellow]too long[/]", f"{len(plan.too_long):,}", f"don't fit the context, not judged: {listed}")
     return table
+
+
+def steps_table(plan: Plan) -> Table:
+    """What the oracle is asked for."""
+    table = Table(title="The oracle, by step", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for name in ("", "calls", "tokens read", "tokens written", "cost"):
+        table.add_column(name, justify="right" if name else "left")
+    for step in plan.oracle_steps:
+        numbers = [str(number) for number in (step.calls, step.prompt_tokens, step.completion_tokens)]
+        table.add_row(step.step, *numbers, "unknown" if step.cost is None else str(step.cost))
+    return table
+
+
+def remarks(plan: Plan) -> list[str]:
+    """What the caps will do, and what was measured."""
+    found = [_cap(cap) for cap in plan.caps]
+    if plan.time is not None:
+        one = plan.time.measurement
+        asked = f", {one.verdict_tokens:,} tokens, {_spent(one.verdict_cost)}" if one.verdict_tokens else ""
+        found.append(
+            f"Measured here ({one.device}): {one.answers} answers of {one.answer_tokens:.0f} tokens, {one.answer:.2g} s each; "
+            f"a training row {one.row:.2g} s, a training {one.training:.2g} s beside its rows; one verdict "
+            f"{one.verdict:.2g} s{asked}, not cached. The range goes from no failure to every try being used."
+        )
+    return found
+
+
+def _cost(plan: Plan) -> tuple[str, str]:
+    if not plan.oracle_steps:
+        return "$0", "no endpoint is asked"
+    if plan.oracle_cost is None:
+        return "unknown", "a model's price is not in the table: oracle.prices_file"
+    return str(plan.oracle_cost), "by the price table; repairs and retries apart"
+
+
+def _spent(cost: float | None) -> str:
+    return "price unknown" if cost is None else f"${cost:.4f}"
+
+
+def _cap(cap: Cap) -> str:
+    value = f"${cap.value:g}" if cap.setting.endswith("cost") else f"{cap.value:,.0f}"
+    says = {
+        "no": "is above the estimate",
+        "maybe": "may be reached: the run then stops, and `iteralign resume` goes on with a higher one",
+        "surely": "is below the least estimate: the run will stop there",
+        None: "can't be held against an unknown price",
+    }[cap.reached]
+    return f"{cap.setting} {value} {says}."
+
+
+def _time(plan: Plan) -> tuple[str, str]:
+    if plan.time is None:
+        return "not measured", "measure with --measure: a minute or more"
+    return f"{_duration(plan.time.least)} to {_duration(plan.time.most)}", "by what was measured here, see below"
+
+
+def _duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.4 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _sizes(sizes: Range) -> str:
