@@ -321,3 +321,17 @@ def test_a_real_completions_server_is_a_target(real: Real, tmp_path: Path) -> No
     assert all(0 < answer.tokens <= 6 for answer in answers)
     if "qwen" in real.weights.name:
         assert "Paris" in answers[0].text
+
+
+@pytest.mark.slow
+def test_a_real_server_reads_the_judges_instructions_once(real: Real, tmp_path: Path) -> None:
+    calls = tmp_path / "calls.jsonl"
+    client = ChatClient(real.model, real.url, timeout=300, max_tokens=1, concurrency=1, ledger=Ledger(calls))
+    oracle = LLMOracle(client)
+    oracle.judge([BREAD])
+    if not client.dialect.counts_reused:
+        pytest.skip("this server does not say what it still had")
+    oracle.judge([CAR])
+    last = read_calls(calls)[-1]
+    assert last.reused_tokens > 0.75 * last.prompt_tokens
+    assert last.cost is None  # a server of one's own has no price
