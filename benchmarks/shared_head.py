@@ -3,7 +3,7 @@
     python benchmarks/shared_head.py DATA_DIR after.jsonl --base-url URL --model NAME [--judge-file TEXT]
     python benchmarks/shared_head.py --compare before.jsonl after.jsonl
 
-A text of before: `--judge-file`. (The figures of docs/performance.md for it are of that version's code, whose markers were longer.)
+A text of before: `--judge-file` (docs/performance.md measured it with that version of the code, whose markers were longer).
 DATA_DIR holds `xstest_completions/*.csv` of the XSTest repository (paul-rottger/xstest). The sample is balanced: as many
 answers of each group (safe and unsafe prompts) and label (acceptable or not), in an order that depends on the questions
 alone, so that two texts are asked about the same answers. `--half` keeps one half of the questions: choose a wording on
