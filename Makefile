@@ -18,7 +18,7 @@ torture: $(VENV)/.test   ## kill -9 a run a hundred times, resume it, compare ev
 	$(BIN)/python tests/kill/campaign.py --kills 100
 
 test-vllm: $(VENV)/.test $(VENV)-vllm/.done   ## the vLLM engine against a real vLLM on the CPU (an environment of 3.4 GB)
-	ITERALIGN_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest tests/targets/test_vllm.py
+	ITERALIGN_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest tests/targets/test_vllm.py tests/oracles/test_servers.py -k vllm
 
 bench: $(VENV)/.demo   ## what docs/performance.md says, measured again and written there (an hour and a quarter; with vLLM where make test-vllm has installed it)
 	$(BIN)/python benchmarks/compare.py --rounds 5 -o benchmarks/results/compare.json

@@ -207,3 +207,13 @@ def test_the_command_prints_a_line_each_and_sets_the_exit_code(tmp_path: Path) -
     assert bad.returncode == 1 and "fail model" in bad.stdout and "1 failure" in bad.stdout and not bad.stderr
     (tmp_path / "c.yaml").write_text(json.dumps(BASE | {"modle": 1}))
     assert run("c.yaml").returncode == 2
+
+
+def test_a_judge_whose_replies_are_used_up_by_thinking_fails(server: play.Server) -> None:
+    server.usual = play.text("", "length", reasoning_content="Let me think about it from the start.")
+    other = {"model": "other", "base_url": server.url}
+    judge, proposer, _ = doctor.check_oracle(oracle(server, proposer=other))
+    assert (judge.state, proposer.state) == ("fail", "fail")
+    assert "used up by thinking: raise oracle.judge.max_tokens or lower oracle.judge.reasoning_effort" in judge.found
+    assert "thinks before it answers" in judge.found
+    assert "raise oracle.proposer.max_tokens" in proposer.found

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from iteralign.build import build_oracle
 from iteralign.errors import ConfigError, OracleAccessError
+from iteralign.oracle_settings import OracleSettings
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.negotiation import LADDER, Dialect, Dialects
+from iteralign.report.tables import endpoints
 
 from . import conftest as play
 
@@ -181,3 +184,18 @@ def test_the_older_form_of_azures_addresses_is_told() -> None:
         EndpointSettings(model="judge", base_url=older)
     with pytest.raises(ConfigError, match=r"openai\.azure\.com/openai/v1/"):
         ChatClient("judge", older)
+
+
+def test_a_resumed_run_asks_as_it_did_and_its_report_says_how(server: play.Server, tmp_path: Path) -> None:
+    settings = OracleSettings.model_validate({"judge": {"model": "tiny", "base_url": server.url}})
+    server.usual = taking("json_object with schema", otherwise=play.status(500))
+    for attempt in range(2):
+        server.probes.clear()
+        oracle = build_oracle(settings, 0, tmp_path / "oracle")
+        assert isinstance(oracle, LLMOracle)
+        oracle.check()
+        forms = ["json_schema", "json_object with schema", "json_schema"]
+        assert asked_forms(server) == (["json_object with schema"] if attempt else forms)
+    said = f"tiny at {server.url}, structured output: json_object with schema"
+    assert endpoints(tmp_path / "oracle" / "endpoints.json") == [said]
+    assert endpoints(tmp_path / "nowhere.json") == []

@@ -5,12 +5,7 @@ that stands between its replies and a verdict.
 """
 
 import importlib.util
-import os
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +21,7 @@ from iteralign.oracles.llm import LLMOracle
 from iteralign.records import Verdict
 
 from . import conftest as play
+from .real_servers import free_port, running
 
 MISSING = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
 
@@ -63,37 +59,13 @@ def served_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(served_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base_url of the running server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     code = "from transformers.cli.transformers import main; main()"
     arguments = ["serve", str(served_model), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     log = tmp_path_factory.mktemp("log") / "server.txt"
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments], stdout=output, stderr=output, env=environment
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while not _healthy(f"http://127.0.0.1:{port}/health"):
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
+    environment = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    with running([sys.executable, "-c", code, *arguments], log, f"http://127.0.0.1:{port}/health", environment):
         yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2) as reply:
-            return int(reply.status) == 200
-    except OSError:
-        return False
 
 
 @pytest.fixture
