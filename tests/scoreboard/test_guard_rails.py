@@ -132,8 +132,8 @@ def test_what_was_rolled_back_is_not_replayed(tmp_path: Path, settings: Settings
 @pytest.mark.parametrize(
     ("benign", "held_out", "losses", "words"),
     [
-        ({1: "the the the the the the the the the the the the the the the {0}" + " ha" * 40}, {}, {}, "repeating"),
-        ({1: ""}, {}, {}, "repeating"),
+        ({1: "the the the the the the the the the the the the the the the {0}" + " ha" * 40}, {}, {}, "degenerate"),
+        ({1: ""}, {}, {}, "degenerate"),
         ({1: "Bananas are yellow."}, {}, {}, "one and the same answer"),
         ({}, {}, {1: 2.0}, "capability check"),
         ({}, {1: 1.0}, {}, "unacceptable held-out answers than round 0"),

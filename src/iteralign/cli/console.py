@@ -81,7 +81,7 @@ def print_outcome(outcome: "Outcome", console: Console = out) -> None:
 
     console.print()
     console.print(rounds_table(outcome.metrics, stage_seconds(outcome.directory)))
-    console.print("[dim]rates in percent with a 95% Wilson interval; verified: revisions that passed / failures[/]")
+    console.print("[dim]rates in percent, 95% Wilson intervals; verified: failures mended of those tried[/]")
     from iteralign.metrics import final
 
     base, last = outcome.metrics[0], final(outcome.metrics)
