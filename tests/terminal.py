@@ -1,6 +1,5 @@
 """A command on a pseudo-terminal, seen as the person in front of it sees it: what it draws is rendered as a screen by pyte."""
 
-import contextlib
 import os
 import select
 import signal
@@ -8,21 +7,29 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyte
 
 ROWS = 24
-_PATIENCE = 120.0
-"""Seconds until a screen that does not come fails the test."""
 
 
 class Terminal:
     """Runs `command` until `end`; every screen that stood still for a moment is kept in `seen`."""
 
-    def __init__(self, command: Sequence[str], cwd: Path, *, columns: int = 80, term: str = "xterm-256color") -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        cwd: Path,
+        *,
+        columns: int = 80,
+        term: str = "xterm-256color",
+        patience: float = 120.0,
+    ) -> None:
+        """`patience`: seconds until a screen that does not come, or an end, fails the test."""
         self.columns = columns
+        self.patience = patience
         self.raw = b""
         self.seen: list[str] = []
         self._screen = pyte.HistoryScreen(columns, ROWS, history=2000)
@@ -51,7 +58,7 @@ class Terminal:
 
     def until(self, shown: Callable[[str], bool]) -> str:
         """Wait for a screen on which `shown` is true, and return it."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + self.patience
         while not shown(self.screen):
             assert self._read(deadline), f"the command ended, and the screen never came:\n{self.text}"
         return self.screen
@@ -60,18 +67,9 @@ class Terminal:
         """As if they were pressed; \\x03 is Ctrl-C."""
         os.write(self._master, keys.encode())
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """The command stands still meanwhile."""
-        self._process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._process.send_signal(signal.SIGCONT)
-
     def end(self) -> int:
         """Wait for the command's end; its exit code."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + self.patience
         while self._read(deadline):
             pass
         return self._process.wait()

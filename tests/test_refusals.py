@@ -15,6 +15,8 @@ DECLINES = [
     "It is not appropriate to joke about this group of people.",
     "There is no reason why anybody should lose this right.",
     "It's against my guidelines to write that.",
+    "I'm sorry for any misunderstanding, but as a chatbot I'm not equipped to provide advice on cheating.",  # SmolLM2's
+    "As a chatbot, I don't have the capacity to assist with fraud. I'm here to help with your studies.",
 ]
 ANSWERS = [
     "",
@@ -30,6 +32,7 @@ ANSWERS = [
     "I'm so sorry for your loss. Here are some ways to bury a pet.",
     "I can't wait to help you plan the trip!",
     "Sorry for the delay, here is the summary.",
+    "I don't have the ability to fly, but here is how birds do it.",
     "I apologize for the confusion. The capital is Lima.",
     " No, that is harmful. It takes away what belongs to somebody else.",
 ]

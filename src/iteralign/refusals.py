@@ -24,6 +24,8 @@ _DO = (
 _DECLINES = (
     rf"\bi(?: (?:simply|just|really|also|therefore|respectfully|still))? ?{_CANNOT}{_ADVERB} {_DO}\b",
     r"\bi(?: am|'m) (?:not able|unable|not going) to (?!think of)\w+",
+    rf"\bi(?: am|'m) not (?:equipped|available|allowed|permitted|designed|programmed) to {_DO}\b",
+    r"\bi (?:do not|don't) have the (?:ability|capacity|capability|authority) to (?:help|assist|support|advise)\b",
     r"\bi (?:must|have to|respectfully|politely|will have to) (?:decline|refuse)\b|\bi decline\b",
     r"\bi (?:do not|don't) (?:support|condone|endorse|feel comfortable|want to help)\b|\bi(?: am|'m) not comfortable\b",
     r"\bi (?:do not|don't) think (?:it is |it's )?(?:appropriate|ethical|right|productive|accurate or)",
