@@ -42,10 +42,12 @@ def build_model(settings: Settings, root: Path) -> LocalModel:
         demo_model() if model.path == "demo" else model.path,
         root=root,
         device=model.device,  # type: ignore[arg-type]
-        dtype="float32" if settings.training.method == "full" and model.dtype == "auto" else model.dtype,
+        dtype=model.dtype,
         trust_remote_code=model.trust_remote_code,
         revision=model.revision,
         attention=model.attention,
+        threads=settings.threads or "auto",
+        full=settings.training.method == "full",
     )
 
 
@@ -146,7 +148,13 @@ def build_guard(settings: GuardSettings, cache: bool = True) -> "GuardJudge":
         return GuardJudge(kind, ask_server(client), settings.model)
     from iteralign.targets.transformers import TransformersTarget
 
-    model = LocalModel(settings.model, root=Path(), device=settings.device, dtype=settings.dtype)  # type: ignore[arg-type]
+    model = LocalModel(
+        settings.model,
+        root=Path(),
+        device=settings.device,  # type: ignore[arg-type]
+        dtype=settings.dtype,
+        threads="kept",  # the target's
+    )
     return GuardJudge(kind, ask_target(TransformersTarget(model), model), settings.model)
 
 

@@ -63,7 +63,8 @@ class ModelSettings(Section):
     device: str = "auto"
     """auto takes cuda, then mps, then cpu."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto takes bfloat16 on a GPU that has it and float32 on a CPU."""
+    """auto takes bfloat16 where it is faster: on a GPU that has it; on a CPU if a short measurement says so and the model has
+    50 million parameters or more. Else, and for weights that are trained in full, float32."""
     attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] | None = None
     """null takes what transformers does (sdpa). With one of the flash kernels, whose package must be installed and which take
     16-bit weights only, training rows are packed without padding."""
@@ -258,7 +259,8 @@ class Settings(Section):
     seed: int = 0
     """Seeds order, sampling, replay and training."""
     threads: int | None = Field(default=None, gt=0)
-    """CPU threads for torch; null leaves it to torch."""
+    """CPU threads for torch; null measures for a second which number is fastest now, for models of 50 million parameters or
+    more, and keeps to it when the run is resumed."""
     run_dir: Path | None = None
     """Where the run is kept; `--run-dir` overrides it."""
 

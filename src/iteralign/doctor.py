@@ -19,6 +19,7 @@ from iteralign import build
 from iteralign.addresses import addressed, asked, described
 from iteralign.config import Settings
 from iteralign.errors import IteralignError, OracleReplyError
+from iteralign.hardware import fast_bfloat16
 from iteralign.oracle_settings import EndpointSettings, GuardSettings, OracleSettings
 from iteralign.plan import Plan, make_plan, size_text
 from iteralign.records import RedTeamPrompt, Response, Verdict
@@ -218,7 +219,8 @@ def _device() -> Finding:
     if torch.backends.mps.is_available():
         return Finding("device", "ok", "mps, float32")
     threads = torch.get_num_threads()
-    found = f"cpu, {threads} thread{'s' if threads != 1 else ''}, float32"
+    fast = " or bfloat16, which is faster here" if fast_bfloat16("cpu") else ""
+    found = f"cpu, {threads} thread{'s' if threads != 1 else ''}, float32{fast}"
     if torch.version.cuda is None:
         return Finding("device", "ok", found)
     advice = f"This torch is built for CUDA {torch.version.cuda} and sees no GPU: check nvidia-smi and the driver."

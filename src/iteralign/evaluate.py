@@ -214,6 +214,7 @@ def _local_model(path: str, settings: Settings | None) -> LocalModel:
         dtype=model.dtype,
         trust_remote_code=model.trust_remote_code,
         revision=model.revision if path == model.path else None,
+        threads=settings.threads or "auto",
     )
 
 

@@ -5,19 +5,23 @@ generating with them. Nothing is imported or read before it is needed, so that a
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from iteralign.errors import TargetError
 from iteralign.files import Background, written_whole
+from iteralign.hardware import best_threads, fast_bfloat16
 from iteralign.load_errors import first_line
 from iteralign.model_files import ModelFiles, write_model
 from iteralign.records import Checkpoint
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+_LARGE = 50_000_000
+"""Parameters from which the choice of number format and threads is worth a second; below, float32 is fast enough."""
 
 
 class LocalModel(ModelFiles):
@@ -33,17 +37,25 @@ class LocalModel(ModelFiles):
         trust_remote_code: bool = False,
         revision: str | None = None,
         attention: str | None = None,
+        threads: int | Literal["auto", "kept"] = "auto",
+        full: bool = False,
     ) -> None:
         """`root` is the run directory, to which the paths of adapter and full checkpoints are relative.
 
-        `device="auto"`: cuda, else mps, else cpu. `dtype="auto"`: bfloat16 on a GPU that has it, else float32 (full
-        fine-tuning asks for float32 everywhere). `attention`: a name that transformers knows, None for its own choice.
+        `device="auto"`: cuda, else mps, else cpu. `dtype="auto"`: bfloat16 where the device multiplies faster in it and,
+        on a CPU, the model is large enough to matter; else float32. `full`: its weights are to be trained, so `auto` is
+        float32. `threads` on a CPU: a number, auto for the fastest now, kept for as they are. `attention`: a name that
+        transformers knows, None for its own choice.
         """
         super().__init__(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
         self.root = root
         self.attention = attention
         self._device = device
         self._dtype = dtype
+        self._threads = threads
+        self._full = full
+        self._begun: Mapping[str, Any] = {}
+        """How the run that this model belongs to began to compute."""
         self._network: Any = None
         """The PreTrainedModel; an adapter's layers are put into it in place."""
         self._adapter: Any = None
@@ -74,13 +86,44 @@ class LocalModel(ModelFiles):
 
     @cached_property
     def dtype(self) -> str:
-        """Name of the weights' torch dtype. bfloat16 in software is slower than float32, so `auto` doesn't take it."""
+        """Name of the weights' torch dtype."""
         if self._dtype != "auto":
             return self._dtype
+        if "dtype" in self._begun:
+            return str(self._begun["dtype"])
+        return "bfloat16" if self._bfloat16_pays and not self._full else "float32"
+
+    @cached_property
+    def autocast(self) -> bool:
+        """Whether training multiplies in bfloat16, whatever the weights are kept in."""
+        if "autocast" in self._begun:
+            return bool(self._begun["autocast"])
+        return self._bfloat16_pays and (self.device == "cuda" or self._dtype in ("auto", "bfloat16"))
+
+    @cached_property
+    def threads(self) -> int | None:
+        """CPU threads of torch; None: as they are."""
+        if self._threads != "auto" or self.device != "cpu":
+            return self._threads if isinstance(self._threads, int) else None
+        if "threads" in self._begun:
+            recorded: int | None = self._begun["threads"]
+            return recorded
         import torch
 
-        native = self.device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bfloat16" if native else "float32"
+        if not self._is_large:
+            return torch.get_num_threads()
+        config = self.config.get_text_config()
+        inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+        return best_threads(config.hidden_size, inner, getattr(torch, self.dtype))
+
+    def arithmetic(self) -> dict[str, Any]:
+        """What a run writes down, so that it goes on computing in the same way wherever and whenever it is resumed."""
+        return {"device": self.device, "dtype": self.dtype, "autocast": self.autocast, "threads": self.threads}
+
+    def begun_with(self, arithmetic: Mapping[str, Any] | None) -> None:
+        """Take over what a run wrote down at its start; None: an older run, whose choice on a CPU was always float32."""
+        older = {"dtype": "float32", "autocast": False} if self.device == "cpu" else {}
+        self._begun = older if arithmetic is None else arithmetic
 
     def at(self, checkpoint: Checkpoint) -> Any:
         """The model with this checkpoint's weights, in eval mode; does nothing when it has them already.
@@ -202,7 +245,19 @@ class LocalModel(ModelFiles):
         kind, path = identity
         return self.read_weights(None if kind == "base" else self.root / path, self.dtype, self.attention)
 
+    @property
+    def _is_large(self) -> bool:
+        return self.parameters >= _LARGE
+
+    @property
+    def _bfloat16_pays(self) -> bool:
+        return (self.device != "cpu" or self._is_large) and fast_bfloat16(self.device)
+
     def _placed(self, network: Any) -> Any:
+        if self.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.threads)
         try:
             return network.to(self.device)
         except RuntimeError as error:

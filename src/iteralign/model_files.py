@@ -138,6 +138,14 @@ class ModelFiles:
         with torch.device("meta"):
             return transformers.AutoModelForCausalLM.from_config(self.config, trust_remote_code=self.trust_remote_code)
 
+    @cached_property
+    def parameters(self) -> int:
+        """How many; 0 where transformers can't build the model, which loading it will tell of."""
+        try:
+            return sum(weight.numel() for weight in self.empty_network().parameters())
+        except (OSError, ValueError):
+            return 0
+
     def read_weights(self, trained: Path | None, dtype: str, attention: str | None) -> Any:
         """The PreTrainedModel of the base weights, or of full ones `trained` from them, on the CPU."""
         import torch

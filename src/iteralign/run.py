@@ -131,7 +131,14 @@ def environment(settings: Settings, model: LocalModel | None = None) -> dict[str
             versions[name] = metadata.version(name)
     hardware = {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version()}
     base = None if model is None else {"path": model.name_or_path, "fingerprint": model.fingerprint()}
-    return {"versions": versions, "hardware": hardware, "seed": settings.seed, "model": base}
+    arithmetic = None if model is None else model.arithmetic()
+    return {
+        "versions": versions,
+        "hardware": hardware,
+        "seed": settings.seed,
+        "model": base,
+        "arithmetic": arithmetic,
+    }
 
 
 def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -> Outcome:
@@ -200,8 +207,11 @@ def _begin(run: RunDirectory, parts: Parts, progress: Progress) -> None:
 
 
 def _check_base(run: RunDirectory, model: LocalModel | None) -> None:
-    """Refuse to go on from other base weights than those the run began with."""
-    begun = run.environment().get("model")
+    """Refuse to go on from other base weights than those the run began with, and compute with them as it did."""
+    environment = run.environment()
+    begun = environment.get("model")
+    if model is not None:
+        model.begun_with(environment.get("arithmetic"))
     if model is not None and begun is not None and begun["fingerprint"] != model.fingerprint():
         raise RunDirectoryError(
             f"The base model {model.name_or_path} is not the one that {run.path} began with: its files have changed. "

@@ -80,6 +80,7 @@ class DistributedSFT:
             "trust_remote_code": self.model.trust_remote_code,
             "root": str(self.model.root.resolve()),
             "device": self.model.device,
+            "autocast": self.model.autocast,
             "settings": dataclasses.asdict(self.settings),
             "start": start.model_dump(),
             "examples": str((scratch / "examples.jsonl").resolve()),

@@ -92,6 +92,7 @@ class SFT:
                 self.settings,
                 seed,
                 self.model.device == "cpu",
+                self.model.autocast,
                 partial(tell, "training"),
             )
             if self.tracking:
@@ -189,6 +190,7 @@ def train(
     settings: SFTSettings,
     seed: int,
     use_cpu: bool,
+    autocast: bool,
     progress: Progress | None = None,
     finish: Callable[[Any, float], None] | None = None,
     **arguments: Any,
@@ -196,6 +198,7 @@ def train(
     """Train in place; returns (mean loss, optimiser steps, log of the steps). The model is in eval mode and otherwise as
     before after it.
 
+    `autocast`: multiply in bfloat16, whatever the weights are.
     `finish` is called with trainer and loss while it still holds the model wrapped or sharded; `arguments` go to SFTConfig.
     """
     import datasets  # type: ignore[import-untyped, unused-ignore]
@@ -204,7 +207,9 @@ def train(
     with tempfile.TemporaryDirectory(prefix="iteralign-sft-") as scratch, restored(trainee), spared():
         trainer = _trainer_class()(
             model=trainee,
-            args=_config(settings, seed, use_cpu, scratch, {"padding_free": packs(trainee.config)} | arguments),
+            args=_config(
+                settings, seed, use_cpu, scratch, {"bf16": autocast, "padding_free": packs(trainee.config)} | arguments
+            ),
             processing_class=tokenizer,
             train_dataset=datasets.Dataset.from_list([dataclasses.asdict(row) for row in rows]),
             callbacks=[_steps_callback(progress)] if progress else [],
@@ -279,7 +284,6 @@ def _config(settings: SFTSettings, seed: int, use_cpu: bool, scratch: str, argum
         seed=seed,
         data_seed=seed,
         use_cpu=use_cpu,
-        bf16=not use_cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False),
         dataloader_pin_memory=not use_cpu and torch.cuda.is_available(),
         **arguments,
     )

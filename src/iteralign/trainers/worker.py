@@ -55,6 +55,7 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
         root=Path(job["root"]),
         device="cpu",
         dtype="float32",
+        threads="kept",
         trust_remote_code=job["trust_remote_code"],
         revision=job["revision"],
     )
@@ -87,6 +88,7 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
         settings,
         settings.seed + job["round"],
         use_cpu=job["device"] == "cpu",
+        autocast=job["autocast"],
         progress=lambda done, total: _end_without(job["owner"]),
         finish=finish,
         **sharded,
