@@ -12,7 +12,8 @@ INTRODUCTION = """\
 
 Written by `python docs/make_cli.py` from the help texts; change those, not this page.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, settings or input, 3 budget reached, 4 waiting for a person, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage, settings or input, 3 budget reached, 4 waiting for a person, 5 ended with nothing
+trained though there was something to learn, 130 interrupted.
 After 3, 4 and 130 the run can be resumed. An expected error is one message on standard error: what
 happened, where, and what to do.
 """

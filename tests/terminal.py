@@ -1,5 +1,6 @@
 """A command on a pseudo-terminal, seen as the person in front of it sees it: what it draws is rendered as a screen by pyte."""
 
+import contextlib
 import os
 import select
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyte
@@ -66,6 +67,15 @@ class Terminal:
     def type(self, keys: str) -> None:
         """As if they were pressed; \\x03 is Ctrl-C."""
         os.write(self._master, keys.encode())
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The command stands still meanwhile."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def end(self) -> int:
         """Wait for the command's end; its exit code."""

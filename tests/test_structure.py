@@ -27,6 +27,7 @@ LAYERS: dict[str, set[str]] = {
     "addresses": {"errors", "config", "oracle_settings", "oracles"},
     "prompt_sets": {"records", "errors", "config", "data", "demo"},
     "metrics": {"records"},
+    "ending": {"records", "metrics", "degenerate", "constitution"},
     "progress": {"activity", "metrics", "records", "rundir"},
     "load_errors": {"errors"},
     "gguf_files": {"errors", "files", "load_errors"},
@@ -66,7 +67,7 @@ LAYERS: dict[str, set[str]] = {
     "ledgers": {"records", "errors", "rundir", "constitution"},
     "export": {"choices", "records", "errors", "rundir", "files", "ledgers", "constitution"},
     "report": {
-        *("records", "errors", "config", "files", "rundir", "metrics"),
+        *("ending", "records", "errors", "config", "files", "rundir", "metrics"),
         *("evals", "scoreboard", "refusals", "export"),
     },
     "push": {"errors", "files", "export", "report"},

@@ -18,6 +18,9 @@
         ├── OracleReplyError              a reply that can't be read
         └── BudgetReached                 the cap on tokens or money; resumable         exit code 3
 
+A run that ends as it should and has trained nothing, though there was something to learn, raises nothing; the command line's
+exit code is then 5 (ending.py).
+
 A message says what happened, where, and what to do about it. Each error is also a standard type, so that a caller who
 knows nothing of this module can still catch it sensibly.
 """

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from pydantic import Field
+
 from iteralign.records import Record, Revision, Verdict
 
 
@@ -58,13 +60,23 @@ class RoundMetrics(Record):
     prompts: int = 0
     failures: int = 0
     undetermined: int = 0
+    too_long: int = 0
+    """Of the undetermined, prompts that do not fit the context with their answer."""
     collected: int = 0
     """Failures trained from, those of earlier rounds without training included."""
+    collecting: bool = False
+    """Whether they wait for more, since they are fewer than `rounds.min_failures`."""
+    proposed: int = 0
+    """Principles that might have been adopted in the round."""
+    not_adopted: dict[str, int] = Field(default_factory=dict)
+    """Why those were not that were not, and how many."""
     principles: int = 0
     revised: int = 0
     """Failures answered again."""
     verified: int = 0
     """Of them, those whose revision passed the second judgement."""
+    not_mended: dict[str, int] = Field(default_factory=dict)
+    """Why no revision of the others passed, by the last try, and how many."""
     examples: int = 0
     trained: bool = False
     loss: float | None = None

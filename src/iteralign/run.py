@@ -20,6 +20,7 @@ from iteralign.constitution.ledger import Effect, Seen, effects, in_force, seen
 from iteralign.curves import tell
 from iteralign.data import Questions
 from iteralign.degenerate import is_degenerate
+from iteralign.ending import why_not_adopted, why_not_mended
 from iteralign.errors import RunDirectoryError
 from iteralign.files import write_text
 from iteralign.interfaces import Oracle, Spends, Target, Trainer
@@ -296,7 +297,8 @@ def _all_rounds(
         ledger = done.ledger
         past.append(seen(done.verdicts, done.examples, done.trained))
         undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
-        row, checkpoint = board.close(_row(done), done.checkpoint)
+        collecting = done.number < len(groups) - 1 and len(done.pending) < settings.rounds.min_failures
+        row, checkpoint = board.close(_row(done, collecting), done.checkpoint)
         run.commit(run.round(done.number).directory / "metrics.json", row.model_dump_json(indent=2) + "\n")
         if done.principles or board.stopped is not None or done.number in (0, len(groups) - 1):
             write_constitution(run.path, ledger, effects(ledger, past))
@@ -349,17 +351,22 @@ def build_scoreboard(
     )
 
 
-def _row(done: Round) -> RoundMetrics:
+def _row(done: Round, collecting: bool) -> RoundMetrics:
     revised = {revision.failure.response.prompt.id for revision in done.revisions}
     return RoundMetrics(
         round=done.number,
         prompts=len(done.verdicts),
         failures=sum(verdict.label == "unacceptable" for verdict in done.verdicts),
         undetermined=sum(verdict.label == "undetermined" for verdict in done.verdicts),
+        too_long=sum(verdict.response.finish == "prompt_too_long" for verdict in done.verdicts),
         collected=len(done.pending),
+        collecting=bool(done.pending) and collecting,
+        proposed=len(done.principles),
+        not_adopted=why_not_adopted(done.principles),
         principles=len(in_force(done.principles)),
         revised=len(revised),
         verified=sum(row.kind == "revision" for row in done.examples),
+        not_mended=why_not_mended(done.revisions),
         examples=len(done.examples),
         trained=done.trained,
         loss=done.checkpoint.loss if done.trained else None,

@@ -55,11 +55,12 @@ def config(tmp_path: Path) -> str:
 def test_a_run_is_watched_interrupted_looked_at_and_resumed(tmp_path: Path, config: str) -> None:
     with Terminal(iteralign("run", config, "--run-dir", "r"), tmp_path) as run:
         run.until(lambda screen: "base model" in screen and "answering" in screen and "0/12" in screen)
-        run.until(lambda screen: "round 0 (1 of 2)" in screen and "fine-tuning" in screen and "/s" in screen)
-        with Terminal(iteralign("status", "r"), tmp_path) as status:
+        run.until(lambda screen: "round 0 (1 of 2)" in screen and "fine-tuning" in screen)
+        with run.held(), Terminal(iteralign("status", "r"), tmp_path) as status:
             assert status.end() == 0
         assert "going on" in status.text and "0 of 2 rounds done" in status.text
         assert "next: round 0 (1 of 2): fine-tuning" in status.text
+        run.until(lambda screen: "fine-tuning" in screen and "/s" in screen)
         run.until(lambda screen: "round 0 (1 of 2): 8 of 8 failed" in screen)
         run.type("\x03")
         assert run.end() == 130
@@ -108,3 +109,14 @@ def test_principles_are_reviewed_at_a_terminal(tmp_path: Path, config: str) -> N
         review.type("quit\n")
         assert review.end() == 0
     assert "still wait for a decision" in review.text and "Traceback" not in review.text
+
+
+def test_a_run_that_trained_nothing_says_so_last(tmp_path: Path, config: str) -> None:
+    options = ["--set", "constitution.gate.max_answers=1", "--set", "rounds.limit=1", "--set", "data.benign=null"]
+    with Terminal(iteralign("run", config, "--run-dir", "r", *options), tmp_path) as run:
+        assert run.end() == 5
+    assert "round 0 (1 of 1): 8 of 8 failed; not trained: no principle was adopted" in " ".join(run.text.split())
+    ending = " ".join(run.screen.split())
+    assert re.search(
+        r"Nothing was trained: 0 of (\d) principles adopted \(\1 could not be tried\)\. To try: .*\.$", ending
+    )

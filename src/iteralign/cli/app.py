@@ -14,7 +14,7 @@ from iteralign.cli.as_json import print_json
 from iteralign.cli.bars import ConsoleProgress
 from iteralign.cli.card import card, push
 from iteralign.cli.compare import compare
-from iteralign.cli.console import out, print_outcome
+from iteralign.cli.console import out, print_ending, print_outcome
 from iteralign.cli.constitution import constitution_app
 from iteralign.cli.data import data_app
 from iteralign.cli.evaluate import evaluate, judge_check
@@ -237,9 +237,14 @@ def _run(settings: "Settings", directory: Path) -> None:
 
 def _print_end(outcome: "Outcome") -> None:
     from iteralign.cli.oracle import print_calls
+    from iteralign.ending import ending
 
     print_outcome(outcome)
     print_calls(outcome.directory)
+    end = ending(outcome.metrics)
+    print_ending(end)
+    if end.exit_code:
+        raise typer.Exit(end.exit_code)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from iteralign.activity import round_name
 
 if TYPE_CHECKING:
     from iteralign.activity import Work
+    from iteralign.ending import Ending
     from iteralign.metrics import Count, RoundMetrics
     from iteralign.records import Spent
     from iteralign.run import Outcome
@@ -106,6 +107,14 @@ def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     console.print(f"everything:   {outcome.directory}")
 
 
+def print_ending(end: "Ending", console: Console = out) -> None:
+    """What became of the run, why, and what to try."""
+    style = "bold" if end.as_asked else "bold yellow"
+    console.print(f"\n[{style}]{escaped(end.happened)}[/]", soft_wrap=not console.is_terminal)
+    if end.advice is not None:
+        console.print(escaped(end.advice), soft_wrap=not console.is_terminal)
+
+
 def rate(count: "Count | None") -> str:
     """`12.5% [7, 20]`, or - where nothing was measured."""
     from iteralign.evals.intervals import Proportion
@@ -157,7 +166,9 @@ def spent_text(spent: "Spent") -> str:
 def _why_untrained(row: "RoundMetrics") -> str:
     if row.problem is not None:
         return f"the training was thrown away ({escaped(row.problem)})"
-    return "no revision passed" if row.revised else "collecting failures"
+    if row.collecting:
+        return "collecting failures"
+    return "no revision passed" if row.revised else "no principle was adopted"
 
 
 def _short(count: int) -> str:

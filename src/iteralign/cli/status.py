@@ -3,21 +3,24 @@
 from rich.markup import escape
 
 from iteralign.activity import round_name
-from iteralign.cli.console import STAGE_NAMES, out, rounds_table
+from iteralign.cli.console import STAGE_NAMES, out, print_ending, rounds_table
 from iteralign.cli.oracle import print_calls
+from iteralign.ending import ending
 from iteralign.status import RunStatus
 
 
 def print_status(found: RunStatus) -> None:
     """Whether it goes on, the rounds done, and the stage that is next."""
     where = f"{found.run} ({found.name})" if found.name else str(found.run)
-    out.print(f"{escape(where)}: {_state(found)}, {found.rounds_done} of {found.rounds} rounds done")
+    out.print(f"{escape(where)}: {_state(found)}, {found.rounds_done} of {found.rounds} rounds done", soft_wrap=True)
     if found.next_round is not None:
         out.print(f"next: {_next(found)}")
     rounds = [row for row in found.metrics if row.round >= 0]
     if rounds:
         out.print(rounds_table(rounds, found.seconds))
     print_calls(found.run)
+    if found.state == "finished":
+        print_ending(ending(found.metrics))
 
 
 def _state(found: RunStatus) -> str:

@@ -131,6 +131,20 @@ def why_rejected(trial: Trial, gate: Gate) -> str | None:
     return None
 
 
+_IN_SHORT = {
+    "it mends": "mended too little",
+    "its lift": "mended too little",
+    "benign questions": "made benign refusals rise",
+    "not tried": "could not be tried",
+    "none of its trial answers": "could not be judged",
+}
+
+
+def in_short(reason: str) -> str:
+    """A reason of the gate's without its figures, so that principles can be counted by it."""
+    return next((short for begin, short in _IN_SHORT.items() if reason.startswith(begin)), "were rejected")
+
+
 def _within_cap(gate: Gate, principles: int) -> tuple[Gate, int]:
     """(the gate with samples that fit, how many principles can be tried)."""
     while most_answers(gate, principles) > gate.max_answers and max(gate.own, gate.held_out, gate.benign) > 2:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import iteralign
+from iteralign.ending import ending
 from iteralign.errors import RunDirectoryError
 from iteralign.export import export_pairs
 from iteralign.files import write_text
@@ -52,6 +53,7 @@ def model_card(run_dir: Path, name: str) -> str:
             name=name,
             base=_base(run),
             version=iteralign.__version__,
+            ending=_cell(ending(rows).happened),
             form=run.settings.form.name,
             table=_table(rows),
             facts=_facts(run, rows),

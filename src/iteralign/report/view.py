@@ -8,6 +8,7 @@ from typing import Any
 
 import iteralign
 from iteralign.config import differing_keys, load_settings
+from iteralign.ending import Ending, ending
 from iteralign.evals.intervals import Proportion
 from iteralign.files import read_log
 from iteralign.metrics import Comparison, Count, Perplexity, RoundMetrics, final
@@ -56,6 +57,8 @@ class View:
     state: str
     written: str
     version: str
+    ending: Ending | None
+    """None while the run goes on."""
     headlines: list[Headline]
     curves: list[tuple[str, str, list[Point], bool]]
     """Title, caption, points, whether they are shares."""
@@ -97,6 +100,7 @@ def view_of(run_dir: Path) -> View:
         state=_state(files, rows),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=iteralign.__version__,
+        ending=ending(rows) if files.finished else None,
         headlines=headlines(rows[0], last),
         curves=_curves(rows),
         rows=kept,

@@ -1,0 +1,144 @@
+"""What is said of a run that has ended: from its rows, with figures, and with another exit code where nothing was learnt."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iteralign.cli.console import round_line
+from iteralign.config import load_settings
+from iteralign.constitution.gate import Gate, in_short, why_rejected
+from iteralign.ending import NOTHING_TRAINED, ending
+from iteralign.fakes import Answer, FakeOracle, FakeTarget, FakeTrainer
+from iteralign.metrics import RoundMetrics
+from iteralign.prompts.forms import prompt_form
+from iteralign.records import Checkpoint, Generation, Paired, Principle, Sampling, Trial
+from iteralign.report.cards import model_card
+from iteralign.run import Outcome, Parts, start_run
+
+BASE = RoundMetrics(round=-1)
+
+
+def of(**row: Any) -> RoundMetrics:
+    return RoundMetrics(**({"round": 0, "prompts": 20, "failures": 20, "collected": 20} | row))
+
+
+def test_principles_that_were_not_adopted_are_counted_by_reason() -> None:
+    end = ending(
+        [
+            BASE,
+            of(proposed=9, not_adopted={"made benign refusals rise": 7, "mended too little": 2}),
+            of(round=1, proposed=6, not_adopted={"made benign refusals rise": 4, "mended too little": 2}),
+        ]
+    )
+    assert end.happened == (
+        "Nothing was trained: 0 of 15 principles adopted (11 made benign refusals rise, 4 mended too little)."
+    )
+    assert end.advice is not None and "max_refusals" in end.advice
+    assert end.exit_code == NOTHING_TRAINED == 5
+
+
+def test_failures_that_were_not_mended() -> None:
+    none = ending([BASE, of(proposed=1, principles=1, revised=20, not_mended={"were judged unacceptable": 20})])
+    assert none.happened == "Nothing was trained: 0 of 20 failures mended (20 revisions were judged unacceptable)."
+    assert none.advice is not None and "judge-check" in none.advice and none.exit_code == 5
+    few = {"revised": 20, "verified": 1, "not_mended": {"were judged unacceptable": 19}}
+    one = ending([BASE, of(proposed=1, principles=1, trained=True, weights=0, **few)])
+    assert one.happened == (
+        "Trained in 1 of 1 rounds; 1 of 20 failures mended (19 revisions were judged unacceptable); 1 of 1 principles adopted."
+    )
+    assert one.advice is not None and one.exit_code == 0
+
+
+def test_a_model_that_fails_nothing_is_a_success() -> None:
+    end = ending([BASE, of(failures=0, collected=0)])
+    assert end.happened == "Nothing to learn: none of 20 answers was judged unacceptable." and end.exit_code == 0
+
+
+@pytest.mark.parametrize(("too_long", "advice"), [(18, "max_new_tokens"), (1, "doctor")])
+def test_answers_that_nobody_could_judge(too_long: int, advice: str) -> None:
+    end = ending([BASE, of(failures=0, collected=0, undetermined=19, too_long=too_long)])
+    assert end.happened.startswith(
+        f"Nothing was trained: 19 of 20 answers could not be judged, {too_long} of them since"
+    )
+    assert end.advice is not None and advice in end.advice and end.exit_code == 5
+
+
+def test_training_that_was_thrown_away() -> None:
+    end = ending([BASE, of(proposed=1, principles=1, revised=20, verified=20, problem="refusals rose; back to it")])
+    assert end.happened == "Nothing was trained: the training was thrown away: refusals rose; back to it."
+    assert end.exit_code == 5
+    kept = ending([BASE, of(trained=True, weights=0, revised=4, verified=4), of(round=1, weights=0, problem="worse")])
+    assert kept.happened == "Trained in 1 of 2 rounds; 4 of 4 failures mended; 1 training was thrown away."
+    assert kept.exit_code == 0 and kept.advice is None
+
+
+def test_no_principle_at_all() -> None:
+    assert "no principle was proposed for 20 failures" in ending([BASE, of()]).happened
+
+
+@pytest.mark.parametrize(
+    ("own", "benign", "short"),
+    [
+        (Paired(), Paired(), "could not be judged"),
+        (Paired(total=8), Paired(), "mended too little"),
+        (Paired(total=8, with_it=8, without=8, gained=2, lost=2), Paired(), "mended too little"),
+        (Paired(total=8, with_it=8, gained=8), Paired(total=8, with_it=8, gained=8), "made benign refusals rise"),
+    ],
+)
+def test_every_reason_of_the_gate_has_a_short_form(own: Paired, benign: Paired, short: str) -> None:
+    reason = why_rejected(Trial(own=own, held_out=Paired(), benign=benign), Gate())
+    assert reason is not None and in_short(reason) == short
+
+
+class Proposes(FakeOracle):
+    def propose(self, failures: object, adopted: object, contrast: object = ()) -> list[Principle]:
+        return [Principle(id="", text="Decline what would do harm to people.", round=0)]
+
+
+def run_of(place: Path, target: FakeTarget | Answer, *overrides: str) -> Outcome:
+    values = {
+        "model": {"path": "demo"},
+        "data": {"prompts": "demo", "limit": 8, "held_out": 0.25, "benign": None},
+        "oracle": {"kind": "rules"},
+        "rounds": {"prompts": 3},
+    }
+    base = Checkpoint(kind="base", path="base")
+    target = target if isinstance(target, FakeTarget) else FakeTarget(target)
+    parts = Parts(target, Proposes(), FakeTrainer(place), prompt_form("plain"), base)
+    return start_run(load_settings(values, overrides), place, parts=parts)
+
+
+def test_a_run_whose_model_never_changes_says_so_everywhere(tmp_path: Path) -> None:
+    outcome = run_of(tmp_path / "r", lambda text, checkpoint: "Sure, here is how.")
+    end = ending(outcome.metrics)
+    assert end.happened == "Nothing was trained: 0 of 2 principles adopted (2 mended too little)."
+    assert end.happened in (tmp_path / "r" / "report.html").read_text()
+    assert end.happened in model_card(tmp_path / "r", "m").replace("\\", "")
+
+
+def test_revisions_that_do_not_pass_are_counted(tmp_path: Path) -> None:
+    outcome = run_of(tmp_path / "r", lambda text, checkpoint: "Sure, here is how.", "constitution.gate.enabled=false")
+    assert outcome.metrics[1].not_mended == {"were judged unacceptable": 3}
+    assert "0 of 6 failures mended (6 revisions were judged unacceptable)" in ending(outcome.metrics).happened
+
+
+def test_prompts_that_do_not_fit_are_counted(tmp_path: Path) -> None:
+    class TooSmall(FakeTarget):
+        def generate(self, inputs: Sequence[str], sampling: Sampling) -> list[Generation]:
+            return [Generation(text="", finish="prompt_too_long", prompt_tokens=9, tokens=0) for _ in inputs]
+
+    end = ending(run_of(tmp_path / "r", TooSmall()).metrics)
+    assert end.happened == (
+        "Nothing was trained: 6 of 6 answers could not be judged, 6 of them since prompt and answer don't fit the context."
+    )
+    assert end.exit_code == 5
+
+
+@pytest.mark.parametrize(("least", "why"), [(1, "no principle was adopted"), (100, "collecting failures")])
+def test_failures_are_collected_only_where_the_settings_ask_for_it(tmp_path: Path, least: int, why: str) -> None:
+    first = run_of(tmp_path / "r", FakeTarget(lambda *_: "Sure, here is how."), f"rounds.min_failures={least}").metrics[
+        1
+    ]
+    assert round_line(first, 2) == f"round 0 (1 of 2): 3 of 3 failed; not trained: {why}"
