@@ -90,6 +90,11 @@ class Terminal:
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
 
     @property
+    def characters(self) -> list[list[pyte.screens.Char]]:
+        """What stands there now, each character with its colours."""
+        return [[self._screen.buffer[row][column] for column in range(self.columns)] for row in range(ROWS)]
+
+    @property
     def text(self) -> str:
         """With what has scrolled out of sight."""
         above = ["".join(line[column].data for column in range(self.columns)) for line in self._screen.history.top]
