@@ -125,7 +125,8 @@ def test_benign_answers_that_repeat_themselves_are_not_replayed(tmp_path: Path, 
     trainer = FakeTrainer(path)
 
     def answer(text: str, checkpoint: Checkpoint) -> str:
-        return never_learns(text, checkpoint) if "principles" in text.lower() else "well " * 60
+        harmless = (json.loads(line)["question"] for line in (path / "benign.jsonl").read_text().splitlines())
+        return "well " * 60 if any(question in text for question in harmless) else never_learns(text, checkpoint)
 
     class Harsh(FakeOracle):
         def judge(self, responses: Sequence[Response]) -> list[Verdict]:

