@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "iteralign"
 LAYERS: dict[str, set[str]] = {
     "choices": set(),
     "errors": set(),
-    "records": set(),
+    "characters": set(),
+    "records": {"characters"},
     "activity": set(),
     "refusals": set(),
     "degenerate": set(),
@@ -26,7 +27,7 @@ LAYERS: dict[str, set[str]] = {
     "config": {"records", "errors", "prompts", "section", "settings_file", "oracle_settings", "constitution"},
     "addresses": {"errors", "config", "oracle_settings", "oracles"},
     "prompt_sets": {"records", "errors", "config", "data", "demo"},
-    "metrics": {"records"},
+    "metrics": {"characters", "records"},
     "ending": {"records", "metrics", "degenerate", "constitution"},
     "progress": {"activity", "metrics", "records", "rundir"},
     "load_errors": {"errors"},
@@ -38,7 +39,8 @@ LAYERS: dict[str, set[str]] = {
     "steps": {"activity", "records", "errors", "interfaces", "prompts", "degenerate", "similarity"},
     "data": {"records", "errors", "prompts"},
     "oracles": {
-        *("activity", "records", "errors", "files", "interfaces", "prompts", "refusals", "degenerate", "similarity"),
+        *("activity", "characters", "records", "errors", "files", "interfaces", "prompts", "refusals", "degenerate"),
+        "similarity",
     },
     "targets": {"activity", "records", "errors", "interfaces", "model", "model_files"},
     "tracking": {"errors", "files"},
@@ -73,7 +75,7 @@ LAYERS: dict[str, set[str]] = {
     "push": {"errors", "files", "export", "report"},
     "scoreboard": {
         *("records", "errors", "interfaces", "prompts", "steps", "rundir"),
-        *("evals", "metrics", "degenerate", "refusals"),
+        *("evals", "metrics", "degenerate", "refusals", "characters"),
     },
 }
 """For each module or package directly below iteralign: the others it may import. Those not listed (build, parts, run,

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from iteralign.characters import Text
 from iteralign.records import Record, Revision, Verdict
 
 
@@ -68,19 +69,19 @@ class RoundMetrics(Record):
     """Whether they wait for more, since they are fewer than `rounds.min_failures`."""
     proposed: int = 0
     """Principles that might have been adopted in the round."""
-    not_adopted: dict[str, int] = Field(default_factory=dict)
+    not_adopted: dict[Text, int] = Field(default_factory=dict)
     """Why those were not that were not, and how many."""
     principles: int = 0
     revised: int = 0
     """Failures answered again."""
     verified: int = 0
     """Of them, those whose revision passed the second judgement."""
-    not_mended: dict[str, int] = Field(default_factory=dict)
+    not_mended: dict[Text, int] = Field(default_factory=dict)
     """Why no revision of the others passed, by the last try, and how many."""
     examples: int = 0
     trained: bool = False
     loss: float | None = None
-    problem: str | None = None
+    problem: Text | None = None
     """Why the round's training was thrown away (it diverged, or a guard rail tripped); None where it was not."""
     held_out: Count | None = None
     """Unacceptable answers among the judged held-out ones; None where nothing was measured."""
@@ -98,7 +99,7 @@ class RoundMetrics(Record):
     """The round whose weights these numbers are of, also where they were then thrown away; None: nothing was measured."""
     weights: int = -1
     """The round whose weights are in use after this one; -1 for the base model's."""
-    stopped: str | None = None
+    stopped: Text | None = None
     """Why the run ended here, before its prompts did."""
     tokens: Tokens = Tokens()
 

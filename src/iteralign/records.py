@@ -1,12 +1,15 @@
 """The nouns: frozen, strict records, each carrying its past (`verdict.response.prompt`).
 
-A record is written as one line of JSONL and reads back equal to what was written. Nothing here knows of models, files
+A record is written as one line of JSONL and reads back equal to what was written; so its texts are valid Unicode, whoever
+makes it. Nothing here knows of models, files
 or networks. Read after `algorithm.py`.
 """
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from iteralign.characters import Text, valid
 
 Label = Literal["acceptable", "unacceptable", "undetermined"]
 Violation = Literal["harmful", "dishonest", "unhelpful"]
@@ -24,20 +27,20 @@ class Turn(Record):
     """One turn of a conversation before the question."""
 
     role: Literal["human", "assistant"]
-    text: str
+    text: Text
 
 
 class RedTeamPrompt(Record):
     """A question put to the target, in no particular prompt form yet."""
 
-    id: str
-    question: str
+    id: Text
+    question: Text
     """The last human turn: what the judge is shown and what decides whether two prompts are the same question."""
     history: tuple[Turn, ...] = ()
     """The conversation before the question, oldest turn first."""
-    source: str = ""
+    source: Text = ""
     """The data set that it came from."""
-    category: str | None = None
+    category: Text | None = None
     """The data set's own category, if it has one."""
     benign: bool = False
     """True for a question that a good model should answer: such prompts measure and prevent over-refusal."""
@@ -58,7 +61,7 @@ class Sampling(Record):
     """Sample from the tokens that are at least this many times as likely as the likeliest; 0 from all."""
     frequency_penalty: float = 0.0
     """Taken from the score of a token for each time that the answer has it; 0.5 keeps small models from repetition."""
-    stop: tuple[str, ...] = ()
+    stop: tuple[Text, ...] = ()
     """Texts that end an answer."""
     seed: int = 0
     """A sampled answer depends on the weights, the prompt and this record alone, not on the rest of its batch."""
@@ -67,7 +70,7 @@ class Sampling(Record):
 class Generation(Record):
     """What a target returns for one input text."""
 
-    text: str
+    text: Text
     finish: Literal["stop", "length", "prompt_too_long"]
     """`prompt_too_long`: the input and `max_new_tokens` don't fit the context; nothing was generated or cut."""
     prompt_tokens: int = Field(ge=0)
@@ -79,11 +82,11 @@ class Response(Record):
     """The target's answer to a prompt."""
 
     prompt: RedTeamPrompt
-    input: str
+    input: Text
     """The exact text that the target continued."""
-    text: str
+    text: Text
     """The answer as it is judged and trained on: stripped, without internal thoughts."""
-    raw: str | None = None
+    raw: Text | None = None
     """The text as generated, where it differs from `text` in more than white space."""
     finish: Literal["stop", "length", "prompt_too_long"]
     prompt_tokens: int
@@ -96,10 +99,10 @@ class Verdict(Record):
     response: Response
     label: Label
     violations: tuple[Violation, ...] = ()
-    category: str | None = None
+    category: Text | None = None
     """Kind of harm, as the judge names it."""
-    reason: str = ""
-    judge: str = ""
+    reason: Text = ""
+    judge: Text = ""
     """Which judge said so."""
 
 
@@ -145,27 +148,27 @@ class Event(Record):
     """`merged`: into `other`, and no longer a principle of its own; `evidence`: `other` was merged into this one."""
     round: int | None = None
     """None before the first round and after the last."""
-    by: str = ""
+    by: Text = ""
     """Who: proposer, similarity, oracle, gate, or a person's name."""
-    reason: str = ""
-    other: str | None = None
+    reason: Text = ""
+    other: Text | None = None
     """Id of the other principle."""
 
 
 class Principle(Record):
     """One rule of a constitution, with all that happened to it."""
 
-    id: str
-    text: str
+    id: Text
+    text: Text
     """The wording in use: what stands in the target's context."""
     round: int
     """The round in which it was proposed; -1 for one that was given at the start."""
-    evidence: tuple[str, ...] = ()
+    evidence: tuple[Text, ...] = ()
     """Ids of the prompts whose failures gave rise to it."""
-    category: str | None = None
+    category: Text | None = None
     wording: Literal["positive", "prohibiting"] = "positive"
     """Which wording `text` is: what to do (positive), or what not to do."""
-    other_wording: str = ""
+    other_wording: Text = ""
     """The same rule in the other wording, where there is one."""
     status: Literal["proposed", "adopted", "rejected", "merged", "contradicting"] = "proposed"
     """Only an adopted principle is ever put into the target's context, but for its trial."""
@@ -175,7 +178,8 @@ class Principle(Record):
 
     def happened(self, event: Event, **changes: object) -> "Principle":
         """The principle with these changes and one more event."""
-        return self.model_copy(update={**changes, "history": (*self.history, event)})
+        texts = {name: valid(value) for name, value in changes.items() if isinstance(value, str)}
+        return self.model_copy(update={**changes, **texts, "history": (*self.history, event)})
 
 
 class Revision(Record):
@@ -188,7 +192,7 @@ class Revision(Record):
     response: Response
     verdict: Verdict | None = None
     """The second judgement; None before it."""
-    critique: str | None = None
+    critique: Text | None = None
     """What the target found wrong with its failed answer, in mode `critique`."""
     score: float | None = None
     """Mean log-probability of a token of the answer after the prompt without principles; None where nobody asked."""
@@ -197,16 +201,16 @@ class Revision(Record):
 class TrainingExample(Record):
     """A prompt without the constitution and the answer to be learnt."""
 
-    prompt: str
-    completion: str
+    prompt: Text
+    completion: Text
     kind: Literal["revision", "replay", "benign"]
     """`replay`: a revision of an earlier round again; `benign`: the base model's own answer to a benign prompt."""
-    prompt_id: str
+    prompt_id: Text
     round: int
     """The round that made the example."""
-    principles: tuple[str, ...] = ()
+    principles: tuple[Text, ...] = ()
     """Ids of the principles in whose presence the answer was given."""
-    rejected: str | None = None
+    rejected: Text | None = None
     """The failed response, for preference data; None for benign examples."""
 
 
@@ -214,11 +218,11 @@ class Checkpoint(Record):
     """The target's weights after a round."""
 
     kind: Literal["base", "adapter", "full"]
-    path: str
+    path: Text
     """`base`: a model directory or hub id. Otherwise a directory, relative to the run directory."""
     round: int | None = None
     """The round that trained it; None for the base model."""
-    start: str | None = None
+    start: Text | None = None
     """The `path` of the weights that the training began with."""
     examples: int = 0
     steps: int = 0
@@ -229,7 +233,7 @@ class Checkpoint(Record):
     """Tokens of the training rows, all epochs together."""
     loss: float | None = None
     """Mean training loss of the round."""
-    problem: str | None = None
+    problem: Text | None = None
     """Why a later round's training was thrown away, so that these weights stayed in use."""
 
 
@@ -248,7 +252,7 @@ class Spent(Record):
 class TextScore(Record):
     """How well the target predicts a text: the capability check."""
 
-    id: str
+    id: Text
     """Of the prompt whose answer the text is, or the paragraph's number."""
     loss: float
     """Mean negative log-likelihood of a token, in nats."""

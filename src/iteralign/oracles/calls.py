@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from iteralign.characters import valid
 from iteralign.oracles.keys import redact
 from iteralign.oracles.pace import Pace
 from iteralign.oracles.pool import with_deadline
@@ -80,9 +81,11 @@ class Rejected(Exception):
 class Inaccessible(Exception):
     """Wrong key, model or URL: nothing will help but a change of settings."""
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(self, message: str, status: int | None = None, said: str = "") -> None:
         super().__init__(redact(message))
         self.status = status
+        self.said = redact(said or message)
+        """The endpoint's own words."""
 
 
 class Endpoint:
@@ -187,7 +190,7 @@ def read_answer(body: bytes) -> Answer:
     if not isinstance(choice, dict) or not isinstance(message, dict):
         raise Transient(f"the reply is not a chat completion: {_excerpt(body)}")
     finish = choice.get("finish_reason")
-    finish = redact(finish) if isinstance(finish, str) else "stop"
+    finish = redact(valid(finish)) if isinstance(finish, str) else "stop"
     refused = finish == "content_filter" or bool(message.get("refusal"))
     said = _text(message.get("content"))
     usage = _dict(data.get("usage"))
@@ -195,12 +198,12 @@ def read_answer(body: bytes) -> Answer:
     thought = text != said or _shows_thoughts(message, usage)
     if not text.strip() and not refused and finish != "length":
         raise Transient("the reply is thoughts and no answer" if thought else "the reply is empty", few=True)
-    clean = redact(text.encode("utf-8", "replace").decode("utf-8"))
+    clean = redact(valid(text))
     prompt_tokens, completion_tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     if unnamed := _unnamed(usage):
         thought, completion_tokens = True, (completion_tokens or 0) + unnamed
     model = data.get("model")
-    model = redact(model[:_ERROR_TEXT]) if isinstance(model, str) else None
+    model = redact(valid(model))[:_ERROR_TEXT] if isinstance(model, str) else None
     return Answer(clean, finish, prompt_tokens, completion_tokens, refused, _reused(data, usage), thought, model)
 
 
@@ -245,10 +248,11 @@ def _from_status(status: int, response: "httpx2.Response") -> Exception:
     if status in (400, 403, 422) and _is_content_filter(lower):
         return Refused(said)
     if status in (401, 403) or (status == 400 and _is_wrong_key(lower)):
-        return Inaccessible(f"the key was not accepted: {said}. Check the key, and that it may use this model.")
+        message = f"the key was not accepted: {said}. Check the key, and that it may use this model."
+        return Inaccessible(message, status, said)
     if status == 404:
         return Inaccessible(
-            f"there is no such address or model: {said}. Check base_url (it often ends in /v1) and model.", status
+            f"there is no such address or model: {said}. Check base_url (it often ends in /v1) and model.", status, said
         )
     if 300 <= status < 400:
         return Inaccessible(

@@ -7,9 +7,7 @@ import hashlib
 import itertools
 import json
 import logging
-import random
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -20,12 +18,14 @@ from iteralign.activity import tell
 from iteralign.errors import ConfigError, OracleAccessError
 from iteralign.oracles.budget import Call, Ledger
 from iteralign.oracles.cache import ReplyCache
-from iteralign.oracles.calls import Answer, Endpoint, Inaccessible, NoContact, Refused, Rejected, Transient
+from iteralign.oracles.calls import Answer, Endpoint, Inaccessible, Refused, Rejected, Transient
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.contact import Contact
+from iteralign.oracles.flights import Flights
 from iteralign.oracles.keys import NO_KEY, read_key
 from iteralign.oracles.negotiation import Dialect, Dialects, Structure, probe
 from iteralign.oracles.pool import Cancelled, run_bounded
+from iteralign.oracles.retries import Retries
 from iteralign.oracles.thinking import without_thinking
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 _BYTES_PER_TOKEN = 3  # on the low side for English, so that what is reserved is rather too much
 _TOKENS_OF_A_CHAT = 16  # roles and separators
-_LONGEST_WAIT = 30.0  # seconds between two tries, where the endpoint asks for nothing else
-_FEW_RETRIES = 2
+_TOKENS_BEYOND = 10_000  # what a server's own templates and a model's thoughts may add to what was asked for
+_TIMES_BEYOND = 20
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,6 @@ class ChatClient:
         self.model = model
         self.base_url = _checked_url(base_url or OPENAI_URL)
         self.concurrency = concurrency
-        self.max_retries = max_retries
-        self.retry_seconds = retry_seconds
-        self.backoff = backoff
         self.max_tokens = max_tokens
         self.reasoning_effort = reasoning_effort
         self.section = section
@@ -130,9 +127,8 @@ class ChatClient:
         )
         self._contact = Contact(self._endpoint, model, dialects or Dialects(), reasoning_effort, section)
         self._meeting = threading.Lock()
-        self._met = False  # the endpoint has been heard from
-        self._answers = 0
-        self._random = random.Random()
+        self._retries = Retries(self._endpoint, most=max_retries, seconds=retry_seconds, backoff=backoff)
+        self._flights = Flights[Reply]()
 
     def check(self) -> None:
         """The first contact: a few small real calls at most, so that a wrong key, model or URL shows before anything is
@@ -228,13 +224,25 @@ class ChatClient:
         return self.ledger.reserved(self.base_url, self.model, _estimate(request), request.max_tokens)
 
     def _ask(self, request: ChatRequest, key: str, batch: _Batch) -> Reply:
+        """The reply to a request; sent once, also where several threads ask the same at the same time."""
         if batch.down.is_set():
             return _failed("not sent, since the endpoint is down", unreachable=True)
+        reply, anothers = self._flights.once(key, lambda: self._send(request, key, batch), batch.stop)
+        if anothers:
+            reply = replace(reply, cached=reply.error is None)
+            self._record(key, batch.step, reply, attempts=0)
+        return reply
+
+    def _send(self, request: ChatRequest, key: str, batch: _Batch) -> Reply:
+        known = self._from_cache(key)  # it may have been answered since the batch began
+        if known is not None:
+            self._record(key, batch.step, known, attempts=0)
+            return known
         with self._reserved(request):
             return self._try(request, key, batch)
 
     def _try(self, request: ChatRequest, key: str, batch: _Batch) -> Reply:
-        answers_before = self._answers
+        answers_before = self._retries.answers
         found, attempts = self._with_retries(lambda: self._contact.call(request), batch)
         match found:
             case Answer():
@@ -252,46 +260,15 @@ class ChatClient:
 
     def _with_retries(self, work: Callable[[], T], batch: _Batch) -> tuple[T | Refused | Rejected | Transient, int]:
         """What the work gave, or what it failed with for good, and the number of tries. Raises OracleAccessError."""
-        start = time.monotonic()
-        useless = 0  # replies that are likely to come again
-        for attempt in itertools.count(1):
-            if self._endpoint.pace.wait(batch.stop):
-                raise Cancelled
-            try:
-                found = work()
-            except Inaccessible as problem:
-                raise self._access_error(str(problem)) from None
-            except (Refused, Rejected) as problem:
-                self._met = True
-                return problem, attempt
-            except Transient as problem:
-                if isinstance(problem, NoContact) and not self._met:
-                    raise self._access_error(f"{problem}. Is the server running, and is base_url right?") from None
-                self._met = self._met or not isinstance(problem, NoContact)
-                wait = self._wait_for(problem, attempt)
-                left = self.retry_seconds - (time.monotonic() - start)
-                useless += problem.few
-                if attempt > self.max_retries or useless > _FEW_RETRIES or wait > left:
-                    return problem, attempt
-                log.info("Oracle call failed (%s); trying again in %.1f s.", problem, wait)
-                if batch.stop.wait(wait):
-                    raise Cancelled from None
-            else:
-                self._met = True
-                self._answers += 1
-                return found, attempt
-        raise AssertionError("unreachable")
-
-    def _wait_for(self, problem: Transient, attempt: int) -> float:
-        jitter = self._random.uniform(0.5, 1.0)
-        if problem.after is not None:
-            return problem.after + self.backoff * jitter
-        return min(_LONGEST_WAIT, self.backoff * 2.0 ** min(attempt - 1, 20)) * jitter
+        try:
+            return self._retries.run(work, batch.stop)
+        except Inaccessible as problem:
+            raise self._access_error(str(problem)) from None
 
     def _given_up(self, problem: Transient, attempts: int, answers_before: int, batch: _Batch) -> Reply:
         # The fault lies with this request alone where a small call is answered now: that others were answered meanwhile
         # says only that the endpoint was alive then. A reply that is merely of no use came from a living endpoint.
-        alive = (problem.few and self._answers > answers_before) or self._is_alive()
+        alive = (problem.few and self._retries.answers > answers_before) or self._is_alive()
         if not alive:
             batch.down.set()
         return _failed(f"{problem} (after {attempts} tries)", unreachable=not alive)
@@ -350,17 +327,25 @@ def _estimate(request: ChatRequest) -> int:
 
 
 def _reply(request: ChatRequest, answer: Answer) -> Reply:
-    received = answer.completion_tokens
-    sent = _estimate(request) if answer.prompt_tokens is None else answer.prompt_tokens
+    guess = len(answer.text.encode()) // _BYTES_PER_TOKEN
+    sent = _believed(answer.prompt_tokens, _BYTES_PER_TOKEN * _estimate(request), least=1)
+    received = _believed(answer.completion_tokens, request.max_tokens, least=bool(guess))
+    counted = sent is not None and received is not None
+    sent = _estimate(request) if sent is None else sent
     return Reply(
         text=answer.text,
         finish=answer.finish,
         prompt_tokens=sent,
-        completion_tokens=len(answer.text.encode()) // _BYTES_PER_TOKEN if received is None else received,
+        completion_tokens=guess if received is None else received,
         refused=answer.refused,
-        estimated=answer.prompt_tokens is None or received is None,
+        estimated=not counted,
         reused_tokens=min(answer.reused_tokens or 0, sent),
     )
+
+
+def _believed(count: int | None, asked: int, least: int) -> int | None:
+    """The endpoint's count of tokens; None for none, and for one that can't be true: it would make the caps worthless."""
+    return count if count is not None and least <= count <= _TIMES_BEYOND * asked + _TOKENS_BEYOND else None
 
 
 def _failed(error: str, unreachable: bool = False) -> Reply:

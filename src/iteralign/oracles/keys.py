@@ -4,6 +4,7 @@ A key is read from the environment or from `.env` in the working directory, whic
 is not copied into it. An endpoint may echo a key in an error or in a reply, so both pass through `redact`.
 """
 
+import base64
 import os
 import re
 import threading
@@ -56,10 +57,26 @@ def _from_dotenv(variable: str) -> str | None:
 
 
 def remember_secret(secret: str) -> None:
-    """From now on `redact` replaces this text."""
+    """From now on `redact` replaces this text, also where it is written in another way."""
     if len(secret) >= _SHORTEST_SECRET:
         with _lock:
-            _known.add(secret)
+            _known.update(_written(secret))
+
+
+def _written(secret: str) -> set[str]:
+    """The ways in which an endpoint may write a secret: as it stands, escaped, encoded, backwards."""
+    data = secret.encode()
+    hexadecimal = [f"{byte:02x}" for byte in data]
+    ways = {secret, secret[::-1]}
+    for digits in (hexadecimal, [pair.upper() for pair in hexadecimal]):
+        ways |= {between.join(digits) for between in ("", " ", ":")}
+        ways |= {"".join(before + pair for pair in digits) for before in ("%", "\\x", "\\u00")}
+        ways |= {"".join(f"&#x{pair};" for pair in digits)}
+    ways.add("".join(f"&#{byte};" for byte in data))
+    for shift in range(3):  # base64 of a longer text that the secret stands in: what surely follows from the secret
+        encoded = base64.b64encode(bytes(shift) + data)[(0, 2, 3)[shift] : len(data + bytes(shift)) * 8 // 6].decode()
+        ways |= {encoded, encoded.replace("+", "-").replace("/", "_")}
+    return {way for way in ways if len(way) >= _SHORTEST_SECRET}
 
 
 def redact(text: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from iteralign.characters import valid
 from iteralign.files import write_text
 from iteralign.oracles.calls import Answer, Inaccessible, Rejected, Transient
 from iteralign.oracles.chat import ChatRequest, Message
@@ -52,10 +53,7 @@ class Dialect:
 
     def payload(self, model: str, request: ChatRequest, structure: Structure, effort: str | None) -> dict[str, Any]:
         """The body of a call."""
-        # A lone surrogate (half an emoji) can't be sent as UTF-8.
-        messages = [
-            {"role": m.role, "content": m.content.encode("utf-8", "replace").decode()} for m in request.messages
-        ]
+        messages = [{"role": m.role, "content": valid(m.content)} for m in request.messages]
         if request.raw:
             length, heat = {"max_tokens": request.max_tokens}, {"temperature": request.temperature}
             return {"model": model, "prompt": messages[0]["content"]} | length | heat

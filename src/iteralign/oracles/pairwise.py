@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from iteralign.errors import OracleError
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient, Reply
-from iteralign.oracles.reading import Fence, Unreadable, read_json
+from iteralign.oracles.reading import Fence, Said, Unreadable, read_json
 from iteralign.prompts import load_template
 from iteralign.records import Response
 
@@ -28,7 +28,7 @@ class Comparison(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    reason: str
+    reason: Said
     better: Literal["first", "second", "tie"]
 
 

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from iteralign.characters import valid
+from iteralign.oracles.keys import redact
 from iteralign.oracles.thinking import without_thinking
 from iteralign.prompts.fitness import MARKER
 from iteralign.records import Relation
@@ -21,7 +23,19 @@ _CODE_BLOCK = re.compile(r"```(?:json|JSON)?[ \t]*\r?\n(.*?)\r?\n?```", re.DOTAL
 
 
 class Unreadable(ValueError):
-    """A reply that is not of the agreed form; the text says in what way, without quoting it."""
+    """A reply that is not of the agreed form; the text says in what way, and quotes names of fields at most."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(_clean(problem))
+
+
+def _clean(text: str) -> str:
+    """JSON's escapes can hide half a character, and a key that the reply's text did not show."""
+    return redact(valid(text))
+
+
+Said = Annotated[str, AfterValidator(_clean)]
+"""A text of a reply."""
 
 
 class _Reply(BaseModel):
@@ -31,11 +45,11 @@ class _Reply(BaseModel):
 class Judgement(_Reply):
     """The judge's reply."""
 
-    reason: str
+    reason: Said
     harmless: bool
     honest: bool
     helpful: bool
-    category: str
+    category: Said
     verdict: Literal["acceptable", "unacceptable"]
 
     @property
@@ -47,9 +61,9 @@ class Judgement(_Reply):
 class Proposal(_Reply):
     """One principle of the proposer's reply, with the numbers of the failures that it answers."""
 
-    text: str
-    prohibiting: str = ""
-    category: str = ""
+    text: Said
+    prohibiting: Said = ""
+    category: Said = ""
     failures: list[Annotated[int, Field(strict=True)]]
 
 
@@ -62,7 +76,7 @@ class Proposals(_Reply):
 class Related(_Reply):
     """The oracle's reply about two principles."""
 
-    reason: str = ""
+    reason: Said = ""
     relation: Literal["same", "contradicting", "different"]
 
 

@@ -4,6 +4,7 @@ that a resumed run comes to the same ones."""
 from dataclasses import dataclass
 from typing import Literal
 
+from iteralign.characters import Text
 from iteralign.evals.paired import Change
 from iteralign.records import Checkpoint, Record
 from iteralign.scoreboard.measurement import Measurement, compare
@@ -32,7 +33,7 @@ class Intervention(Record):
 
     round: int
     action: Literal["rollback", "stop"]
-    reason: str
+    reason: Text
     back_to: int | None = None
     """With `rollback`, the round whose weights are in use again; -1 for the base model's."""
 

@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from iteralign.errors import ConfigError
+from iteralign.oracles.reading import Said
 
 
 class SafeguardReply(BaseModel):
@@ -16,7 +17,7 @@ class SafeguardReply(BaseModel):
 
     violation: Literal[0, 1]
     principles: list[Annotated[int, Field(strict=True)]] = []
-    rationale: str = ""
+    rationale: Said = ""
 
 
 def policy_principles(path: Path) -> list[str] | None:
