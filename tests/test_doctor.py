@@ -157,14 +157,18 @@ def test_an_oracle_that_can_not_do_it_is_found(
 
 
 @pytest.mark.parametrize(("said", "state"), [("safe", "ok"), ("unsafe\nS1", "warn"), ("Sure!", "warn")])
-def test_a_served_guard_judges_a_plain_answer(said: str, state: str, server: play.Server) -> None:
+def test_a_guard_judges_a_plain_answer_or_is_looked_at(
+    said: str, state: str, server: play.Server, tiny_llama: Path
+) -> None:
     server.usual = play.text(said)
     guards = [
         {"family": "llama-guard", "model": "g", "base_url": server.url},
-        {"family": "harmbench", "model": "local"},
+        {"family": "harmbench", "model": str(tiny_llama)},
+        {"family": "harmbench", "model": "./absent"},
     ]
     found = list(doctor.check_oracle(OracleSettings.model_validate({"kind": "rules", "guards": guards})))
-    assert [finding.state for finding in found] == [state, "warn", "warn"] and "not tried here" in found[1].found
+    assert [finding.state for finding in found] == [state, "warn", "fail", "warn"]
+    assert "not asked here" in found[1].found and "no such directory" in found[2].found + found[2].advice
 
 
 def test_a_key_that_is_refused_fails_once(server: play.Server) -> None:

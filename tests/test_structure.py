@@ -107,7 +107,7 @@ def test_imports_go_one_way(layer: str) -> None:
 def test_every_module_is_in_a_layer() -> None:
     names = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert names - set(LAYERS) == {
-        *("__init__", "build", "parts", "run", "retrain", "plan", "plan_cost", "plan_hours"),
+        *("__init__", "build", "parts", "run", "retrain", "preflight", "plan", "plan_cost", "plan_hours"),
         *("doctor", "status", "evaluate", "judge_check", "cli"),
     }
 

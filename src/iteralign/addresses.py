@@ -30,13 +30,16 @@ def addressed(oracle: OracleSettings) -> OracleSettings:
     def at(endpoint: EndpointSettings) -> EndpointSettings:
         return endpoint if endpoint.base_url is not None else endpoint.model_copy(update={"base_url": address})
 
-    return oracle.model_copy(
-        update={
-            "judge": None if oracle.judge is None else at(oracle.judge),
-            "proposer": None if oracle.proposer is None else at(oracle.proposer),
-            "panel": tuple(map(at, oracle.panel)),
-        }
-    )
+    found = {
+        "judge": None if oracle.judge is None else at(oracle.judge),
+        "proposer": None if oracle.proposer is None else at(oracle.proposer),
+        "panel": tuple(map(at, oracle.panel)),
+    }
+    try:  # two that differed by their addresses may be one now
+        return OracleSettings.model_validate({**dict(oracle), **found})
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"oracle: {why} ({VARIABLE} is the address of those that have none).") from error
 
 
 def asked(oracle: OracleSettings) -> list[EndpointSettings]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from iteralign.oracles.budget import Ledger
     from iteralign.oracles.cache import ReplyCache
     from iteralign.oracles.client import ChatClient
-    from iteralign.oracles.guards import GuardJudge
+    from iteralign.oracles.guards import Family, GuardJudge
     from iteralign.oracles.negotiation import Dialects
 
 
@@ -129,10 +129,9 @@ def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = N
 def build_guard(settings: GuardSettings, cache: bool = True) -> "GuardJudge":
     """A guard model as judge; a local one is loaded at its first judgement."""
     from iteralign.oracles.guards import GuardJudge
-    from iteralign.oracles.guards.families import family
     from iteralign.oracles.guards.judge import ask_server, ask_target
 
-    kind = family(settings.family, settings.policy)
+    kind = build_family(settings)
     if settings.base_url is not None:
         from iteralign.oracles.cache import ReplyCache
         from iteralign.oracles.client import ChatClient
@@ -148,14 +147,26 @@ def build_guard(settings: GuardSettings, cache: bool = True) -> "GuardJudge":
         return GuardJudge(kind, ask_server(client), settings.model)
     from iteralign.targets.transformers import TransformersTarget
 
-    model = LocalModel(
+    model = build_guard_model(settings)
+    return GuardJudge(kind, ask_target(TransformersTarget(model), model), settings.model)
+
+
+def build_family(settings: GuardSettings) -> "Family":
+    """What the guard is asked, and how its replies are read."""
+    from iteralign.oracles.guards.families import family
+
+    return family(settings.family, settings.policy)
+
+
+def build_guard_model(settings: GuardSettings) -> LocalModel:
+    """The owner of a local guard's weights; loads nothing yet."""
+    return LocalModel(
         settings.model,
         root=Path(),
         device=settings.device,  # type: ignore[arg-type]
         dtype=settings.dtype,
         threads="kept",  # the target's
     )
-    return GuardJudge(kind, ask_target(TransformersTarget(model), model), settings.model)
 
 
 def build_comparer(oracle: Oracle) -> "Comparer":
@@ -212,7 +223,7 @@ def build_reflection(settings: Settings) -> Reflection:
         revision.tries,
         revision.temperature,
         revision.best_of,
-        _similarity(settings),
+        build_similarity(settings),
     )
 
 
@@ -225,7 +236,7 @@ def build_constitution(settings: Settings) -> list[Principle]:
 def build_discovery(settings: Settings, directory: Path) -> Discovery:
     """How principles come to be adopted; a person's review lies in the run directory."""
     chosen, gate = settings.constitution, settings.constitution.gate
-    similarity = _similarity(settings)
+    similarity = build_similarity(settings)
     return Discovery(
         propose=chosen.propose,
         wording=chosen.wording,
@@ -240,10 +251,11 @@ def build_gate(settings: Settings) -> Gate:
     """What a principle has to show."""
     names = ("own", "held_out", "benign", "min_fixed", "min_lift", "max_refusals", "max_answers")
     chosen = {name: getattr(settings.constitution.gate, name) for name in names}
-    return Gate(**chosen, seed=settings.seed, similarity=_similarity(settings))
+    return Gate(**chosen, seed=settings.seed, similarity=build_similarity(settings))
 
 
-def _similarity(settings: Settings) -> Similarity:
+def build_similarity(settings: Settings) -> Similarity:
+    """How alike two texts are; loads nothing yet."""
     model = settings.constitution.embeddings
     return by_words if model is None else by_embeddings(model)
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Literal
 
 from packaging.requirements import Requirement
 
-from iteralign import build
+from iteralign import build, preflight
 from iteralign.addresses import addressed, asked, described
 from iteralign.config import Settings
 from iteralign.errors import IteralignError, OracleReplyError
 from iteralign.hardware import fast_bfloat16
 from iteralign.oracle_settings import EndpointSettings, GuardSettings, OracleSettings
-from iteralign.plan import Plan, make_plan, size_text
+from iteralign.plan import Plan, planned, size_text
 from iteralign.records import RedTeamPrompt, Response, Verdict
 
 if TYPE_CHECKING:
@@ -133,10 +133,8 @@ def check_plan(settings: Settings, plan: Plan) -> Iterator[Finding]:
         yield Finding("prompts", "fail" if len(plan.too_long) == plan.prompts else "warn", count, advice)
     else:
         yield Finding("prompts", "ok", f"{plan.prompts:,} in {plan.rounds:,} rounds, {plan.held_out:,} held out")
-    if plan.memory_bytes is not None:
-        yield _memory(settings, plan.memory_bytes)
-    if plan.disk_bytes is not None:
-        yield _disk(settings.run_dir or Path("runs"), plan.disk_bytes.least, plan.disk_bytes.most)
+    yield _memory(settings, plan.memory_bytes)
+    yield _disk(settings.run_dir or Path("runs"), plan.disk_bytes.least, plan.disk_bytes.most)
 
 
 def check_oracle(settings: OracleSettings) -> Iterator[Finding]:
@@ -167,10 +165,18 @@ def examine(settings: Settings | None) -> Iterator[Finding]:
     yield from model_findings
     if all(finding.state != "fail" for finding in model_findings):
         try:
-            yield from check_plan(settings, make_plan(settings))
+            yield from check_plan(settings, _plan(settings))
         except IteralignError as error:
-            yield Finding("prompts", "fail", *_split(error))
+            yield Finding("settings", "fail", *_split(error))
     yield from check_oracle(settings.oracle)
+
+
+def _plan(settings: Settings) -> Plan:
+    """What `iteralign plan` says, but for the oracle, which is asked for real in its turn."""
+    from iteralign.oracles.rules import RuleOracle
+
+    stand_in = RuleOracle(max_principles=1, seed=0)
+    return planned(settings, preflight.check(settings, settings.run_dir, oracle=stand_in))
 
 
 def _has_weights(directory: Path) -> bool:
@@ -281,10 +287,11 @@ def _answered(
 
 def _guard(guard: GuardSettings) -> Finding:
     """A served guard's verdict on a plain answer; a local one is a model to load, which a run does when it judges."""
-    if guard.base_url is None:
-        found = f"{guard.model}: loaded by transformers when it judges, not tried here"
-        return Finding("guard", "warn", found, "Try it with rounds.limit=1.")
     try:
+        if guard.base_url is None:
+            preflight.check_guard(guard)
+            found = f"{guard.model}: loaded by transformers when it judges, not asked here"
+            return Finding("guard", "warn", found, "Try it with rounds.limit=1.")
         (verdict,) = build.build_guard(guard, cache=False).judge([_sample()])
     except IteralignError as error:
         return Finding("guard", "fail", *_split(error))

@@ -16,7 +16,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from iteralign.errors import TargetError
+from iteralign.errors import MissingExtraError, TargetError
 from iteralign.files import user_cache, written_whole
 from iteralign.load_errors import first_line
 
@@ -173,6 +173,10 @@ def _understood(file: GGUF) -> Iterator[None]:
     """What transformers says of a file that it can't read, as a message that says what to do."""
     try:
         yield
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{file.path}: {first_line(error)} The package is called gguf: pip install gguf"
+        ) from error
     except (ValueError, NotImplementedError, KeyError) as error:
         from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 

@@ -75,14 +75,20 @@ class LocalModel(ModelFiles):
 
     @cached_property
     def device(self) -> str:
-        """cuda, mps or cpu."""
-        if self._device != "auto":
-            return self._device
+        """cuda, mps or cpu. Raises TargetError for one that is not there."""
         import torch
 
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        usable = [device for device, here in there.items() if here]
+        if self._device == "auto":
+            return usable[0]
+        if self._device not in usable:
+            raise TargetError(
+                f"The device {self._device}, asked for {self.name_or_path}, is not to be had here: torch "
+                f"{torch.__version__} finds {' and '.join(usable)}. Set device to auto, or check the driver (`iteralign "
+                "doctor`)."
+            )
+        return self._device
 
     @cached_property
     def dtype(self) -> str:

@@ -130,20 +130,27 @@ class ModelFiles:
                     found.update(content.read())
         return found.hexdigest()
 
-    def empty_network(self) -> Any:
-        """The model's layers without weights."""
+    def empty_network(self, attention: str | None = None) -> Any:
+        """The model's layers without weights. Raises TargetError where it is no causal language model, or `attention` can't
+        be had."""
         import torch
         import transformers
 
-        with torch.device("meta"):
-            return transformers.AutoModelForCausalLM.from_config(self.config, trust_remote_code=self.trust_remote_code)
+        config = self.config
+        try:
+            with torch.device("meta"):
+                return transformers.AutoModelForCausalLM.from_config(
+                    config, trust_remote_code=self.trust_remote_code, attn_implementation=attention
+                )
+        except Exception as error:
+            raise cannot_load(error, self.name_or_path, "network") from error
 
     @cached_property
     def parameters(self) -> int:
         """How many; 0 where transformers can't build the model, which loading it will tell of."""
         try:
             return sum(weight.numel() for weight in self.empty_network().parameters())
-        except (OSError, ValueError):
+        except TargetError:
             return 0
 
     def read_weights(self, trained: Path | None, dtype: str, attention: str | None) -> Any:

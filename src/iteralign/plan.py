@@ -2,18 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from iteralign import build, prompt_sets
+from iteralign import build, preflight
 from iteralign.addresses import asked, described, with_addresses
 from iteralign.config import Settings
 from iteralign.constitution.gate import most_answers
-from iteralign.errors import IteralignError
 from iteralign.model import LocalModel
 from iteralign.oracles.prices import load_prices
 from iteralign.plan_cost import Answers, Cap, Money, Range, StepCost, caps, step_costs, total_cost
 from iteralign.plan_hours import Counts, Hours, measured_hours
+from iteralign.targets.tokens import encoded
 
 
 @dataclass(frozen=True)
@@ -41,28 +40,31 @@ class Plan:
     trainings: int
     """At most; one a round."""
     trained_rows: Range
-    parameters: int | None
-    """None where the model's configuration can't be read."""
-    trained_parameters: int | None
-    memory_bytes: int | None
+    parameters: int
+    trained_parameters: int
+    memory_bytes: int
     """Weights, gradients and optimiser while training; activations are not in it."""
-    disk_bytes: Range | None
+    disk_bytes: Range
     notes: list[str]
     time: Hours | None = None
     """By a measurement with the model itself (plan_hours.measured_hours); None without one."""
 
 
 def make_plan(settings: Settings, *, measure: bool = False) -> Plan:
-    """Raises IteralignError for whatever would stop the run before its first round.
+    """Raises IteralignError for whatever would stop the run before its first round (preflight.check).
 
     `measure` loads the model, answers for half a minute, trains two steps and asks for one verdict.
     """
-    sets = prompt_sets.build_prompts(settings)
+    return planned(settings, preflight.check(with_addresses(settings), settings.run_dir), measure=measure)
+
+
+def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False) -> Plan:
+    """The plan of settings that were checked."""
+    sets, model = ready.sets, ready.parts.model
+    assert model is not None  # the settings' own
     notes = [*sets.notes, *(f"oracle: {described(one)}" for one in asked(settings.oracle))]
     settings = with_addresses(settings)
-    model = build.build_model(settings, Path())
-    form = build.build_form(settings, model)
-    too_long = _too_long(settings, model, [form.render(prompt) for prompt in sets.prompts])
+    _, too_long = encoded(model, [ready.parts.form.render(prompt) for prompt in sets.prompts], settings.sampling)
     prompts = len(sets.prompts)
     rounds = math.ceil(prompts / settings.rounds.prompts)
     if settings.rounds.limit is not None:
@@ -90,7 +92,7 @@ def make_plan(settings: Settings, *, measure: bool = False) -> Plan:
         rows=rows,
         scored=len(sets.benign_held_out),
     )
-    sizes = _sizes(settings, model, notes)
+    sizes = _sizes(settings, model)
     if settings.oracle.kind == "rules":
         notes.append("oracle: the rules that ship with iteralign, a stand-in that needs no calls")
     return Plan(
@@ -110,9 +112,9 @@ def make_plan(settings: Settings, *, measure: bool = False) -> Plan:
         trial_answers=answers.tried,
         trainings=rounds,
         trained_rows=rows,
-        parameters=sizes.get("parameters"),
-        trained_parameters=sizes.get("trained"),
-        memory_bytes=sizes.get("memory"),
+        parameters=sizes["parameters"],
+        trained_parameters=sizes["trained"],
+        memory_bytes=sizes["memory"],
         disk_bytes=_disk(settings, sizes, rounds),
         notes=notes,
         time=measured_hours(settings, sets.prompts, counts) if measure else None,
@@ -156,20 +158,9 @@ def _trials(settings: Settings, rounds: int) -> Range:
     return Range(0, rounds * (min(gate.max_answers, most_answers(gate, principles)) if known else gate.max_answers))
 
 
-def _too_long(settings: Settings, model: LocalModel, texts: list[str]) -> list[int]:
-    """Indices of those that don't fit the context with an answer."""
-    lengths = [len(ids) for ids in model.tokenizer(texts)["input_ids"]]
-    context = model.context_length or 10**9
-    return [index for index, length in enumerate(lengths) if length + settings.sampling.max_new_tokens > context]
-
-
-def _sizes(settings: Settings, model: LocalModel, notes: list[str]) -> dict[str, int]:
-    """Parameters, trained parameters, bytes of memory; {} where the model's configuration can't be read."""
-    try:
-        network = model.empty_network()
-    except (IteralignError, OSError, ValueError) as error:
-        notes.append(f"model size unknown: {error}")
-        return {}
+def _sizes(settings: Settings, model: LocalModel) -> dict[str, int]:
+    """Parameters, trained parameters, bytes of memory."""
+    network = model.empty_network()
     parameters = sum(weight.numel() for weight in network.parameters())
     training = settings.training
     weight_bytes = 4 if training.method == "full" or model.dtype == "float32" else 2
@@ -186,9 +177,7 @@ def _lora_parameters(network: Any, rank: int) -> int:
     return sum(rank * (layers[name].in_features + layers[name].out_features) for name in attention or layers)
 
 
-def _disk(settings: Settings, sizes: dict[str, int], rounds: int) -> Range | None:
-    if not sizes:
-        return None
+def _disk(settings: Settings, sizes: dict[str, int], rounds: int) -> Range:
     final = sizes["parameters"] * sizes["weight_bytes"]
     if settings.training.method == "lora":
         return Range(final, final + rounds * sizes["trained"] * 4)

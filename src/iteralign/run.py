@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from iteralign import build, prompt_sets
+from iteralign import build, preflight, prompt_sets
 from iteralign.addresses import with_addresses
 from iteralign.algorithm import Round, groups_of, iteralign
 from iteralign.config import Settings, as_text, differing_keys
@@ -32,7 +32,7 @@ from iteralign.prompt_sets import Given, PromptSets
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Verdict
 from iteralign.retrain import train_again
-from iteralign.rundir import RunDirectory, holds_a_run, write_records
+from iteralign.rundir import RunDirectory, has_begun, write_records
 from iteralign.scoreboard.board import Score, Scoreboard
 from iteralign.steps.judge import judge
 from iteralign.steps.respond import respond
@@ -54,9 +54,14 @@ class Outcome:
 def start_run(
     settings: Settings, directory: Path, *, parts: Parts | None = None, progress: Progress | None = None
 ) -> Outcome:
-    """Begin a run in a new directory and carry it through. Raises IteralignError."""
-    with RunDirectory.create(directory, with_addresses(settings)) as run:
-        return _carry_through(run, parts, progress or Silent())
+    """Begin a run in a new directory and carry it through. Raises IteralignError; nothing is written before all that can be
+    checked beforehand was (preflight.check)."""
+    settings = with_addresses(settings)
+    given = {} if parts is None else {name: getattr(parts, name) for name in ("target", "oracle", "trainer", "form")}
+    sets = preflight.check(settings, directory, None if parts is None else parts.sets, **given).sets
+    with RunDirectory.create(directory, settings) as run:
+        own = parts or build_parts(settings, directory)
+        return _carry_through(run, replace(own, sets=sets), progress or Silent())
 
 
 def resume_run(
@@ -97,17 +102,14 @@ def run(
     settings = with_addresses(given.named_in(settings))
     path = Path(directory or settings.run_dir or Path("runs") / (settings.name or "default"))
     sets = prompt_sets.build_prompts(settings, given) if given else None
-
-    def parts() -> Parts:
-        built = build_parts(settings, path, target=target, oracle=oracle, trainer=trainer, form=form)
-        return replace(built, sets=sets)
-
-    if not holds_a_run(path):
-        with RunDirectory.create(path, settings) as new:
-            return _carry_through(new, parts(), progress)
-    with RunDirectory.open(path) as existing:
-        _check_same(existing, settings, sets)
-        return _carry_through(existing, parts(), progress)
+    own: dict[str, Any] = {"target": target, "oracle": oracle, "trainer": trainer, "form": form}
+    if has_begun(path):
+        with RunDirectory.open(path) as existing:
+            _check_same(existing, settings, sets)
+            return _carry_through(existing, build_parts(settings, path, **own), progress)
+    sets = preflight.check(settings, path, sets, **own).sets
+    with RunDirectory.create(path, settings) as new:
+        return _carry_through(new, replace(build_parts(settings, path, **own), sets=sets), progress)
 
 
 def _check_same(run: RunDirectory, settings: Settings, sets: PromptSets | None) -> None:
@@ -117,7 +119,7 @@ def _check_same(run: RunDirectory, settings: Settings, sets: PromptSets | None) 
         raise RunDirectoryError(
             f"{run.path} holds a run with other settings ({as_text(differences)}); choose another directory."
         )
-    if sets is not None and run.started:
+    if sets is not None:
         other = sets.differing({name: run.prompts(name) for name in sets.named()})
         if other:
             raise RunDirectoryError(f"{run.path} holds a run with other questions ({other}); choose another directory.")

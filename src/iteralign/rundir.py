@@ -36,7 +36,17 @@ VERSION = 2
 """Of the run directory's layout."""
 
 _BEFORE_START = {".lock", "config.yaml.part", "oracle"}
-"""What may lie in a directory whose run was killed before it began."""
+"""What may lie in a directory whose run was killed before it wrote its settings."""
+
+_WHILE_STARTING = {
+    *("config.yaml", "attempts.jsonl", "warnings.jsonl", "environment.json.part"),
+    *(
+        f"{name}.jsonl{part}"
+        for name in ("prompts", "held_out", "benign", "benign_held_out", "given_constitution")
+        for part in ("", ".part")
+    ),
+}
+"""And besides, before it had begun: see `RunDirectory.start`."""
 
 STAGES: dict[str, type[Record]] = {
     "1_responses": Response,
@@ -76,21 +86,15 @@ class RunDirectory:
     @classmethod
     @contextlib.contextmanager
     def create(cls, path: Path, settings: Settings) -> Iterator["RunDirectory"]:
-        """A new run directory. A populated one is refused, with the settings that differ from its own."""
-        if holds_a_run(path):
-            differences = differing_keys(load_settings(path / "config.yaml"), settings)
-            changed = f"Its settings differ: {as_text(differences)}. " if differences else ""
-            raise RunDirectoryError(
-                f"{path} holds a run already. {changed}Go on with it by `iteralign resume {path}`, or choose another "
-                "directory by --run-dir."
-            )
-        if path.exists() and (not path.is_dir() or any(entry.name not in _BEFORE_START for entry in path.iterdir())):
-            raise RunDirectoryError(f"{path} is not an empty directory. Choose another one by --run-dir.")
+        """A new run directory; raises what `check_free` does."""
+        check_free(path, settings)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(f"The run directory {path} can't be made: {error}.") from error
         with _lock(path):
+            check_free(path, settings)  # another process may have been here meanwhile
+            (path / "given_constitution.jsonl").unlink(missing_ok=True)  # an attempt's that was given one
             write_text(path / "config.yaml", dump_settings(settings))
             yield cls(path, settings)
 
@@ -218,6 +222,26 @@ class RunDirectory:
                 f"{self.path} was begun with other settings: {as_text(fixed)}. Its rounds would not belong together. "
                 f"Undo the change, or start a new run. What may change: {', '.join(CHANGEABLE)}."
             )
+
+
+def check_free(path: Path, settings: Settings) -> None:
+    """That a run can begin here. A populated directory is refused, a run with the settings that differ from its own; but one
+    that broke off before it had begun has nothing to lose, and may be begun anew with other settings."""
+    if has_begun(path):
+        differences = differing_keys(load_settings(path / "config.yaml"), settings)
+        changed = f"Its settings differ: {as_text(differences)}. " if differences else ""
+        raise RunDirectoryError(
+            f"{path} holds a run already. {changed}Go on with it by `iteralign resume {path}`, or choose another "
+            "directory by --run-dir."
+        )
+    known = _BEFORE_START | (_WHILE_STARTING if holds_a_run(path) else set())
+    if path.exists() and (not path.is_dir() or any(entry.name not in known for entry in path.iterdir())):
+        raise RunDirectoryError(f"{path} is not an empty directory. Choose another one by --run-dir.")
+
+
+def has_begun(path: Path) -> bool:
+    """Whether the run here came so far that there is something to go on with."""
+    return holds_a_run(path) and (path / "environment.json").exists()
 
 
 def holds_a_run(path: Path) -> bool:

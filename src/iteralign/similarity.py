@@ -1,5 +1,6 @@
 """How alike two texts are, from 0 to 1: by their words, or by sentence embeddings."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 from iteralign.errors import ConfigError, MissingExtraError
@@ -18,14 +19,11 @@ def by_words(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
 
 def by_embeddings(model: str) -> Similarity:
     """Cosine of sentence embeddings by a sentence-transformers model (directory or hub id), loaded at its first use."""
-    loaded: list[object] = []
 
     def similarity(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
         if not rows or not columns:
             return [[] for _ in rows]
-        if not loaded:
-            loaded.append(_sentence_transformer(model))
-        encode = loaded[0].encode  # type: ignore[attr-defined]
+        encode = _sentence_transformer(model).encode  # type: ignore[attr-defined]
         left, right = (
             encode(list(texts), normalize_embeddings=True, show_progress_bar=False) for texts in (rows, columns)
         )
@@ -34,6 +32,7 @@ def by_embeddings(model: str) -> Similarity:
     return similarity
 
 
+@functools.cache
 def _sentence_transformer(model: str) -> object:
     try:
         from sentence_transformers import SentenceTransformer

@@ -29,15 +29,10 @@ def plan_table(plan: Plan, settings: Settings) -> Table:
             f"of new principles, {gate.max_answers} a round at most",
         )
     table.add_row("training rows", str(plan.trained_rows), f"x {settings.training.epochs} epochs")
-    if plan.parameters is not None and plan.trained_parameters is not None:
-        share = f"{plan.trained_parameters:,} trained ({settings.training.method})"
-        table.add_row("parameters", f"{plan.parameters:,}", share)
-    if plan.memory_bytes is not None:
-        table.add_row(
-            "memory, training", size_text(plan.memory_bytes), "weights, gradients, optimiser; activations extra"
-        )
-    if plan.disk_bytes is not None:
-        table.add_row("disk", _sizes(plan.disk_bytes), "run directory with RUN/model")
+    share = f"{plan.trained_parameters:,} trained ({settings.training.method})"
+    table.add_row("parameters", f"{plan.parameters:,}", share)
+    table.add_row("memory, training", size_text(plan.memory_bytes), "weights, gradients, optimiser; activations extra")
+    table.add_row("disk", _sizes(plan.disk_bytes), "run directory with RUN/model")
     table.add_row("time", *_time(plan))
     if plan.too_long:
         listed = ", ".join(plan.too_long[:5]) + (" ..." if len(plan.too_long) > 5 else "")

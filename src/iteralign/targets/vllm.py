@@ -9,6 +9,7 @@ weights are compared with the trainer's by the log-probabilities of a few prompt
 import json
 import math
 import queue
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from iteralign.activity import tell
-from iteralign.errors import MissingExtraError, TargetError
+from iteralign.errors import ConfigError, MissingExtraError, TargetError
 from iteralign.interfaces import Trainer, never
 from iteralign.model import LocalModel
 from iteralign.model_files import encode
@@ -52,8 +53,11 @@ class VllmTarget:
         """`model` is the trainer's, for tokens and for the comparison; `python` an interpreter that has vLLM.
 
         `memory`: share of the GPU that the engine may take. `lora_rank`: None for full weights. `settings` are further
-        arguments of vllm.LLM. Raises MissingExtraError where this Python is to run vLLM and has none.
+        arguments of vllm.LLM. Raises MissingExtraError where this Python is to run vLLM and has none, ConfigError where
+        `python` can't be run.
         """
+        if python is not None and shutil.which(python) is None:
+            raise ConfigError(f"model.vllm.python: {python} is no program that can be run here.")
         if python is None and find_spec("vllm") is None:
             raise MissingExtraError(
                 "vLLM is not installed: pip install 'iteralign[vllm]', or set model.vllm.python to the Python of an "

@@ -9,7 +9,7 @@ from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.guards.families import Family, Finding, Question
 from iteralign.oracles.reading import Unreadable
-from iteralign.records import Response, Sampling, Verdict
+from iteralign.records import RedTeamPrompt, Response, Sampling, Verdict
 
 OVER_REFUSAL = "over_refusal"
 
@@ -107,11 +107,23 @@ def ask_target(target: Target, model: Templated) -> Ask:
     def ask(questions: Sequence[Question], max_tokens: int) -> list[str | None]:
         if not questions:
             return []
-        texts = [question if isinstance(question, str) else _rendered(question, model) for question in questions]
+        texts = [_text(question, model) for question in questions]
         generations = target.generate(texts, Sampling(max_new_tokens=max_tokens))
         return [None if one.finish == "prompt_too_long" else one.text for one in generations]
 
     return ask
+
+
+def check_rendering(family: Family, model: Templated) -> None:
+    """That the model's chat template shows it what this family asks. Raises ConfigError."""
+    prompt = RedTeamPrompt(id="example", question="What is the capital of France?", source="example")
+    example = Response(prompt=prompt, input="", text="Paris.", finish="stop", prompt_tokens=0, tokens=0)
+    for question in family.questions(example):
+        _text(question, model)
+
+
+def _text(question: Question, model: Templated) -> str:
+    return question if isinstance(question, str) else _rendered(question, model)
 
 
 def _request(question: Question, max_tokens: int) -> ChatRequest:
