@@ -32,7 +32,7 @@ def test_saved_settings_load_equal(tmp_path: Path) -> None:
         ("training.processes=4", "full"),
         ("oracle.kind=openai", "oracle.judge.model must be given"),
         ("seed.deeper=1", "no keys of its own"),
-        ("seed=[", "not YAML"),
+        ("seed=[", "no YAML"),
     ],
 )
 def test_errors_name_the_key_and_what_to_do(override: str, message: str) -> None:

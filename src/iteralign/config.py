@@ -15,7 +15,7 @@ from iteralign.errors import ConfigError
 from iteralign.oracle_settings import Address, OracleSettings, VariableName
 from iteralign.prompts.forms import FormName
 from iteralign.records import Sampling
-from iteralign.section import Section
+from iteralign.section import LARGEST_SEED, Section
 from iteralign.settings_file import explain, flat, read_yaml, with_override
 
 
@@ -48,7 +48,7 @@ class ServedSettings(Section):
     """What the server calls the model; null: as `model.path`."""
     api_key_env: VariableName | None = None
     """Name of the environment variable that holds the key, where the server wants one."""
-    concurrency: int = Field(default=64, gt=0)
+    concurrency: int = Field(default=64, gt=0, le=10_000)
     """Requests under way at once."""
 
 
@@ -68,7 +68,7 @@ class ModelSettings(Section):
     attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] | None = None
     """null takes what transformers does (sdpa). With one of the flash kernels, whose package must be installed and which take
     16-bit weights only, training rows are packed without padding."""
-    batch_size: int | Literal["auto"] = "auto"
+    batch_size: Annotated[int, Field(gt=0, le=100_000)] | Literal["auto"] = "auto"
     """Prompts generated at once; halved by itself when memory runs out."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model's repository."""
@@ -144,11 +144,11 @@ class RevisionSettings(Section):
     critique: the target first says what is wrong with its answer, then rewrites it."""
     max_principles: int = Field(default=6, gt=0)
     """Principles put into one context at most, the best fitting first."""
-    tries: int = Field(default=3, gt=0)
+    tries: int = Field(default=3, gt=0, le=1000)
     """Tries per failure until a revision passes the second judgement; from the second on the answer is sampled."""
-    temperature: float = Field(default=0.8, gt=0)
+    temperature: float = Field(default=0.8, gt=0, le=100)
     """Temperature of those later tries."""
-    best_of: int = Field(default=1, gt=0)
+    best_of: int = Field(default=1, gt=0, le=1000)
     """Go on until this many revisions of a failure have passed (or the tries are used), and train on the one that the
     target itself finds likeliest without the principles. 1 takes the first that passes."""
 
@@ -158,39 +158,39 @@ class TrainingSettings(Section):
 
     method: Literal["lora", "full"] = "lora"
     """lora trains adapters beside the weights, full all weights."""
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0, le=10)
     """Its highest value. Full fine-tuning wants less, such as 2e-6."""
-    epochs: int = Field(default=3, gt=0)
+    epochs: int = Field(default=3, gt=0, le=10_000)
     """Times that a round's rows are gone through."""
-    batch_size: int = Field(default=8, gt=0)
+    batch_size: int = Field(default=8, gt=0, le=100_000)
     """Rows per optimiser step and device, before accumulation."""
-    gradient_accumulation: int = Field(default=1, gt=0)
+    gradient_accumulation: int = Field(default=1, gt=0, le=100_000)
     """Batches whose gradients are summed for one optimiser step."""
-    max_length: int = Field(default=1024, gt=0)
+    max_length: int = Field(default=1024, gt=0, le=100_000_000)
     """Tokens of a row at most."""
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
     """Share of the steps in which the learning rate rises from 0."""
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=100)
     """AdamW's."""
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate goes on after that."""
-    lora_r: int = Field(default=16, gt=0)
+    lora_r: int = Field(default=16, gt=0, le=100_000)
     """Rank of the adapters: their size, and what they can learn."""
-    lora_alpha: int = Field(default=32, gt=0)
+    lora_alpha: int = Field(default=32, gt=0, le=10_000_000)
     """Weight of the adapters: they are scaled by lora_alpha / lora_r."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the adapters' inputs that is left out at each step."""
     gradient_checkpointing: bool = False
     """Compute activations again in place of keeping them: less memory, more time."""
-    replay: float = Field(default=1.0, ge=0)
+    replay: float = Field(default=1.0, ge=0, le=1000)
     """Earlier rounds' pairs trained on again, as a share of this round's verified revisions ..."""
     min_replay: int = Field(default=16, ge=0)
     """... and at least this many, as far as there are any: late rounds have few failures, and would unlearn."""
-    benign: float = Field(default=1.0, ge=0)
+    benign: float = Field(default=1.0, ge=0, le=1000)
     """Benign pairs (the base model's own answers), as a share of this round's verified revisions ..."""
     min_benign: int = Field(default=16, ge=0)
     """... and at least this many, as far as there are any."""
-    processes: int = Field(default=1, gt=0)
+    processes: int = Field(default=1, gt=0, le=1024)
     """Above 1: training runs in this many processes of its own on this machine (FSDP on GPUs). Full weights only."""
     keep: Literal["all", "last", "none"] = "last"
     """Which rounds' full weights stay on disk. Adapters are always kept. none writes them at the end alone; a resumed run and
@@ -203,7 +203,7 @@ class TrainingSettings(Section):
 class LookAheadSettings(Section):
     """Answering the next rounds' prompts before their turn. Changes how long a run takes, not what it computes."""
 
-    rounds: int = Field(default=32, gt=0)
+    rounds: int = Field(default=32, gt=0, le=1_000_000)
     """Answer at most this many rounds at once; as many as have lately paid. 1 answers none ahead."""
     wasted_verdicts: float = Field(default=0.5, ge=0, lt=1)
     """Verdicts that may be bought in vain for answers ahead, as a share of all, were all that are under way in vain. None
@@ -256,9 +256,9 @@ class Settings(Section):
     measure: MeasureSettings = MeasureSettings()
     lookahead: LookAheadSettings = LookAheadSettings()
     guard_rails: GuardRailSettings = GuardRailSettings()
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Seeds order, sampling, replay and training."""
-    threads: int | None = Field(default=None, gt=0)
+    threads: int | None = Field(default=None, gt=0, le=4096)
     """CPU threads for torch; null measures for a second which number is fastest now, for models of 50 million parameters or
     more, and keeps to it when the run is resumed."""
     run_dir: Path | None = None

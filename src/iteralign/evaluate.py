@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iteralign import __version__, build
+from iteralign.bounded import read_json
 from iteralign.config import Settings, load_settings
 from iteralign.data import load_prompts, read_prompts
 from iteralign.data.sample import prompt_kind, stratified
@@ -184,7 +185,7 @@ def result_files(output: Path, models: Sequence[str]) -> dict[str, tuple[Path, P
 def read_judge_errors(path: Path) -> JudgeErrors:
     """Sensitivity and specificity from the file that `iteralign judge-check -o` wrote. Raises DataError."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["attack_errors"]
+        found = read_json(path)["attack_errors"]
         pairs = [(int(found[key]["count"]), int(found[key]["total"])) for key in ("sensitivity", "specificity")]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(

@@ -32,19 +32,19 @@ class EndpointSettings(Section):
     """Like http://127.0.0.1:8000/v1; null takes what OPENAI_BASE_URL says when the run starts, and else OpenAI's own."""
     api_key_env: VariableName = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; the key itself never stands in a settings file."""
-    max_tokens: int = Field(default=1024, gt=0)
+    max_tokens: int = Field(default=1024, gt=0, le=100_000_000)
     """Tokens of one reply at most; a reasoning model's thoughts are among them."""
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     """How much a reasoning model is to think; null says nothing of it, since many endpoints don't know it."""
-    concurrency: int = Field(default=8, gt=0)
+    concurrency: int = Field(default=8, gt=0, le=10_000)
     """Calls under way at once."""
-    timeout: float = Field(default=60.0, gt=0)
+    timeout: float = Field(default=60.0, gt=0, le=1_000_000)
     """Seconds for one try of a call, all of it. A local model on a CPU may need minutes."""
-    connect_timeout: float = Field(default=10.0, gt=0)
+    connect_timeout: float = Field(default=10.0, gt=0, le=1_000_000)
     """Seconds to get a connection."""
-    max_retries: int = Field(default=6, ge=0)
+    max_retries: int = Field(default=6, ge=0, le=1_000_000)
     """Further tries after a failure that may pass: limits, overload, broken connections."""
-    retry_seconds: float = Field(default=600.0, gt=0)
+    retry_seconds: float = Field(default=600.0, gt=0, le=10_000_000)
     """Seconds for all tries of a call together; a server that is down for less is waited for."""
 
 
@@ -59,9 +59,9 @@ class GuardSettings(Section):
     """null loads the model here, through transformers; otherwise like http://127.0.0.1:8000/v1."""
     api_key_env: VariableName = "OPENAI_API_KEY"
     """Name of the environment variable that holds the server's key."""
-    concurrency: int = Field(default=8, gt=0)
+    concurrency: int = Field(default=8, gt=0, le=10_000)
     """Calls of a server under way at once."""
-    timeout: float = Field(default=60.0, gt=0)
+    timeout: float = Field(default=60.0, gt=0, le=1_000_000)
     """Seconds for one try of a call."""
     policy: Path | None = None
     """For gpt-oss-safeguard: a run's constitution.yaml, or a policy of your own that asks for the same JSON object."""
@@ -86,7 +86,7 @@ class OracleSettings(Section):
     """Guard models that judge in the place of `judge`, several of them by majority; a split gives `undetermined`."""
     guards_and_judge: bool = False
     """The oracle's own judge has a vote beside the guards."""
-    votes: int = Field(default=1, gt=0)
+    votes: int = Field(default=1, gt=0, le=1000)
     """Judgements per answer of each judge; a split gives `undetermined`."""
     judge_file: Path | None = None
     """Replaces the judge's text: {history}, {question} and {answer}."""

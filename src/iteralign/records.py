@@ -49,17 +49,17 @@ class RedTeamPrompt(Record):
 class Sampling(Record):
     """How the target decodes. Temperature 0 is greedy."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True, allow_inf_nan=False)
 
-    max_new_tokens: int = Field(default=256, gt=0)
+    max_new_tokens: int = Field(default=256, gt=0, le=100_000_000)
     """Tokens of an answer at most."""
-    temperature: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=0.0, ge=0, le=100)
     """0 takes the likeliest token; above, the higher the more freely it samples."""
     top_p: float = Field(default=0.95, gt=0, le=1)
     """Sample from the likeliest tokens that make up this share of the probability; 1: from all."""
     min_p: float = Field(default=0.1, ge=0, le=1)
     """Sample from the tokens that are at least this many times as likely as the likeliest; 0 from all."""
-    frequency_penalty: float = 0.0
+    frequency_penalty: float = Field(default=0.0, ge=-100, le=100)
     """Taken from the score of a token for each time that the answer has it; 0.5 keeps small models from repetition."""
     stop: tuple[Text, ...] = ()
     """Texts that end an answer."""

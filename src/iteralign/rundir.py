@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from pydantic import ValidationError
 
+from iteralign.bounded import read_json, read_text
 from iteralign.config import CHANGEABLE, Settings, as_text, differing_keys, dump_settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.files import Background, append_line, write_text
@@ -34,6 +35,9 @@ from iteralign.records import (
 
 VERSION = 2
 """Of the run directory's layout."""
+
+MAX_RECORDS = 4 * 1024**3
+"""Bytes of a file of records."""
 
 _BEFORE_START = {".lock", "config.yaml.part", "oracle"}
 """What may lie in a directory whose run was killed before it wrote its settings."""
@@ -136,7 +140,7 @@ class RunDirectory:
         """What `start` was given, with the layout's version, the settings and the prompt files' hashes."""
         path = self.path / "environment.json"
         try:
-            facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            facts: dict[str, Any] = read_json(path)
             version = facts["run_directory"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorruptFileError(f"{path} is not what iteralign wrote ({error}). Restore it from a copy.") from error
@@ -287,7 +291,7 @@ class Stages:
         if many.exists():
             return read_records(many, kind)
         if one.exists():
-            return _parse(kind, one.read_text(encoding="utf-8"), str(one))
+            return read_record(one, kind)
         return None
 
 
@@ -307,12 +311,21 @@ def as_lines(records: Iterable[Record]) -> str:
 def read_records(path: Path, kind: type[R]) -> list[R]:
     """The records of a JSONL file. Raises CorruptFileError naming file and line."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path, MAX_RECORDS).split("\n")
+    except (OSError, ValueError) as error:
         raise CorruptFileError(f"{path} can't be read: {error}.") from error
     if lines.pop() != "":
         raise CorruptFileError(f"{path}: the last line is torn. Delete the file, and resuming computes it again.")
     return [_parse(kind, line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """The one record of a JSON file. Raises CorruptFileError."""
+    try:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        raise CorruptFileError(f"{path} can't be read: {error}.") from error
+    return _parse(kind, text, str(path))
 
 
 def _version_of(facts: Mapping[str, Any]) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from iteralign.bounded import load_yaml
+from iteralign.bounded import read_yaml as read_document
 from iteralign.errors import ConfigError
 
 
@@ -18,12 +19,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise ConfigError(f"{path} is a directory; a settings file is needed. `iteralign init FILE` writes one.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_document(path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"There is no settings file {path}. `iteralign init {path}` writes one to start from."
         ) from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a date that is none
+    except (OSError, ValueError) as error:
         raise ConfigError(f"The settings file {path} can't be read: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"The settings file {path} must hold keys and values, not {type(values).__name__}.")
@@ -36,9 +37,9 @@ def with_override(values: dict[str, Any], override: str) -> dict[str, Any]:
     if not equals or not key.strip():
         raise ConfigError(f"--set {override}: write it as a.b=value.")
     try:
-        value = yaml.safe_load(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"--set {override}: the value is not YAML: {error}") from error
+        value = load_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"--set {override}: the value can't be read: {error}") from error
     head, _, rest = key.strip().partition(".")
     if not rest:
         return {**values, head: value}

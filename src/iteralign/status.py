@@ -10,7 +10,7 @@ from iteralign.files import read_log
 from iteralign.ledgers import check_run, waiting_review
 from iteralign.metrics import RoundMetrics
 from iteralign.oracles.budget import Total, read_calls, totals_by_step
-from iteralign.rundir import STAGES, read_records
+from iteralign.rundir import STAGES, read_record, read_records
 
 State = Literal["running", "waiting", "stopped", "killed", "finished"]
 """waiting: for a person's review; stopped: it ended early and said why; killed: it ended without a word."""
@@ -84,7 +84,7 @@ def _metrics(run_dir: Path) -> list[RoundMetrics]:
     if (run_dir / "metrics.jsonl").exists():
         return read_records(run_dir / "metrics.jsonl", RoundMetrics)
     files = sorted((run_dir / "rounds").glob("*/metrics.json"))
-    return [RoundMetrics.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
+    return [read_record(file, RoundMetrics) for file in files]
 
 
 def _state(run_dir: Path) -> tuple[State, str | None, int | None]:

@@ -174,9 +174,8 @@ def judge_check(
 
 def judge_settings(source: str | None) -> "OracleSettings | None":
     """`rules`, or the `oracle` section of a settings file. Raises ConfigError."""
-    import yaml
-
     from iteralign.addresses import addressed
+    from iteralign.bounded import read_yaml
     from iteralign.config import load_settings
     from iteralign.oracle_settings import OracleSettings
 
@@ -185,8 +184,8 @@ def judge_settings(source: str | None) -> "OracleSettings | None":
     if source == "rules":
         return OracleSettings(kind="rules")
     try:
-        values: Any = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values: Any = read_yaml(Path(source))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"--judge {source}: say rules, or give a settings file that can be read: {error}") from error
     if not isinstance(values, dict) or "oracle" not in values:
         raise ConfigError(f"--judge {source}: the file has no `oracle` section.")

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from iteralign.bounded import read_json, read_yaml
 from iteralign.constitution.ledger import Effect
 from iteralign.errors import DataError
 from iteralign.prompts.fitness import why_unfit
@@ -60,9 +60,8 @@ def _given(principle: Principle, path: Path, number: int) -> Principle:
 def _items(path: Path) -> list[dict[str, Any]]:
     """The entries: `principles` of a mapping, or a list; a plain text stands for its principle."""
     try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+        data = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"The constitution {path} can't be read: {error}") from error
     items = data.get("principles") if isinstance(data, dict) else data
     if not isinstance(items, list):

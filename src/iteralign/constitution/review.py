@@ -13,6 +13,7 @@ from typing import Literal, ParamSpec, Protocol, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from iteralign.bounded import load_yaml, read_yaml
 from iteralign.constitution.gate import Bench, Gate, figures, try_out
 from iteralign.errors import ConfigError, ReviewNeeded
 from iteralign.files import write_text
@@ -168,7 +169,7 @@ def sheet(
 def filled(text: str, decisions: Sheet) -> str:
     """The file `text` with these decisions in it; what else it says stays."""
     head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-    data = yaml.safe_load(text)
+    data = load_yaml(text)
     made = {entry.id: entry.model_dump() for entry in decisions.principles}
     entries = [{**entry, **made.get(entry["id"], {})} for entry in data["principles"]]
     data = {**data, "reviewer": decisions.reviewer, "principles": entries}
@@ -178,13 +179,15 @@ def filled(text: str, decisions: Sheet) -> str:
 def read_sheet(path: Path) -> Sheet:
     """Raises ConfigError naming file and field."""
     try:
-        return Sheet.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = read_yaml(path)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"The review {path} can't be read: {error}") from error
+    try:
+        return Sheet.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigError(f"The review {path}: {field}: {first['msg']} (got {first['input']!r}).") from error
+        raise ConfigError(f"The review {path}: {field}: {first['msg']} (got {first['input']!r:.200}).") from error
 
 
 def decide(

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iteralign.bounded import unpacked_most
+from iteralign.data.parquet import parquet_rows
 from iteralign.data.pickles import load_plain_pickle
 from iteralign.errors import DataError, MissingExtraError
 
@@ -79,20 +81,24 @@ def read_bytes(path: Path) -> bytes:
         listed = f" It contains: {', '.join(inside)}." if inside else ""
         raise DataError(f"{path}: this is a directory; give one file.{listed}")
     try:
+        most = unpacked_most(path.stat().st_size, MAX_BYTES)
         if path.suffix.lower() == ".gz":
             with gzip.open(path) as packed:
-                data = packed.read(MAX_BYTES + 1)
+                data = packed.read(most + 1)
         else:
             with path.open("rb") as plain:
-                data = plain.read(MAX_BYTES + 1)
+                data = plain.read(most + 1)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file; check the path.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: this is no whole gzip file ({error}); fetch it again.") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: can't be read: {error}.") from error
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{path}: more than {MAX_BYTES // 1024**3} GiB unpacked; split it into smaller files.")
+    if len(data) > most:
+        raise DataError(
+            f"{path}: more than {most // 1024**2:,} MiB unpacked, which is more than is read of a file of this size. Split "
+            "it into smaller files, or unpack it yourself if you know what it is."
+        )
     if not data:
         raise DataError(f"{path}: the file is empty; it needs at least one question.")
     return data
@@ -188,13 +194,10 @@ def _header(path: Path, cells: list[str]) -> list[str]:
 
 def _parquet(path: Path, data: bytes) -> list[Row]:
     try:
-        import pyarrow
-        from pyarrow import parquet
+        values = parquet_rows(data, MAX_BYTES)
     except ImportError as error:
         raise MissingExtraError("Parquet files need pyarrow: pip install pyarrow") from error
-    try:
-        values = parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+    except (OSError, ValueError, OverflowError, MemoryError) as error:
         raise DataError(f"{path}: this is no readable Parquet file: {_first_line(error)}") from error
     return [Row(f"{path}: row {number}", value) for number, value in enumerate(values, start=1)]
 

@@ -1,14 +1,17 @@
 """A reader of pickles that can build nothing but lists, tuples, dicts, strings, numbers, booleans and None.
 
-A pickle is a program. This one is read twice: first its instructions are looked at without running any of them, and
-everything that is not plain data is refused; then an unpickler that can find no class builds the data.
+A pickle is a program. First its instructions are looked at without running any of them, and everything that is not plain
+data is refused; then an unpickler that can find no class builds the data; then it is measured as who walks through it would
+find it: a list that is named twice counts twice, so that a few bytes can't stand for an endless walk.
 """
 
 import io
 import pickle
 import pickletools
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import Any, ClassVar, NoReturn
 
+from iteralign.bounded import MAX_DEPTH, BeyondBounds, unpacked_most
 from iteralign.errors import DataError
 
 MAX_PICKLE_BYTES = 256 * 1024**2
@@ -34,11 +37,38 @@ _DATA = {
     *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS"),
     *("GET", "BINGET", "LONG_BINGET", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
 }
-_MAX_TUPLES_WITH_DICTS = 10_000
-"""Tuples nested this deep as a key of a dict would overflow the interpreter's stack when hashed."""
+_BYTES_PER_VALUE = 16
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(pickle._Unpickler):
+    """The standard library's own in Python, since the one in C can't be told which keys a dict may have: to hash a tuple of
+    tuples of tuples, each named twice, takes for ever."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()  # type: ignore[attr-defined]
+        self._put([key, value], self.stack[-1])  # type: ignore[attr-defined]
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        self._put(items, self.stack[-1])  # type: ignore[attr-defined]
+
+    def load_dict(self) -> None:
+        made: dict[Any, Any] = {}
+        self._put(self.pop_mark(), made)  # type: ignore[attr-defined]
+        self.append(made)  # type: ignore[attr-defined]
+
+    def _put(self, items: list[Any], place: dict[Any, Any]) -> None:
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if isinstance(key, tuple) and any(isinstance(part, tuple) for part in key):
+                raise pickle.UnpicklingError("a dict in it has tuples of tuples for keys")
+            place[key] = value
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.DICT[0]] = load_dict
+
     def find_class(self, module: str, name: str) -> NoReturn:
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
@@ -54,13 +84,17 @@ def load_plain_pickle(data: bytes, name: str) -> Any:
         )
     _check_instructions(data, name)
     try:
-        return _PlainUnpickler(io.BytesIO(data), encoding="utf-8").load()
+        value = _PlainUnpickler(io.BytesIO(data), encoding="utf-8").load()
+        _check_size(value, unpacked_most(len(data), MAX_PICKLE_BYTES))
+        return value
+    except BeyondBounds as error:
+        raise DataError(f"{name}: refused: {error}. Convert it to JSONL if you know what it is.") from error
     except Exception as error:  # a damaged pickle raises almost anything
         raise DataError(f"{name}: this pickle is damaged ({type(error).__name__}: {error}); fetch it again.") from error
 
 
 def _check_instructions(data: bytes, name: str) -> None:
-    tuples = dicts = end = 0
+    end = 0
     try:
         for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
             if opcode.name not in _DATA:
@@ -71,8 +105,6 @@ def _check_instructions(data: bytes, name: str) -> None:
                 )
             if opcode.name.endswith("PUT") and not 0 <= int(argument or 0) <= count + 1:
                 raise DataError(f"{name}: refused: this pickle is made to use up memory (byte {position}).")
-            tuples += "TUPLE" in opcode.name
-            dicts += "DICT" in opcode.name
             end = (position or 0) + 1
     except DataError:
         raise
@@ -80,7 +112,46 @@ def _check_instructions(data: bytes, name: str) -> None:
         raise DataError(f"{name}: this is no pickle, or a damaged one ({error}); fetch it again.") from error
     if end != len(data):
         raise DataError(f"{name}: {len(data) - end} bytes follow the end of the pickle; it is damaged, fetch it again.")
-    if dicts and tuples > _MAX_TUPLES_WITH_DICTS:
-        raise DataError(
-            f"{name}: refused: more than {_MAX_TUPLES_WITH_DICTS} tuples beside dicts; convert it to JSONL."
-        )
+
+
+def _check_size(value: Any, limit: int) -> None:
+    """Values and characters, each as often as it can be reached. Raises BeyondBounds, also for what contains itself."""
+    sizes: dict[int, int] = {}
+    """Of the lists, tuples and dicts that were gone through; 0 while one is."""
+    path: list[tuple[Any, Iterator[Any]]] = []
+
+    def begin(container: Any) -> None:
+        if sizes.get(id(container)) == 0:
+            raise BeyondBounds("a list or dict in it contains itself")
+        if len(path) >= MAX_DEPTH:
+            raise BeyondBounds(f"lists and dicts stand in one another more than {MAX_DEPTH} deep")
+        sizes[id(container)] = 0
+        path.append((container, iter(_inside(container))))
+
+    begin([value])
+    totals = [0]
+    while path:
+        container, rest = path[-1]
+        for inner in rest:
+            known = sizes.get(id(inner)) if isinstance(inner, list | tuple | dict) else _own_size(inner)
+            if not known:
+                begin(inner)
+                totals.append(0)
+                break
+            totals[-1] += known
+            if totals[-1] > limit:
+                raise BeyondBounds(f"what it holds takes more than {limit // 1024**2:,} MiB when it is gone through")
+        else:
+            path.pop()
+            size = totals.pop() + _BYTES_PER_VALUE
+            sizes[id(container)] = size
+            if totals:
+                totals[-1] += size
+
+
+def _inside(container: Any) -> Any:
+    return [*container.keys(), *container.values()] if isinstance(container, dict) else container
+
+
+def _own_size(value: Any) -> int:
+    return _BYTES_PER_VALUE + (len(value) if isinstance(value, str | bytes) else 0)

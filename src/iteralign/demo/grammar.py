@@ -17,6 +17,10 @@ from iteralign.demo.benign import EASY, HARD, PLAIN, Topic
 from iteralign.demo.harm import CLAIMS, HARMS, SOURCES
 from iteralign.demo.principles import TOPICS, garbled, harm_principle, style_principle
 from iteralign.demo.words import expand
+from iteralign.errors import DataError
+
+MOST = 10_000
+"""Questions of a kind. Far beyond it the grammar has no new ones, and the search for one would never end."""
 
 Split = Literal["base", "train", "held_out"]
 _SHARES: tuple[tuple[Split, int], ...] = (("base", 80), ("train", 90), ("held_out", 100))
@@ -298,6 +302,10 @@ def _reserved() -> frozenset[str]:
 
 
 def _distinct(n: int, draw: Callable[[], str]) -> list[str]:
+    if n > MOST:
+        raise DataError(
+            f"The demo makes {MOST:,} questions of a kind at most, not {n:,}: give fewer, or a file of your own."
+        )
     seen: dict[str, None] = {}
     while len(seen) < n:
         seen.setdefault(draw())

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from iteralign.bounded import read_json
 from iteralign.characters import valid
 from iteralign.files import write_text
 from iteralign.oracles.calls import Answer, Inaccessible, Rejected, Transient
@@ -195,7 +196,7 @@ def _read(path: Path) -> dict[tuple[str, str], Dialect]:
     """What the file holds; what can't be read in it is found out anew."""
     known: dict[tuple[str, str], Dialect] = {}
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = read_json(path)
         for row in rows:
             dialect = Dialect(**{name: value for name, value in row.items() if name not in ("base_url", "asked_for")})
             if dialect.structure in LADDER:

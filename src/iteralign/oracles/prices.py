@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-import yaml
-
+from iteralign.bounded import load_yaml, read_text
 from iteralign.errors import ConfigError
 
 _LOOK = "{input: 2.5, output: 10} or {input: 2.5, cached_input: 1.25, output: 10}, in dollars per million tokens"
@@ -53,13 +52,13 @@ def load_prices(path: Path | str | None = None) -> PriceTable:
     else:
         label = str(path)
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(Path(path))
+        except (OSError, ValueError) as error:
             raise ConfigError(f"The price table {path} can't be read: {error}.") from error
     try:
-        table = yaml.safe_load(text) or {}
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"The price table {label} is not YAML: {error}") from error
+        table = load_yaml(text) or {}
+    except ValueError as error:
+        raise ConfigError(f"The price table {label} can't be read: {error}") from error
     if not isinstance(table, dict):
         raise ConfigError(f"The price table {label} must map addresses to models, or models to prices.")
     addresses = {name for name in map(str, table) if name.startswith(("http://", "https://"))}

@@ -1,17 +1,15 @@
 """Reading a run directory without its lock: also while the run goes on, when any file may not be there yet."""
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from iteralign.bounded import read_json, read_yaml
 from iteralign.config import Settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.metrics import RoundMetrics, final
 from iteralign.records import Checkpoint, Record, Revision, TextScore, TrainingExample, Verdict
-from iteralign.rundir import read_records
+from iteralign.rundir import read_record, read_records
 from iteralign.scoreboard.guard_rails import Intervention
 from iteralign.scoreboard.measurement import Measurement, with_numbers
 
@@ -53,7 +51,7 @@ class RunFiles:
 
     def environment(self) -> dict[str, Any]:
         """Versions, hardware, seed, base model."""
-        return dict(json.loads((self.path / "environment.json").read_text(encoding="utf-8")))
+        return dict(read_json(self.path / "environment.json"))
 
     def count(self, name: str) -> int:
         """Prompts of one of the four sets."""
@@ -74,7 +72,7 @@ class RunFiles:
         if self.finished:
             return read_records(self.path / "metrics.jsonl", RoundMetrics)
         files = [place / "metrics.json" for place in self.rounds()]
-        done = [_one(file, RoundMetrics) for file in files if file.exists()]
+        done = [read_record(file, RoundMetrics) for file in files if file.exists()]
         return [self._base_row(), *done]
 
     def verdicts(self, place: Path, stage: str) -> list[Verdict]:
@@ -110,11 +108,10 @@ class RunFiles:
     def principles(self) -> list[dict[str, Any]]:
         """constitution.yaml's entries."""
         path = self.path / "constitution.yaml"
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
-            entries = yaml.load(path.read_text(encoding="utf-8"), loader) if path.exists() else {"principles": []}
+            entries = read_yaml(path) if path.exists() else {"principles": []}
             return [dict(entry) for entry in entries["principles"]]
-        except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(f"{path} is no constitution: {error}. Resuming the run writes it again.") from error
 
     def _base_row(self) -> RoundMetrics:
@@ -123,10 +120,3 @@ class RunFiles:
 
 def _many(path: Path, kind: type[R]) -> list[R]:
     return read_records(path, kind) if path.exists() else []
-
-
-def _one(path: Path, kind: type[RoundMetrics]) -> RoundMetrics:
-    try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CorruptFileError(f"{path} does not read back. Delete it and resume the run.") from error

@@ -1,6 +1,5 @@
 """What the page shows in tables: failures by category, time by stage, the oracle's calls."""
 
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iteralign.bounded import read_json
 from iteralign.evals.intervals import Proportion
 from iteralign.records import Verdict
 from iteralign.report.answers import category_of
@@ -147,7 +147,7 @@ def calls_by_step(entries: Iterable[Mapping[str, Any]]) -> list[Calls]:
 def endpoints(path: Path) -> list[str]:
     """How each endpoint of oracle/endpoints.json was asked, in words; nothing of a run without one."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = read_json(path)
         return [f"{row['asked_for']} at {row['base_url']}, structured output: {row['structure']}" for row in rows]
     except (OSError, ValueError, TypeError, KeyError):
         return []

@@ -1,11 +1,11 @@
 """HHH alignment (BIG-bench, 221 pairs in four subsets): two answers to a question, of which one is better."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import datasets
 
+from iteralign.bounded import read_json
 from iteralign.errors import DataError
 from iteralign.evals.tasks.protocol import DromedaryTask, Pair, Room, text_of
 
@@ -55,7 +55,7 @@ class Dromedary(DromedaryTask):
 
 def _from_file(path: Path) -> list[dict[str, Any]]:
     try:
-        examples = json.loads(path.read_text(encoding="utf-8"))["examples"]
+        examples = read_json(path)["examples"]
         return [_row(example["input"], example["target_scores"]) for example in examples]
     except OSError as error:
         raise DataError(

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from iteralign.bounded import load_yaml, read_text
 from iteralign.errors import ConfigError
 from iteralign.oracles.reading import Said
 
@@ -23,15 +23,15 @@ class SafeguardReply(BaseModel):
 def policy_principles(path: Path) -> list[str] | None:
     """The principles of a constitution.yaml; None for a file that is none. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"The policy {path} can't be read: {error}.") from error
     if path.suffix not in (".yaml", ".yml"):
         return None
     try:
-        data = yaml.safe_load(text)
+        data = load_yaml(text)
         texts = [str(entry["text"]) for entry in data["principles"] if entry.get("status", "adopted") == "adopted"]
-    except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"The policy {path} is no constitution.yaml: it needs `principles` with a `text` each."
         ) from error
