@@ -46,7 +46,7 @@ def fakes(directory: Path, **parts: Any) -> Parts:
 
 def contents(directory: Path) -> dict[str, bytes]:
     """All files but for times and attempts."""
-    apart = {"timings.jsonl", "attempts.jsonl", "report.html", ".lock"}
+    apart = {"timings.jsonl", "attempts.jsonl", "manifest.jsonl", "report.html", ".lock"}
     files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name not in apart)
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 

@@ -269,6 +269,9 @@ def test_torn_logs_are_no_obstacle(tmp_path: Path, settings: Settings) -> None:
     for name in ("attempts.jsonl", "timings.jsonl"):
         (path / name).write_bytes((path / name).read_bytes()[:-5])
     resume_run(path, parts=fakes(path))
+    warned = [entry["warning"].split()[0] for entry in read_log(path / "warnings.jsonl")]
+    assert warned == ["attempts.jsonl", "timings.jsonl"]
+    (path / "warnings.jsonl").unlink()
     assert contents(path) == whole
 
 

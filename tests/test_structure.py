@@ -49,7 +49,9 @@ LAYERS: dict[str, set[str]] = {
     "curves": {"records", "metrics", "constitution", "oracles", "tracking"},
     "trainers": {"activity", "records", "errors", "interfaces", "model", "model_files", "files", "tracking"},
     "demo": {"records", "errors"},
-    "rundir": {"bounded", "records", "errors", "config", "files"},
+    "manifest": {"errors", "files"},
+    "kept_files": {"records", "errors", "files", "manifest"},
+    "rundir": {"bounded", "records", "errors", "config", "files", "manifest", "kept_files"},
     "constitution": {
         *(
             "bounded",
@@ -70,6 +72,7 @@ LAYERS: dict[str, set[str]] = {
     "evals": {"bounded", "records", "errors", "interfaces", "prompts", "refusals", "steps", "data"},
     "lookahead": {"activity", "records", "interfaces", "prompts", "steps"},
     "ledgers": {"records", "errors", "rundir", "constitution"},
+    "integrity": {"records", "errors", "config", "files", "manifest", "kept_files", "rundir"},
     "export": {"choices", "records", "errors", "rundir", "files", "ledgers", "constitution"},
     "report": {
         "bounded",

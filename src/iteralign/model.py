@@ -65,6 +65,10 @@ class LocalModel(ModelFiles):
         self._holds: tuple[str, str] | None = None
         self.writing = Background()
         """Of full weights. They must not change before it has ended: `writing.wait()`."""
+        self.written: Callable[[Path], None] = lambda directory: None
+        """Told of full weights that were written, in the thread that wrote them."""
+        self.check: Callable[[Path], None] = lambda directory: None
+        """Asked before the run's own weights are read; raises where they are not what was written."""
         self.train_again: Callable[[Checkpoint], None] | None = None
         """Makes full weights that are not on disk, and leaves them here."""
 
@@ -224,6 +228,7 @@ class LocalModel(ModelFiles):
         def write() -> None:
             with written_whole(directory) as place:
                 write_model(network, self.tokenizer, place, state)
+            self.written(directory)
 
         self.writing.begin(write)
 
@@ -249,6 +254,8 @@ class LocalModel(ModelFiles):
     def _read(self, identity: tuple[str, str]) -> Any:
         """Base or full weights from disk or hub, on the CPU."""
         kind, path = identity
+        if kind != "base":
+            self.check(self.root / path)
         return self.read_weights(None if kind == "base" else self.root / path, self.dtype, self.attention)
 
     @property
@@ -278,6 +285,7 @@ class LocalModel(ModelFiles):
         path = self.root / checkpoint.path
         if not (path / "adapter_model.safetensors").is_file():
             raise TargetError(f"{path} holds no adapter_model.safetensors. Train that round again or restore it.")
+        self.check(path)
         try:
             return peft.PeftModel.from_pretrained(network, str(path), is_trainable=True)
         except Exception as error:

@@ -22,7 +22,6 @@ from iteralign.data import Questions
 from iteralign.degenerate import is_degenerate
 from iteralign.ending import why_not_adopted, why_not_mended
 from iteralign.errors import RunDirectoryError
-from iteralign.files import write_text
 from iteralign.interfaces import Oracle, Spends, Target, Trainer
 from iteralign.metrics import RoundMetrics, spent_tokens
 from iteralign.model import LocalModel
@@ -32,7 +31,7 @@ from iteralign.prompt_sets import Given, PromptSets
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Verdict
 from iteralign.retrain import train_again
-from iteralign.rundir import RunDirectory, has_begun, write_records
+from iteralign.rundir import RunDirectory, as_lines, has_begun
 from iteralign.scoreboard.board import Score, Scoreboard
 from iteralign.steps.judge import judge
 from iteralign.steps.respond import respond
@@ -149,9 +148,10 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
     tracking = parts.tracking or build.build_tracking(run.settings, run.path)
     parts = replace(parts, tracking=tracking)
     with _warnings_kept(run, progress):
-        run.log_attempt("started")
+        run.begin()
         if parts.model is not None:
             run.weights = parts.model.writing
+            parts.model.written, parts.model.check = run.manifest.prepare, run.check_weights
             parts.model.train_again = partial(train_again, run, parts.model, parts.trainer)
         try:
             try:
@@ -160,9 +160,10 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
                 run.settle()  # also when it was interrupted: what was computed is kept
                 tracking.close()
         except BaseException as error:
-            run.log_attempt(f"stopped: {type(error).__name__}")
+            with contextlib.suppress(RunDirectoryError):  # a full disk: the error says so
+                run.end(f"stopped: {type(error).__name__}")
             raise
-        run.log_attempt("finished")
+        run.end("finished")
     return outcome
 
 
@@ -181,7 +182,8 @@ def _begin_and_align(run: RunDirectory, parts: Parts, progress: Progress) -> Out
     if parts.model is not None and not (finished and (run.path / "model").exists()):
         with progress.stage(None, 0, "writing the model"):
             parts.model.export(outcome.checkpoint, run.path / "model")
-    write_records(run.path / "metrics.jsonl", outcome.metrics)
+            run.record(run.path / "model")
+    run.write(run.path / "metrics.jsonl", as_lines(outcome.metrics))
     if not (finished and (run.path / "report.html").exists()):
         _report(run)
     return outcome
@@ -303,9 +305,9 @@ def _all_rounds(
         row, checkpoint = board.close(_row(done, collecting), done.checkpoint)
         run.commit(run.round(done.number).directory / "metrics.json", row.model_dump_json(indent=2) + "\n")
         if done.principles or board.stopped is not None or done.number in (0, len(groups) - 1):
-            write_constitution(run.path, ledger, effects(ledger, past))
+            write_constitution(run, ledger, effects(ledger, past))
         if board.interventions:
-            write_records(run.path / "guard_rails.jsonl", board.interventions)
+            run.write(run.path / "guard_rails.jsonl", as_lines(board.interventions))
         metrics.append(row)
         tell(parts.tracking, run.path, row, ledger)
         progress.round_done(row)
@@ -326,10 +328,10 @@ def acceptable(verdicts: Sequence[Verdict]) -> list[Response]:
     ]
 
 
-def write_constitution(directory: Path, ledger: Sequence[Principle], measured: Mapping[str, Effect]) -> None:
+def write_constitution(run: RunDirectory, ledger: Sequence[Principle], measured: Mapping[str, Effect]) -> None:
     """constitution.yaml with everything known of each principle, and constitution.md to read."""
     for form in ("yaml", "md"):
-        write_text(directory / f"constitution.{form}", written(form, ledger, measured))
+        run.write(run.path / f"constitution.{form}", written(form, ledger, measured))
 
 
 def build_scoreboard(

@@ -20,7 +20,9 @@ from pydantic import ValidationError
 from iteralign.bounded import read_json, read_text
 from iteralign.config import CHANGEABLE, Settings, as_text, differing_keys, dump_settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
-from iteralign.files import Background, append_line, write_text
+from iteralign.files import append_line, write_text
+from iteralign.kept_files import KeptFiles
+from iteralign.manifest import NAME
 from iteralign.records import (
     Checkpoint,
     Principle,
@@ -39,7 +41,7 @@ VERSION = 2
 MAX_RECORDS = 4 * 1024**3
 """Bytes of a file of records."""
 
-_BEFORE_START = {".lock", "config.yaml.part", "oracle"}
+_BEFORE_START = {".lock", "config.yaml.part", "oracle", NAME}
 """What may lie in a directory whose run was killed before it wrote its settings."""
 
 _WHILE_STARTING = {
@@ -73,7 +75,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class RunDirectory:
+class RunDirectory(KeptFiles):
     """A run on disk, held by one process at a time.
 
     `create` starts a new one, `open` goes on with one; both are context managers that hold its lock. The static readers
@@ -81,11 +83,8 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        self.path = path
+        super().__init__(path)
         self.settings = settings
-        self.weights = Background()
-        """The writing of weights; what is computed meanwhile is kept back until it has ended."""
-        self._kept_back: list[tuple[Path, str]] = []
 
     @classmethod
     @contextlib.contextmanager
@@ -99,8 +98,9 @@ class RunDirectory:
         with _lock(path):
             check_free(path, settings)  # another process may have been here meanwhile
             (path / "given_constitution.jsonl").unlink(missing_ok=True)  # an attempt's that was given one
-            write_text(path / "config.yaml", dump_settings(settings))
-            yield cls(path, settings)
+            run = cls(path, settings)
+            run.write(path / "config.yaml", dump_settings(settings))
+            yield run
 
     @classmethod
     @contextlib.contextmanager
@@ -108,14 +108,13 @@ class RunDirectory:
         """An existing run, to go on with.
 
         `overrides` (`a.b=value`) and edits of config.yaml may change the settings in config.CHANGEABLE; any other
-        difference, and a prompt file that was changed, is refused.
+        difference, and any file that is not what the run wrote, is refused.
         """
         if not holds_a_run(path):
             raise RunDirectoryError(f"{path} holds no run. Start one by `iteralign run CONFIG --run-dir {path}`.")
         with _lock(path):
             run = cls(path, load_settings(path / "config.yaml"))
-            if run.started:
-                run._check_unchanged()
+            run._check_unchanged()
             run._change(overrides)
             yield run
 
@@ -127,14 +126,15 @@ class RunDirectory:
     def start(self, environment: dict[str, Any], prompt_sets: Mapping[str, Sequence[Record]]) -> None:
         """Write what the run begins with; environment.json last, as the sign that the rest is there."""
         for name, prompts in prompt_sets.items():
-            write_records(self.path / f"{name}.jsonl", prompts)
+            self.write(self.path / f"{name}.jsonl", as_lines(prompts))
         facts = {
             "run_directory": VERSION,
+            "manifest": True,
             **environment,
             "settings": self.settings.model_dump(mode="json"),
             "sha256": {f"{name}.jsonl": self._sha256(f"{name}.jsonl") for name in prompt_sets},
         }
-        write_text(self.path / "environment.json", json.dumps(facts, indent=2) + "\n")
+        self.write(self.path / "environment.json", json.dumps(facts, indent=2) + "\n")
 
     def environment(self) -> dict[str, Any]:
         """What `start` was given, with the layout's version, the settings and the prompt files' hashes."""
@@ -169,28 +169,20 @@ class RunDirectory:
         """The stages before the first round: what the base model does."""
         return Stages(self.path / "baseline", self._log, self.commit)
 
-    def commit(self, path: Path, text: str) -> None:
-        """Write a file after all those before it: none says that a round has trained before its weights are on disk."""
-        self._kept_back.append((path, text))
-        if not self.weights.busy:
-            self.settle()
+    def begin(self) -> None:
+        """A process starts to work on the run: note it, and what it found missing or newly set."""
+        self.log_attempt("started")
+        self.manifest.add(self.manifest.unsure("config.yaml"), complete=False)
 
-    def settle(self) -> None:
-        """Wait until the weights are written, and write what was kept back."""
-        self.weights.wait()
-        while self._kept_back:
-            write_text(*self._kept_back[0])
-            del self._kept_back[0]
+    def end(self, event: str) -> None:
+        """It has ended: note how, and all that it leaves."""
+        self.log_attempt(event)
+        self.manifest.add(self.manifest.left(), complete=True)
 
     def log_attempt(self, event: str) -> None:
         """Note in attempts.jsonl that this process started, finished or stopped."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         append_line(self.path / "attempts.jsonl", {"time": now, "pid": os.getpid(), "event": event})
-
-    def log_warning(self, text: str) -> None:
-        """Note in warnings.jsonl something that went wrong without ending the run."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        append_line(self.path / "warnings.jsonl", {"time": now, "warning": text})
 
     def _log(self, stage: str, seconds: float) -> None:
         append_line(self.path / "timings.jsonl", {"stage": stage, "seconds": round(seconds, 3)})
@@ -199,6 +191,16 @@ class RunDirectory:
         return hashlib.sha256((self.path / name).read_bytes()).hexdigest()
 
     def _check_unchanged(self) -> None:
+        if self.started:
+            self._check_begun_with()
+        elif any((self.path / name).exists() for name in ("baseline", "rounds")):
+            raise CorruptFileError(
+                f"{self.path}/environment.json is missing, and the run has begun: nobody can tell with what. Restore it from "
+                "a copy, or start a new run."
+            )
+        self.check_files(self.started and bool(self.environment().get("manifest")))
+
+    def _check_begun_with(self) -> None:
         facts = self.environment()
         changed = [name for name, known in facts["sha256"].items() if self._sha256(name) != known]
         if changed:
@@ -217,7 +219,7 @@ class RunDirectory:
         self._check_settings(self.settings, settings)
         self.settings = settings
         self.log_attempt(f"settings: {as_text(differences)}")
-        write_text(self.path / "config.yaml", dump_settings(settings))
+        self.write(self.path / "config.yaml", dump_settings(settings))
 
     def _check_settings(self, begun: Settings, now: Settings) -> None:
         fixed = {key: pair for key, pair in differing_keys(begun, now).items() if key not in CHANGEABLE}

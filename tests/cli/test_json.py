@@ -16,6 +16,7 @@ from iteralign.doctor import Examined, Finding
 from iteralign.errors import ReviewNeeded, RunDirectoryError
 from iteralign.evals.paired import Change
 from iteralign.files import append_line
+from iteralign.integrity.verify import Verified
 from iteralign.oracles.budget import Total
 from iteralign.plan import Plan
 from iteralign.plan_cost import Answers, Cap, Range, StepCost
@@ -137,5 +138,6 @@ def test_the_page_has_every_key() -> None:
         Examined,
         Finding,
         Total,
+        Verified,
     )
     assert {field.name for kind in kinds for field in fields(kind)} - named == set()

@@ -27,6 +27,7 @@ from typing import Any
 
 from iteralign.config import Settings, load_settings
 from iteralign.fakes import FakeTarget, FakeTrainer
+from iteralign.manifest import Manifest
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.prompts.forms import prompt_form
@@ -34,8 +35,8 @@ from iteralign.records import Checkpoint
 from iteralign.run import Parts, build_parts, resume_run, start_run
 from iteralign.rundir import holds_a_run
 
-APART = {"timings.jsonl", "attempts.jsonl", "report.html", "warnings.jsonl", ".lock"}
-"""Times and attempts; RUN/oracle, a log of calls, too."""
+APART = {"timings.jsonl", "attempts.jsonl", "manifest.jsonl", "report.html", "warnings.jsonl", ".lock"}
+"""Times and attempts, and the manifest, which has their hashes; RUN/oracle, a log of calls, too."""
 
 BASE: dict[str, Any] = {
     "model": {"path": "demo"},
@@ -57,12 +58,14 @@ class Report:
     differing: list[str] = field(default_factory=list)
     sent_again: int = 0
     """Calls whose reply had been stored when the process was killed, and which were sent again."""
+    faulty: list[str] = field(default_factory=list)
+    """What `iteralign verify` would say of a killed run, or of one that was resumed: nothing."""
     left_behind: list[str] = field(default_factory=list)
     """Files that the run which was never killed does not have."""
 
     @property
     def good(self) -> bool:
-        return not (self.differing or self.sent_again or self.left_behind)
+        return not (self.differing or self.sent_again or self.left_behind or self.faulty)
 
 
 @dataclass
@@ -205,12 +208,14 @@ def note_kill(plan: Plan, directory: Path, report: Report) -> tuple[set[str], in
     """Count a kill; returns the replies kept at that time and the number of requests sent."""
     report.kills += 1
     report.in_training += is_training(directory)
+    report.faulty += [f"{directory.name}, killed: {fault}" for fault in Manifest(directory).faults()]
     return stored(directory), len(plan.server.sent()) if plan.server else 0
 
 
 def compare(directory: Path, whole: dict[str, bytes], report: Report, what: str) -> None:
     """Add to the report whatever differs from the run that was never killed."""
     mended = contents(directory)
+    report.faulty += [f"{what}: {fault}" for fault in Manifest(directory).faults()]
     report.differing += [f"{what}: {name}" for name, content in whole.items() if mended.get(name) != content]
     report.left_behind += [f"{what}: {name}" for name in mended if name not in whole]
 
@@ -328,9 +333,10 @@ def main() -> int:
     for name, report in reports.items():
         print(
             f"{name}: {report.kills} kills ({report.in_training} of them in training), {len(report.differing)} files "
-            f"differ, {len(report.left_behind)} left behind, {report.sent_again} answered calls sent again"
+            f"differ, {len(report.left_behind)} left behind, {len(report.faulty)} faulty, {report.sent_again} answered calls "
+            "sent again"
         )
-        for line in [*report.differing, *report.left_behind][:20]:
+        for line in [*report.differing, *report.left_behind, *report.faulty][:20]:
             print("   ", line)
     return 0 if all(report.good for report in reports.values()) else 1
 

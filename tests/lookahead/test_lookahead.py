@@ -103,6 +103,7 @@ def contents(directory: Path) -> dict[str, bytes]:
         ".lock",
         "config.yaml",
         "environment.json",
+        "manifest.jsonl",
     }
     files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name not in apart)
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}

@@ -29,6 +29,7 @@ from iteralign.cli.options import (
     SetOption,
 )
 from iteralign.cli.report import report
+from iteralign.cli.verify import verify
 from iteralign.errors import ConfigError, Interrupted
 
 if TYPE_CHECKING:
@@ -216,6 +217,7 @@ app.command()(schema)
 app.command()(evaluate)
 app.command()(report)
 app.command()(compare)
+app.command()(verify)
 app.command()(card)
 app.command()(push)
 app.command("judge-check")(judge_check)

@@ -154,6 +154,7 @@ class VllmTarget:
             return self._engine
         checkpoint = self._wanted
         if checkpoint.kind == "adapter" and self.model.device != "cpu":
+            self.model.check(self.model.root / checkpoint.path)
             engine = self._engine or self._start(self.model.weights_in)
             self._adapters += 1
             path = str((self.model.root / checkpoint.path).resolve())
@@ -172,6 +173,7 @@ class VllmTarget:
         self.model.writing.wait()
         kept = self.model.root / checkpoint.path
         if checkpoint.kind == "full" and kept.exists():
+            self.model.check(kept)
             return self._take(str(kept.resolve()))
         with tempfile.TemporaryDirectory(prefix="iteralign-merged-") as merged:
             self.model.export(checkpoint, Path(merged))

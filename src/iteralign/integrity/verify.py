@@ -1,0 +1,87 @@
+"""`iteralign verify`: whether every file of a run is what was written, and fits the others."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from iteralign.config import CHANGEABLE, as_text, differing_keys, load_settings
+from iteralign.errors import CorruptFileError, IteralignError, RunDirectoryError
+from iteralign.integrity.counts import contradictions
+from iteralign.kept_files import remedy
+from iteralign.manifest import LOGS, NAME, Fault, Manifest
+from iteralign.rundir import RunDirectory, holds_a_run
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was checked, and what was found."""
+
+    run: Path
+    files: int
+    """Whose hash was compared; 0 where the run has no manifest."""
+    bytes: int
+    manifest: bool
+    """False for a run of an earlier version: only what its files say of each other was compared."""
+    problems: list[str] = field(default_factory=list)
+    """One line each; empty where all is as it was written."""
+    remedy: str | None = None
+    """From where the run can go on."""
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
+
+
+def verify_run(run: Path, *, big: bool = True) -> Verified:
+    """Check a run, also one that goes on. Without `big`, whole models (RUN/model, full checkpoints) by their size alone.
+
+    Raises RunDirectoryError for a directory that holds no run.
+    """
+    if not any((run / name).exists() for name in ("config.yaml", "environment.json", NAME)):
+        raise RunDirectoryError(f"{run} holds no run.")
+    try:
+        manifest = Manifest(run)
+    except CorruptFileError as error:
+        return Verified(run, 0, 0, False, [str(error)])
+    faults = list(manifest.faults(big=big)) if manifest else []
+    faults += _missing(run, manifest)
+    if not faults:  # else it would be told twice
+        faults += [*_settings(run), *contradictions(run)] if (run / "environment.json").exists() else []
+    entries = [*manifest.files.values(), *manifest.logs.values()]
+    named = [fault.path for fault in faults if fault.path not in (*LOGS, NAME, "config.yaml")]
+    return Verified(
+        run=run,
+        files=len(entries),
+        bytes=sum(entry.size for entry in entries),
+        manifest=bool(manifest),
+        problems=[str(fault) for fault in faults],
+        remedy=remedy(named) if named else None,
+    )
+
+
+def _missing(run: Path, manifest: Manifest) -> list[Fault]:
+    """What a run that has begun can't be without."""
+    begun = any((run / name).exists() for name in ("baseline", "rounds"))
+    names = [name for name in ("config.yaml", "environment.json") if begun and not (run / name).exists()]
+    found = [Fault(name, "is missing, and the run has begun") for name in names if name not in manifest.files]
+    if not manifest and "environment.json" not in names and begun:
+        try:
+            promised = json.loads((run / "environment.json").read_text(encoding="utf-8")).get("manifest")
+        except (OSError, ValueError, AttributeError) as error:
+            return [*found, Fault("environment.json", f"can't be read: {error}")]
+        found += [Fault(NAME, "is missing or empty")] if promised else []
+    return found
+
+
+def _settings(run: Path) -> list[Fault]:
+    """Whether the settings are those that the run began with, but for what may change."""
+    if not holds_a_run(run):
+        return []
+    try:
+        now = load_settings(run / "config.yaml")
+        begun = load_settings(RunDirectory(run, now).environment()["settings"])
+    except IteralignError as error:
+        return [Fault("config.yaml", f"can't be read: {error}")]
+    fixed = {key: pair for key, pair in differing_keys(begun, now).items() if key not in CHANGEABLE}
+    return [Fault("config.yaml", f"has other settings than the run began with: {as_text(fixed)}")] if fixed else []
