@@ -112,6 +112,40 @@ def test_principles_are_reviewed_at_a_terminal(tmp_path: Path, config: str) -> N
     assert "still wait for a decision" in review.text and "Traceback" not in review.text
 
 
+def test_the_whole_life_of_a_run_at_a_dumb_terminal(tmp_path: Path, config: str) -> None:
+    options = ["--set", "constitution.review=required", "--set", "rounds.limit=1"]
+    with Terminal(iteralign("run", config, "--run-dir", "r", *options), tmp_path, columns=120, term="dumb") as run:
+        run.until(lambda screen: "base model: held-out" in screen)
+        run.type("\x03")
+        assert run.end() == 130
+    with Terminal(iteralign("resume", "r"), tmp_path, columns=120, term="dumb") as resumed:
+        assert resumed.end() == 4
+    with Terminal(iteralign("status", "r"), tmp_path, columns=120, term="dumb") as status:
+        assert status.end() == 0
+    with Terminal(iteralign("constitution", "review", "r"), tmp_path, columns=120, term="dumb") as review:
+        review.until(lambda screen: "Your name" in screen)
+        review.type("Ada\n")
+        place, all_of_them = 1, 1
+        while place <= all_of_them:
+            review.until(lambda screen: f", {place} of " in review.text and "Decide" in screen.splitlines()[-1])  # noqa: B023
+            all_of_them = int(re.findall(r", \d+ of (\d+)", review.text)[-1])
+            review.type("accept\n")
+            review.until(lambda screen: "Why" in screen.splitlines()[-1])
+            review.type("it is right\n")
+            place += 1
+        assert review.end() == 0
+    with Terminal(iteralign("resume", "r"), tmp_path, columns=120, term="dumb") as last:
+        assert last.end() == 0
+    for seen in (run, resumed, status, review, last):
+        assert not set(seen.raw) & set(b"\x1b\x08\x07"), "no control codes"
+        assert "Traceback" not in seen.text
+    assert "Interrupted" in run.text and "iteralign resume r" in run.text
+    for seen in (resumed, status):
+        assert "constitution review r" in seen.text.replace("\n", "")
+    assert "All decided. Go on by: iteralign resume r" in review.text
+    assert "round 0 (1 of 1): 8 of 8 failed" in last.text
+
+
 def test_a_run_that_trained_nothing_says_so_last(tmp_path: Path, config: str) -> None:
     options = ["--set", "constitution.gate.max_answers=1", "--set", "rounds.limit=1", "--set", "data.benign=null"]
     with Terminal(iteralign("run", config, "--run-dir", "r", *options), tmp_path) as run:
