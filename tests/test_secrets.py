@@ -55,10 +55,11 @@ def server() -> Iterator[play.Server]:
 @pytest.fixture
 def place(tmp_path: Path, server: play.Server) -> Path:
     """A directory with settings for the demo's model and the echoing endpoint."""
+    endpoint = {"model": "tiny", "base_url": server.url, "api_key_env": "OPENAI_API_KEY"}
     values = {
         "model": {"path": "demo"},
         "data": {"prompts": "demo", "limit": 6, "held_out": 0.34, "benign_limit": 4},
-        "oracle": {"judge": {"model": "tiny", "base_url": server.url, "timeout": 20, "concurrency": 4}},
+        "oracle": {"judge": endpoint | {"timeout": 20, "concurrency": 4}},
         "rounds": {"prompts": 4},
         "sampling": {"max_new_tokens": 8},
         "training": {"epochs": 1, "min_benign": 1},

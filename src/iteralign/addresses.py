@@ -8,12 +8,9 @@ whatever the variable says by then.
 from pydantic import TypeAdapter, ValidationError
 
 from iteralign.config import Settings
+from iteralign.endpoints.keys import BASE_URL_VARIABLE, OPENAI_URL, read_variable
 from iteralign.errors import ConfigError
 from iteralign.oracle_settings import Address, EndpointSettings, OracleSettings
-from iteralign.oracles.client import OPENAI_URL
-from iteralign.oracles.keys import read_variable
-
-VARIABLE = "OPENAI_BASE_URL"
 
 
 def with_addresses(settings: Settings) -> Settings:
@@ -54,14 +51,14 @@ def described(endpoint: EndpointSettings) -> str:
     if endpoint.base_url is not None:
         return f"{endpoint.model} at {endpoint.base_url}"
     address = _from_environment()
-    return f"{endpoint.model} at " + (OPENAI_URL if address is None else f"{address} ({VARIABLE})")
+    return f"{endpoint.model} at " + (OPENAI_URL if address is None else f"{address} ({BASE_URL_VARIABLE})")
 
 
 def _from_environment() -> str | None:
-    address = read_variable(VARIABLE)
+    address = read_variable(BASE_URL_VARIABLE)
     if address is None:
         return None
     try:
         return TypeAdapter(Address).validate_python(address).rstrip("/")
     except ValidationError as error:  # the address is not repeated: it may hold a password
-        raise ConfigError(f"{VARIABLE} {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None
+        raise ConfigError(f"{BASE_URL_VARIABLE} {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None

@@ -65,7 +65,7 @@ def build_target(settings: Settings, model: LocalModel) -> Target:
             engine = settings.model.vllm
             return VllmTarget(model, python=engine.python, memory=engine.memory, lora_rank=rank)
         case "served":
-            from iteralign.oracles.keys import NO_KEY, read_key
+            from iteralign.endpoints.keys import NO_KEY, endpoint_key
             from iteralign.targets.served import ServedTarget
 
             server = settings.model.served
@@ -73,7 +73,7 @@ def build_target(settings: Settings, model: LocalModel) -> Target:
                 model,
                 base_url=server.base_url,
                 name=server.name or settings.model.path,
-                key=(read_key(server.api_key_env) if server.api_key_env else None) or NO_KEY,
+                key=endpoint_key(server.api_key_env, server.base_url) or NO_KEY,
                 concurrency=server.concurrency,
             )
 

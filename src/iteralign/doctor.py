@@ -347,7 +347,7 @@ def _told(client: "ChatClient") -> str:
 
 
 def _prices(settings: OracleSettings) -> Iterator[Finding]:
-    from iteralign.oracles.client import OPENAI_URL
+    from iteralign.endpoints.keys import OPENAI_URL
     from iteralign.oracles.prices import load_prices
 
     try:

@@ -30,8 +30,9 @@ class EndpointSettings(Section):
     """The name that the endpoint knows it by."""
     base_url: Address | None = None
     """Like http://127.0.0.1:8000/v1; null takes what OPENAI_BASE_URL says when the run starts, and else OpenAI's own."""
-    api_key_env: VariableName = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key; the key itself never stands in a settings file."""
+    api_key_env: VariableName | None = None
+    """Name of the environment variable that holds the key; the key itself never stands in a settings file. null:
+    OPENAI_API_KEY, which goes to OpenAI and to the address in OPENAI_BASE_URL and nowhere else."""
     max_tokens: int = Field(default=1024, gt=0, le=100_000_000)
     """Tokens of one reply at most; a reasoning model's thoughts are among them."""
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
@@ -57,8 +58,8 @@ class GuardSettings(Section):
     """A local directory or hub id, or the served model's name."""
     base_url: Address | None = None
     """null loads the model here, through transformers; otherwise like http://127.0.0.1:8000/v1."""
-    api_key_env: VariableName = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the server's key."""
+    api_key_env: VariableName | None = None
+    """Name of the environment variable that holds the server's key; null: as of the judge."""
     concurrency: int = Field(default=8, gt=0, le=10_000)
     """Calls of a server under way at once."""
     timeout: float = Field(default=60.0, gt=0, le=1_000_000)

@@ -236,7 +236,7 @@ def _reply(usual: tuple[int, int], model: EndpointSettings | GuardSettings) -> R
 
 
 def _price(model: EndpointSettings | GuardSettings, prices: PriceTable) -> Price | None:
-    from iteralign.oracles.client import OPENAI_URL
+    from iteralign.endpoints.keys import OPENAI_URL
 
     return prices.of(model.base_url or OPENAI_URL, model.model)
 

@@ -191,8 +191,9 @@ def make_client(server: Server) -> Callable[..., ChatClient]:
     """A client of the scripted server with short waits."""
 
     def make(**settings: Any) -> ChatClient:
+        key = {"key_variable": "OPENAI_API_KEY"}
         short = {"backoff": 0.01, "timeout": 0.6, "connect_timeout": 0.5, "retry_seconds": 8.0, "max_retries": 6}
-        return ChatClient("tiny", settings.pop("base_url", server.url), **(short | settings))
+        return ChatClient("tiny", settings.pop("base_url", server.url), **(key | short | settings))
 
     return make
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from iteralign.endpoints.keys import OPENAI_URL
 from iteralign.errors import (
     BudgetReached,
     ConfigError,
@@ -25,7 +26,7 @@ from iteralign.errors import (
 from iteralign.oracles.budget import Ledger, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache, default_path
 from iteralign.oracles.chat import ChatRequest, Message
-from iteralign.oracles.client import OPENAI_URL, ChatClient
+from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.prices import Price, PriceTable, load_prices
 

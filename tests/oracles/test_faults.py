@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from iteralign.endpoints.failures import parse_retry_after
 from iteralign.errors import ConfigError, OracleAccessError, OracleError
-from iteralign.oracles.calls import parse_retry_after
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from iteralign.endpoints.keys import read_key, redact
 from iteralign.errors import BudgetReached, OracleAccessError
 from iteralign.oracles.budget import Ledger
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.flights import Flights
-from iteralign.oracles.keys import read_key, redact
 from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.pairwise import LLMComparer
 from iteralign.oracles.reading import Unreadable, read_judgement, read_proposals, read_relation

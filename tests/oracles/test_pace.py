@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from iteralign.endpoints.pace import Pace, seconds
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
-from iteralign.oracles.pace import Pace, seconds
 
 from .conftest import Handler, Server, chat_body, judgement, status
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iteralign.oracles.calls import Transient, read_answer
+from iteralign.endpoints.failures import Transient
+from iteralign.oracles.calls import read_answer
 from iteralign.oracles.llm import judge_template
 from iteralign.oracles.reading import Fence, Unreadable, read_judgement, read_proposals
 from iteralign.oracles.thinking import without_thinking

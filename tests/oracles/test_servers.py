@@ -116,9 +116,10 @@ def recorded(request: pytest.FixtureRequest) -> Iterator[Recorded]:
 def client_of(recorded: Recorded) -> Callable[..., ChatClient]:
     def make(**changes: Any) -> ChatClient:
         given = recorded.file["settings"]
+        key = {"key_variable": "OPENAI_API_KEY"}
         settings = {"backoff": 0.01, "timeout": 5, "max_retries": 3, "reasoning_effort": given.get("reasoning_effort")}
         model = changes.pop("model", given["model"])
-        return ChatClient(model, recorded.url, **(settings | changes))
+        return ChatClient(model, recorded.url, **(key | settings | changes))
 
     return make
 

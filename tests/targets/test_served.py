@@ -228,7 +228,7 @@ def test_a_server_that_takes_no_token_ids_is_given_the_text(
         return usual(handler)
 
     monkeypatch.setattr(Handler, "do_POST", picky)
-    target._max_retries = 0
+    target._retries.most = 0
     for _ in range(2):
         answers = target.generate(INPUTS, SAMPLING)
         assert len(answers) == len(INPUTS) and all(answer.text for answer in answers)

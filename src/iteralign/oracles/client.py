@@ -15,24 +15,24 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from iteralign.activity import tell
+from iteralign.endpoints.endpoint import Endpoint
+from iteralign.endpoints.failures import Inaccessible, Refused, Rejected, Transient
+from iteralign.endpoints.keys import KEY_VARIABLE, NO_KEY, OPENAI_URL, endpoint_key
+from iteralign.endpoints.pool import Cancelled, run_bounded
+from iteralign.endpoints.retries import Retries
 from iteralign.errors import ConfigError, OracleAccessError
 from iteralign.oracles.budget import Call, Ledger
 from iteralign.oracles.cache import ReplyCache
-from iteralign.oracles.calls import Answer, Endpoint, Inaccessible, Refused, Rejected, Transient
+from iteralign.oracles.calls import Answer
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.contact import Contact
 from iteralign.oracles.flights import Flights
-from iteralign.oracles.keys import NO_KEY, read_key
 from iteralign.oracles.negotiation import Dialect, Dialects, Structure, probe
-from iteralign.oracles.pool import Cancelled, run_bounded
-from iteralign.oracles.retries import Retries
 from iteralign.oracles.thinking import without_thinking
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-OPENAI_URL = "https://api.openai.com/v1"
 
 _BYTES_PER_TOKEN = 3  # on the low side for English, so that what is reserved is rather too much
 _TOKENS_OF_A_CHAT = 16  # roles and separators
@@ -78,10 +78,11 @@ class _Batch:
 class ChatClient:
     """One model at one endpoint. Safe for use from several threads.
 
-    `base_url` None is OpenAI's own. The key is read from the environment variable `key_variable` or from `.env`; an
-    endpoint other than OpenAI's may need none. `retry_seconds` bounds all tries of one request together, `timeout` one
-    try, `max_reply_bytes` one reply. `max_tokens` is what an oracle allows a reply of this model. `dialects` remembers what
-    endpoints take. `section` is where the endpoint's settings stand, for messages that say what to change.
+    `base_url` None is OpenAI's own. The key is read from the environment variable `key_variable` or from `.env`; without a
+    name it is OPENAI_API_KEY's where the environment is about this endpoint, and else none is sent. `retry_seconds` bounds
+    all tries of one request together, `timeout` one try, `max_reply_bytes` one reply. `max_tokens` is what an oracle allows
+    a reply of this model. `dialects` remembers what endpoints take. `section` is where the endpoint's settings stand, for
+    messages that say what to change.
 
     Raises OracleAccessError where OpenAI's own endpoint is asked without a key.
     """
@@ -91,7 +92,7 @@ class ChatClient:
         model: str,
         base_url: str | None = None,
         *,
-        key_variable: str = "OPENAI_API_KEY",
+        key_variable: str | None = None,
         concurrency: int = 8,
         max_retries: int = 8,
         retry_seconds: float = 600.0,
@@ -114,12 +115,14 @@ class ChatClient:
         self.section = section
         self.cache = cache
         self.ledger = ledger
-        key = read_key(key_variable)
+        key = endpoint_key(key_variable, self.base_url)
         if key is None and self.base_url == OPENAI_URL:
+            variable = key_variable or KEY_VARIABLE
             raise OracleAccessError(
-                f"No key for {self.base_url}: set the environment variable {key_variable}, or put {key_variable}=... "
+                f"No key for {self.base_url}: set the environment variable {variable}, or put {variable}=... "
                 "into a file .env in the working directory."
             )
+        self._keyless = key is None
         if ledger is not None:
             ledger.require_price(self.base_url, model)
         self._endpoint = Endpoint(
@@ -314,7 +317,9 @@ class ChatClient:
         )
 
     def _access_error(self, what: str) -> OracleAccessError:
-        return OracleAccessError(f"The oracle {self.model} at {self.base_url} can't be used: {what}")
+        keyless = self._keyless and what.startswith("the key was not accepted")
+        advice = f" No key was sent: name its variable by {self.section}.api_key_env." if keyless else ""
+        return OracleAccessError(f"The oracle {self.model} at {self.base_url} can't be used: {what}{advice}")
 
 
 _KEPT = ("text", "finish", "prompt_tokens", "completion_tokens", "refused", "estimated", "reused_tokens")

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from iteralign.oracles.calls import Answer, Endpoint, Inaccessible, Refused, Rejected, Transient
+from iteralign.endpoints.endpoint import Endpoint
+from iteralign.endpoints.failures import Inaccessible, Refused, Rejected, Transient
+from iteralign.oracles.calls import Answer, call
 from iteralign.oracles.chat import ChatRequest
 from iteralign.oracles.negotiation import (
     LADDER,
@@ -83,7 +85,7 @@ class Contact:
         raise Rejected("it refuses each way in which it was asked")
 
     def _send(self, request: ChatRequest, dialect: Dialect, structure: Structure) -> Answer:
-        return self._endpoint.call(dialect.payload(self.model, request, structure, self._effort))
+        return call(self._endpoint, dialect.payload(self.model, request, structure, self._effort))
 
     def _loosened(self, request: ChatRequest, dialect: Dialect, problem: Rejected) -> Answer:
         """The answer in a looser form than was refused. Raises the refusal where that was about something else."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from iteralign.oracles.pool import Cancelled
+from iteralign.endpoints.pool import Cancelled
 
 T = TypeVar("T")
 

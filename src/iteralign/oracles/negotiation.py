@@ -14,8 +14,9 @@ from typing import Any, Literal, get_args
 
 from iteralign.bounded import read_json
 from iteralign.characters import valid
+from iteralign.endpoints.failures import Inaccessible, Rejected, Transient
 from iteralign.files import write_text
-from iteralign.oracles.calls import Answer, Inaccessible, Rejected, Transient
+from iteralign.oracles.calls import Answer
 from iteralign.oracles.chat import ChatRequest, Message
 
 Structure = Literal["json_schema", "json_object with schema", "json_object", "plain"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from iteralign.characters import valid
-from iteralign.oracles.keys import redact
+from iteralign.endpoints.keys import redact
 from iteralign.oracles.thinking import without_thinking
 from iteralign.prompts.fitness import MARKER
 from iteralign.records import Relation

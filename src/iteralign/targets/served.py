@@ -13,14 +13,23 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from iteralign.activity import tell
+from iteralign.characters import valid
+from iteralign.endpoints.endpoint import Endpoint, as_object, first_choice
+from iteralign.endpoints.failures import Failure, Inaccessible, NoContact, Refused, Rejected, Transient
+from iteralign.endpoints.keys import NO_KEY, redact
+from iteralign.endpoints.pool import Cancelled
+from iteralign.endpoints.retries import TURNED_AWAY, Retries
 from iteralign.errors import TargetError
 from iteralign.interfaces import never
 from iteralign.model import LocalModel
+from iteralign.model_files import encode
 from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.targets.tokens import encoded, row_seed
 
 _log = logging.getLogger(__name__)
 _REFUSALS = (400, 422, 500)  # what servers answer to a prompt of a type that they do not know
+_CONNECT_TIMEOUT = 10.0
+_TOKENS_BEYOND = 64  # tokens without a text of their own: what ends an answer, what was cut off at a stop
 _POLL = 0.05  # seconds between two looks at `stop`
 
 
@@ -33,7 +42,7 @@ class ServedTarget:
         *,
         base_url: str,
         name: str,
-        key: str = "none",
+        key: str = NO_KEY,
         concurrency: int = 64,
         timeout: float = 600.0,
         max_retries: int = 4,
@@ -43,10 +52,8 @@ class ServedTarget:
         self.base_url = base_url.rstrip("/")
         self.name = name
         self.concurrency = concurrency
-        self._key = key
-        self._timeout = timeout
-        self._max_retries = max_retries
-        self._client: Any = None
+        self._endpoint = Endpoint(base_url.rstrip("/"), key, connect_timeout=_CONNECT_TIMEOUT, timeout=timeout)
+        self._retries = Retries(self._endpoint, most=max_retries, seconds=timeout, backoff=1.0)
         self._plain = False
         """Whether the server takes OpenAI's own parameters alone."""
         self._takes_ids = True
@@ -82,6 +89,7 @@ class ServedTarget:
         for index in ids:
             waiting.put(index)
         done: queue.SimpleQueue[tuple[int, Generation | BaseException]] = queue.SimpleQueue()
+        self._endpoint.open()
         gone = threading.Event()
 
         def work() -> None:
@@ -91,7 +99,9 @@ class ServedTarget:
                 except queue.Empty:
                     return
                 try:
-                    done.put((index, self._complete(name, ids[index], inputs[index], sampling)))
+                    done.put((index, self._answer(name, ids[index], inputs[index], sampling, gone)))
+                except Cancelled:
+                    return
                 except BaseException as error:  # raised where the answers are read
                     done.put((index, error))
 
@@ -104,11 +114,21 @@ class ServedTarget:
                     return
                 index, generation = found
                 if isinstance(generation, BaseException):
-                    raise self._explained(generation) from generation
+                    raise self._explained(generation) from None
                 tell("answering", count, len(ids))
                 yield index, generation
         finally:
             gone.set()
+
+    def _answer(
+        self, name: str, ids: list[int], text: str, sampling: Sampling, gone: threading.Event
+    ) -> Generation | Failure:
+        """The generation, or why there is none. Raises Cancelled once `gone` is set, and Inaccessible."""
+        found, _ = self._retries.run(lambda: self._complete(name, ids, text, sampling), gone)
+        if isinstance(found, Refused) or (isinstance(found, Rejected) and found.status in TURNED_AWAY):
+            _log.warning("The target's server %s gave no answer to a prompt: %s.", self.base_url, found)
+            return Generation(text="", finish="stop", prompt_tokens=len(ids), tokens=0)
+        return found
 
     def _complete(self, name: str, ids: list[int], text: str, sampling: Sampling) -> Generation:
         request = {
@@ -122,63 +142,45 @@ class ServedTarget:
             "seed": row_seed(sampling.seed, text) % 2**31,
         }
         extra = {"min_p": sampling.min_p} if sampling.temperature and sampling.min_p else {}
-        reply = self._completed(request, text, extra)
-        choice = reply.choices[0] if reply.choices else None
-        if choice is None or not isinstance(choice.text, str):
-            raise TargetError(f"{self.base_url} answered without a completion. Is it a completions server?")
-        cuts = [choice.text.find(stop) for stop in sampling.stop if stop in choice.text]
+        said, finish, tokens = _read(self._completed(request, text, extra))
+        cuts = [said.find(stop) for stop in sampling.stop if stop in said]
         return Generation(
-            text=choice.text[: min(cuts)] if cuts else choice.text,
-            finish="length" if choice.finish_reason == "length" else "stop",
+            text=said[: min(cuts)] if cuts else said,
+            finish="length" if finish == "length" else "stop",
             prompt_tokens=len(ids),
-            tokens=reply.usage.completion_tokens if reply.usage is not None else 0,
+            tokens=len(encode(self.model.tokenizer, said)) if tokens is None else tokens,
         )
 
-    def _completed(self, request: dict[str, Any], text: str, extra: dict[str, Any]) -> Any:
+    def _completed(self, request: dict[str, Any], text: str, extra: dict[str, Any]) -> bytes:
         """A completion of the token ids or, where the server does not take them (llama-cpp-python's), of the text."""
-        import openai
-
-        of_text = request | {"prompt": text}
+        of_text = request | {"prompt": valid(text)}
         if not self._takes_ids:
             return self._create(of_text, extra)
         try:
             return self._create(request, extra)
-        except openai.APIStatusError as refusal:
-            if refusal.status_code not in _REFUSALS:
+        except (Rejected, Transient) as refusal:
+            if refusal.status not in _REFUSALS:
                 raise
             try:
                 reply = self._create(of_text, extra)
-            except openai.OpenAIError:
+            except Failure:
                 raise refusal from None
         self._takes_ids = False
         _log.warning("The target's server %s takes no token ids: it is given the text.", self.base_url)
         return reply
 
-    def _create(self, request: dict[str, Any], extra: dict[str, Any]) -> Any:
+    def _create(self, request: dict[str, Any], extra: dict[str, Any]) -> bytes:
         """A completion. `extra`, which is no part of OpenAI's own interface, is left out for good once it is refused."""
-        import openai
-
-        create = self._open().completions.create
         if not extra or self._plain:
-            return create(**request)
+            return self._endpoint.post("/completions", request)
         try:
-            return create(**request, extra_body=extra)
-        except (openai.BadRequestError, openai.UnprocessableEntityError):
-            reply = create(**request)  # what is wrong with all else is raised here
+            return self._endpoint.post("/completions", request | extra)
+        except Rejected:
+            reply = self._endpoint.post("/completions", request)  # what is wrong with all else is raised here
         if not self._plain:
             self._plain = True
             _log.warning("The target's server %s takes no %s: it samples without.", self.base_url, ", ".join(extra))
         return reply
-
-    def _open(self) -> Any:
-        """The client: keeps its connections, follows Retry-After, tries again a few times."""
-        if self._client is None:
-            import openai
-
-            self._client = openai.OpenAI(
-                api_key=self._key, base_url=self.base_url, timeout=self._timeout, max_retries=self._max_retries
-            )
-        return self._client
 
     def _name(self) -> str:
         """What the server calls the wanted weights, which it is told to load if it has not."""
@@ -196,27 +198,36 @@ class ServedTarget:
         return name
 
     def _tell(self, what: str, body: dict[str, str]) -> None:
-        import openai
-
         try:
-            self._open().with_options(max_retries=0).post(f"/{what}", body=body, cast_to=str)
-        except openai.APIStatusError as error:
+            self._endpoint.post(f"/{what}", body)
+        except NoContact as problem:
+            raise self._explained(problem) from None
+        except (Failure, Inaccessible) as problem:
             raise TargetError(
-                f"{self.base_url} did not take a new adapter (HTTP {error.status_code}: {error.message[:300]}). "
+                f"{self.base_url} did not take a new adapter ({problem}). "
                 "A vLLM server takes them when started with --enable-lora, --max-lora-rank at least training.lora_r, "
                 "and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True; it must see the run directory under the same path."
             ) from None
-        except openai.OpenAIError as error:
-            raise self._explained(error) from error
 
     def _explained(self, error: BaseException) -> BaseException:
-        import openai
-
-        if isinstance(error, openai.APIConnectionError):
-            return TargetError(f"The target's server {self.base_url} can't be reached: {error}. Is it running?")
-        if isinstance(error, openai.OpenAIError):
-            return TargetError(f"The target's server {self.base_url} failed: {str(error)[:300]}")
+        if isinstance(error, NoContact):
+            error = Inaccessible(f"it can't be reached: {error}. Is it running?")
+        if isinstance(error, (Failure, Inaccessible)):
+            return TargetError(f"The target's server {self.base_url} failed: {error}")
         return error
+
+
+def _read(body: bytes) -> tuple[str, object, int | None]:
+    """Text, reason to end, and the number of tokens where it can be true. Raises Transient."""
+    data = as_object(body)
+    choice = first_choice(data)
+    if choice is None or not isinstance(choice.get("text"), str):
+        raise Transient("it answered without a completion. Is it a completions server?", few=True)
+    said = redact(valid(choice["text"]))
+    usage = data.get("usage")
+    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    believed = type(tokens) is int and bool(said) <= tokens <= len(said.encode()) + _TOKENS_BEYOND
+    return said, choice.get("finish_reason"), tokens if believed else None
 
 
 def _next(done: "queue.SimpleQueue[Any]", stop: Callable[[], bool]) -> Any:

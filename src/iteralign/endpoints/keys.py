@@ -9,8 +9,13 @@ import os
 import re
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from iteralign.errors import ConfigError
+
+OPENAI_URL = "https://api.openai.com/v1"
+KEY_VARIABLE, BASE_URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
+"""The openai package's: whoever sets both says which key belongs to which address."""
 
 NO_KEY = "none-needed"
 """Sent to endpoints of one's own that ask for no key; the openai package insists on one."""
@@ -38,6 +43,24 @@ def read_key(variable: str) -> str | None:
     return key
 
 
+def environment_is_for(base_url: str) -> bool:
+    """Whether the environment's OPENAI_... is about this endpoint: OpenAI's own, or the one that OPENAI_BASE_URL names."""
+    parts = urlsplit(base_url)
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme == "https" and (host == "api.openai.com" or host.endswith(".api.openai.com")):
+        return True
+    named = read_variable(BASE_URL_VARIABLE)
+    return named is not None and named.rstrip("/") == base_url.rstrip("/")
+
+
+def endpoint_key(variable: str | None, base_url: str) -> str | None:
+    """The key in the variable that the settings name. Where they name none, OpenAI's goes to no other endpoint than those
+    that the environment is about. Raises ConfigError."""
+    if variable is None:
+        variable = KEY_VARIABLE if environment_is_for(base_url) else None
+    return None if variable is None else read_key(variable)
+
+
 def read_variable(variable: str) -> str | None:
     """The variable's value, in the environment or in `.env` of the working directory. Raises ConfigError for the latter."""
     return (os.environ.get(variable) or _from_dotenv(variable) or "").strip() or None
@@ -58,7 +81,7 @@ def _from_dotenv(variable: str) -> str | None:
 
 def remember_secret(secret: str) -> None:
     """From now on `redact` replaces this text, also where it is written in another way."""
-    if len(secret) >= _SHORTEST_SECRET:
+    if len(secret) >= _SHORTEST_SECRET and secret != NO_KEY:
         with _lock:
             _known.update(_written(secret))
 

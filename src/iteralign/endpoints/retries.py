@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from iteralign.oracles.calls import Endpoint, Inaccessible, NoContact, Refused, Rejected, Transient
-from iteralign.oracles.pool import Cancelled
+from iteralign.endpoints.endpoint import Endpoint
+from iteralign.endpoints.failures import Inaccessible, NoContact, Refused, Rejected, Transient
+from iteralign.endpoints.pool import Cancelled
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 _LONGEST_WAIT = 30.0  # seconds between two tries, where the endpoint asks for nothing else
 _FEW_RETRIES = 2
-_TURNED_AWAY = (403, 404)  # what a firewall answers to one request whose text it does not like
+TURNED_AWAY = (403, 404)  # what a firewall answers to one request whose text it does not like
 _MOST_TURNED_AWAY = 10  # in a row; more, and it is the endpoint
 
 
@@ -54,7 +55,9 @@ class Retries:
                 return problem, attempt
             except Transient as problem:
                 if isinstance(problem, NoContact) and not self._met:
-                    raise Inaccessible(f"{problem}. Is the server running, and is base_url right?") from None
+                    raise Inaccessible(
+                        f"it can't be reached: {problem}. Is the server running, and is base_url right?"
+                    ) from None
                 self._met = self._met or not isinstance(problem, NoContact)
                 wait = self._wait_for(problem, attempt)
                 left = self.seconds - (time.monotonic() - start)
@@ -74,11 +77,11 @@ class Retries:
     def _of_this_call(self, problem: Inaccessible) -> Rejected:
         """The problem as one of this call alone: others were answered. Raises the problem where it is everybody's."""
         self._turned_away += 1
-        if not self.answers or problem.status not in _TURNED_AWAY:
+        if not self.answers or problem.status not in TURNED_AWAY:
             raise problem
         if self._turned_away >= _MOST_TURNED_AWAY:
             raise Inaccessible(f"{self._turned_away} calls in a row were turned away: {problem}", problem.status)
-        return Rejected(f"turned away, as others were not: {problem.said}")
+        return Rejected(f"turned away, as others were not: {problem.said}", status=problem.status)
 
     def _wait_for(self, problem: Transient, attempt: int) -> float:
         jitter = self._random.uniform(0.5, 1.0)

@@ -1,0 +1,1 @@
+"""Calls of OpenAI-compatible servers, whoever asks: one client with one set of protections."""
