@@ -46,7 +46,13 @@ def states(findings: Iterator[doctor.Finding]) -> dict[str, str]:
 
 
 def oracle(server: play.Server, **changes: Any) -> OracleSettings:
-    endpoint = {"model": "tiny", "base_url": server.url, "max_retries": 0, "timeout": 5}
+    endpoint = {
+        "model": "tiny",
+        "base_url": server.url,
+        "api_key_env": "OPENAI_API_KEY",
+        "max_retries": 0,
+        "timeout": 5,
+    }
     return OracleSettings.model_validate({"judge": endpoint} | changes)
 
 

@@ -36,7 +36,7 @@ def addressed(oracle: OracleSettings) -> OracleSettings:
         return OracleSettings.model_validate({**dict(oracle), **found})
     except ValidationError as error:
         why = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"oracle: {why} ({VARIABLE} is the address of those that have none).") from error
+        raise ConfigError(f"oracle: {why} ({BASE_URL_VARIABLE} is the address of those that have none).") from error
 
 
 def asked(oracle: OracleSettings) -> list[EndpointSettings]:
