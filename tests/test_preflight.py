@@ -1,5 +1,6 @@
 """What would stop a run before its first round: `plan` and `run` say the same of it, and nothing is left behind."""
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -10,9 +11,9 @@ import pytest
 import torch
 import typer
 
-from iteralign import run
+from iteralign import files, prompt_sets, run
 from iteralign.cli.app import app
-from iteralign.config import load_settings
+from iteralign.config import Settings, load_settings
 from iteralign.errors import ConfigError, IteralignError, MissingExtraError, RunDirectoryError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.gguf_files import GGUF
@@ -114,7 +115,14 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     ),
     "the judge's text": ({"oracle": judged(judge_file="text.txt")}, 2, "text.txt"),
     "the proposer's text": ({"oracle": judged(proposer_file="absent.txt")}, 2, "absent.txt"),
-    "prices": ({"oracle": judged(prices_file="bad.yaml")}, 2, "bad.yaml is not YAML"),
+    "an address": ({"oracle": {"judge": {"model": "x", "base_url": "nonsense"}}}, 2, "base_url: must look like http"),
+    "a port": ({"oracle": guard(base_url="http://127.0.0.1:x/v1")}, 2, "base_url: must look like http://host:port/v1"),
+    "a target's address": (
+        {"model": {"path": "demo", "engine": "served", "served": {"base_url": "127.0.0.1:80"}}},
+        2,
+        "model.served.base_url: must look like",
+    ),
+    "prices": ({"oracle": judged(prices_file="bad.yaml")}, 2, "The price table bad.yaml"),
     "prices that nobody needs": ({"oracle": {"kind": "rules", "prices_file": "absent.yaml"}}, 2, "absent.yaml"),
     "a cap without price": ({"oracle": judged(max_cost=1.0)}, 2, "the price of tiny"),
 }
@@ -139,6 +147,36 @@ def test_a_directory_that_is_taken_is_refused_first() -> None:
     assert iteralign("plan", config) == iteralign("run", config) == (1, iteralign("run", config)[1])
     assert "r is not an empty directory" in iteralign("plan", config)[1]
     assert [path.name for path in Path("r").iterdir()] == ["notes.txt"]
+
+
+def test_a_place_that_can_not_be_written_is_refused_by_plan_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("locked").mkdir()
+    monkeypatch.setattr(files.os, "access", lambda path, mode: Path(path).name != "locked")
+    for place in ("locked/runs/r", "text.txt/r"):
+        config = settings(run_dir=place)
+        code, said = iteralign("plan", config)
+        assert code == 1 and f"{place} can't be made" in said and "--run-dir" in said
+        assert iteralign("run", config) == (code, said)
+    assert not list(Path("locked").iterdir())
+
+
+def test_ctrl_c_before_a_run_began_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(settings: Settings) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prompt_sets, "build_prompts", interrupted)
+    code, said = iteralign("run", settings(), "--run-dir", "r")
+    assert code == 130 and "nothing was written" in said and "resume" not in said and not Path("r").exists()
+
+
+def test_an_output_that_belongs_to_no_run_speaks_of_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    code, said = iteralign("schema", "-o", "schema.json")
+    assert code == 1 and "schema.json can't be written: No space left" in said and "then do the same again" in said
+    assert not list(Path().glob("schema.json*"))
 
 
 def test_judges_that_become_one_by_the_variable_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +204,7 @@ def test_a_run_that_broke_off_before_it_began_is_begun_anew(begin: Callable[...,
         run(load_settings(mended), "r", **parts)  # type: ignore[arg-type]
     assert Path("r/metrics.jsonl").exists() and not Path("r/given_constitution.jsonl").exists()
     assert load_settings(Path("r/config.yaml")).oracle.kind == "rules"
+    assert iteralign("verify", "r") == (0, "")
     code, said = iteralign("run", settings(seed=1), "--run-dir", "r")
     assert code == 1 and "holds a run already. Its settings differ" in said
 

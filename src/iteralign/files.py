@@ -37,18 +37,25 @@ def check_outputs(*paths: Path, force: bool = False) -> None:
     """That each of these files can be written, and none is there already unless `force`: asked before anything is computed.
     Missing directories are made by the writing. Raises ConfigError."""
     for path in paths:
-        place = path.absolute().parent
-        while not place.exists():
-            place = place.parent
         if path.is_dir():
             raise ConfigError(f"{path} is a directory. Name a file, such as {path / 'FILE'}.")
         if path.exists() and not force:
             raise ConfigError(f"{path} exists already. Choose another name, or overwrite it by --force.")
-        if not place.is_dir() or not os.access(place, os.W_OK):
-            why = "may not be written to" if place.is_dir() else "is no directory"
-            raise ConfigError(f"{path} can't be written: {place} {why}. Choose another place.")
+        why = why_not_below(path.absolute().parent)
+        if why is not None:
+            raise ConfigError(f"{path} can't be written: {why}. Choose another place.")
     if len({path.absolute() for path in paths}) < len(paths):
         raise ConfigError(f"Two outputs have one name: {', '.join(map(str, paths))}. Choose another for one of them.")
+
+
+def why_not_below(directory: Path) -> str | None:
+    """Why nothing can be written into a directory that may still have to be made; None where it can."""
+    place = directory.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        return f"{place} is no directory"
+    return None if os.access(place, os.W_OK) else f"{place} may not be written to"
 
 
 @contextlib.contextmanager
@@ -152,8 +159,8 @@ def cannot_write(path: Path, error: Exception) -> RunDirectoryError:
     """The error to raise when the disk is full or may not be written to."""
     why = getattr(error, "strerror", None) or error
     return RunDirectoryError(
-        f"{path} can't be written: {why}. Nothing before it is lost: make room or mend the permissions, then resume the "
-        "run."
+        f"{path} can't be written: {why}. Nothing before it is lost: make room or mend the permissions, then do the same "
+        "again; a run goes on by `iteralign resume RUN`."
     )
 
 

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from iteralign.section import Section
 
 
-def _without_secrets(url: str) -> str:
+def _usable(url: str) -> str:
     if "api-version=" in url or "/openai/deployments/" in url:
         raise ValueError(
             "is the older form of Azure's addresses; give its v1 endpoint, https://NAME.openai.azure.com/openai/v1/, and "
@@ -16,10 +17,17 @@ def _without_secrets(url: str) -> str:
         )
     if any(sign in url for sign in "@?#"):
         raise ValueError("must be an address alone: keys and passwords belong into the environment")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        usable = False
+    if not usable:
+        raise ValueError("must look like http://host:port/v1")
     return url
 
 
-Address = Annotated[str, AfterValidator(_without_secrets)]
+Address = Annotated[str, AfterValidator(_usable)]
 VariableName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from iteralign.bounded import read_json, read_text
 from iteralign.config import CHANGEABLE, Settings, as_text, differing_keys, dump_settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
-from iteralign.files import append_line, write_text
+from iteralign.files import append_line, why_not_below, write_text
 from iteralign.kept_files import KeptFiles
 from iteralign.manifest import NAME
 from iteralign.records import (
@@ -243,6 +243,9 @@ def check_free(path: Path, settings: Settings) -> None:
     known = _BEFORE_START | (_WHILE_STARTING if holds_a_run(path) else set())
     if path.exists() and (not path.is_dir() or any(entry.name not in known for entry in path.iterdir())):
         raise RunDirectoryError(f"{path} is not an empty directory. Choose another one by --run-dir.")
+    why = why_not_below(path)
+    if why is not None:
+        raise RunDirectoryError(f"The run directory {path} can't be made: {why}. Choose another one by --run-dir.")
 
 
 def has_begun(path: Path) -> bool:

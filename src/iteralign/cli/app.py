@@ -254,6 +254,10 @@ def _interruptible(directory: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        from iteralign.rundir import holds_a_run
+
+        if not holds_a_run(directory):
+            raise Interrupted("Interrupted before the run began: nothing was written.") from None
         raise Interrupted(f"Interrupted. What was finished is kept; go on by `iteralign resume {directory}`.") from None
 
 
