@@ -7,7 +7,6 @@ ordinary directory. The weights become float32: what the quantised numbers stand
 
 import fcntl
 import functools
-import hashlib
 import io
 import json
 import re
@@ -16,6 +15,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
+from iteralign.base_hash import file_sha256
 from iteralign.errors import MissingExtraError, TargetError
 from iteralign.files import user_cache, written_whole
 from iteralign.load_errors import first_line
@@ -61,8 +61,7 @@ class GGUF:
     @functools.cached_property
     def sha256(self) -> str:
         """Of the whole file."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(self.path)
 
     def description(self) -> Path:
         """A directory with configuration and tokenizer."""

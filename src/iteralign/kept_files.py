@@ -1,11 +1,10 @@
 """The files that a run keeps: written after their line in the manifest, and checked against it before they are trusted."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from iteralign.errors import CorruptFileError
-from iteralign.files import Background, append_line, write_text
+from iteralign.files import Background, write_text
 from iteralign.manifest import LOGS, NAME, Entry, Fault, Manifest, entry_for, names_in, ours
 from iteralign.records import Checkpoint
 
@@ -23,6 +22,8 @@ class KeptFiles:
         self.weights = Background()
         """The writing of weights; what is computed meanwhile is kept back until it has ended."""
         self._kept_back: list[tuple[Path, str]] = []
+        self.notes: list[str] = []
+        """What `check_files` found that is no obstacle."""
         self.manifest = Manifest(path)
 
     def commit(self, path: Path, text: str) -> None:
@@ -55,20 +56,15 @@ class KeptFiles:
 
     def check_files(self, manifest: bool) -> None:
         """Raises CorruptFileError unless all files are as they were written; says from where the run can go on. `manifest`:
-        whether there is to be one. A log that was changed gives a warning, what is missing is computed again."""
+        whether there is to be one. A log that was changed gives a note, what is missing is computed again."""
         if not self.manifest:
             self._adopt(manifest)
         faults = list(self.manifest.faults(big=False))
         self._refuse([fault for fault in faults if not self._may_be_mended(fault)])
         for fault in faults:
             if fault.path in LOGS:
-                self.log_warning(f"{fault}. The run goes on: nothing is computed from it.")
+                self.notes.append(f"{fault}. The run goes on: nothing is computed from it.")
                 self.manifest.forget(fault.path)
-
-    def log_warning(self, text: str) -> None:
-        """Note in warnings.jsonl something that went wrong without ending the run."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        append_line(self.path / "warnings.jsonl", {"time": now, "warning": text})
 
     def _adopt(self, manifest: bool) -> None:
         """Take the files of a run without a manifest as they are."""
@@ -78,7 +74,7 @@ class KeptFiles:
                 "Restore it from a copy."
             )
         if (self.path / "environment.json").exists():
-            self.log_warning(f"The run has no {NAME}: an earlier version wrote it. Its files are taken as they are.")
+            self.notes.append(f"The run has no {NAME}: an earlier version wrote it. Its files are taken as they are.")
         self.manifest.add({**self.manifest.found(ours(self.path))}, complete=False)
 
     @staticmethod

@@ -95,15 +95,15 @@ class Manifest:
         """Whether the process that worked on the run last came to its end and left an entry for everything."""
         return bool(self.lines) and self.lines[-1].complete
 
-    def add(self, files: Mapping[str, Entry | None], *, complete: bool | None = None) -> None:
+    def add(self, files: Mapping[str, Entry | None], *, complete: bool | None = None, logs: bool = True) -> None:
         """One commit: its files, which then appear, and the logs as they are now. What is known is not written again.
 
-        `complete` as it was, if not said.
+        `complete` as it was, if not said. Without `logs` these are left as they were noted.
         """
         new = {name: entry for name, entry in files.items() if self.files.get(name) != entry}
         if not new and complete is None:
             return
-        line = Line(new, self._grown(), self.complete if complete is None else complete)
+        line = Line(new, self._grown() if logs else {}, self.complete if complete is None else complete)
         chain, text = _sealed(self._chain, line)
         data = text.encode() + b"\n"
         try:

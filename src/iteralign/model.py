@@ -215,6 +215,7 @@ class LocalModel(ModelFiles):
             network = self.at(checkpoint)
         else:
             network = self._read(self._identity(checkpoint))
+        _check_finite(network, checkpoint)
         with written_whole(directory) as place:
             write_model(network, self.tokenizer, place)
 
@@ -302,3 +303,15 @@ class LocalModel(ModelFiles):
         self._adapter = None
         if hasattr(self._network, "peft_config"):
             del self._network.peft_config  # or the next adapter warns of a second one
+
+
+def _check_finite(network: Any, checkpoint: Checkpoint) -> None:
+    """Raises TargetError for weights that no training of ours leaves behind."""
+    import torch
+
+    broken = [name for name, value in network.named_parameters() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise TargetError(
+            f"The weights in {checkpoint.path} are not finite ({broken[0]}), so they are not exported. Restore them from a "
+            "copy, or train that round again."
+        )

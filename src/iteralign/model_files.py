@@ -1,17 +1,16 @@
 """What a Hugging Face model consists of on disk, on the hub or in a GGUF file: configuration, tokenizer, weights."""
 
 import copy
-import hashlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from iteralign.base_hash import directory_hash, file_sha256, sampled_hash
 from iteralign.errors import TargetError
 from iteralign.gguf_files import GGUF, is_gguf
 from iteralign.load_errors import cannot_load
 
-_MIB = 1 << 20
 _CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 
 
@@ -110,25 +109,22 @@ class ModelFiles:
 
         return render
 
-    def fingerprint(self) -> str:
-        """What tells this base model from another by the same name: the hub's commit, or a hash of the files.
-
-        A GGUF file is hashed as a whole, of each weight file in a directory the size and the first and last MiB.
-        """
+    def fingerprint(self, *, fresh: bool = False) -> str:
+        """What tells this base model from another by the same name: the hub's commit, or a hash of the files, which are
+        read again where they have changed, or if `fresh`."""
         if self._gguf is not None:
-            return self._gguf.sha256
+            return file_sha256(self._gguf.path, fresh=fresh)
         path = Path(self.name_or_path).expanduser()
-        if not path.is_dir():
-            return str(getattr(self.config, "_commit_hash", None) or "unknown")
-        found = hashlib.sha256()
-        for file in sorted(path.iterdir()):
-            if file.suffix in (".json", ".safetensors", ".model", ".txt", ".jinja"):
-                found.update(f"{file.name} {file.stat().st_size} ".encode())
-                with file.open("rb") as content:
-                    found.update(content.read(_MIB))
-                    content.seek(max(0, file.stat().st_size - _MIB))
-                    found.update(content.read())
-        return found.hexdigest()
+        if path.is_dir():
+            return directory_hash(path, fresh=fresh)
+        return str(getattr(self.config, "_commit_hash", None) or "unknown")
+
+    def is_still(self, fingerprint: str, *, fresh: bool = False) -> bool:
+        """Whether this is the base model that had this fingerprint, also one that an earlier version took."""
+        path = Path(self.name_or_path).expanduser()
+        if path.is_dir() and not fingerprint.startswith("files-"):
+            return sampled_hash(path) == fingerprint
+        return self.fingerprint(fresh=fresh) == fingerprint
 
     def empty_network(self, attention: str | None = None) -> Any:
         """The model's layers without weights. Raises TargetError where it is no causal language model, or `attention` can't

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from iteralign.errors import PushError, RunDirectoryError
 from iteralign.export import export_pairs
 from iteralign.files import write_text
+from iteralign.integrity.verify import verify_run
 from iteralign.report.cards import dataset_card, model_card
 from iteralign.report.html import write_report
 
@@ -53,6 +54,16 @@ def prepared(run_dir: Path, name: str, parts: set[Part]) -> Iterator[list[Upload
             else:
                 uploads.append(Upload(name, "dataset", {"report.html": page}))
         yield uploads
+
+
+def check_unchanged(run_dir: Path) -> None:
+    """Raises RunDirectoryError for a run that is not what was computed."""
+    found = verify_run(run_dir)
+    if not found.good:
+        raise RunDirectoryError(
+            f"{run_dir} is not what was computed, so it is not uploaded: {found.problems[0]}. `iteralign verify {run_dir}` "
+            "says more; --force uploads it all the same."
+        )
 
 
 def push(upload: Upload, *, private: bool = True, endpoint: str | None = None) -> str:

@@ -217,7 +217,7 @@ def _check_base(run: RunDirectory, model: LocalModel | None) -> None:
     begun = environment.get("model")
     if model is not None:
         model.begun_with(environment.get("arithmetic"))
-    if model is not None and begun is not None and begun["fingerprint"] != model.fingerprint():
+    if model is not None and begun is not None and not model.is_still(begun["fingerprint"]):
         raise RunDirectoryError(
             f"The base model {model.name_or_path} is not the one that {run.path} began with: its files have changed. "
             "Restore them, or start a new run."

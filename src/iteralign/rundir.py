@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from iteralign.config import CHANGEABLE, Settings, as_text, differing_keys, dump
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.files import append_line, why_not_below, write_text
 from iteralign.kept_files import KeptFiles
-from iteralign.manifest import NAME
+from iteralign.manifest import NAME, Manifest
 from iteralign.records import (
     Checkpoint,
     Principle,
@@ -70,6 +71,8 @@ STAGES: dict[str, type[Record]] = {
     "8_benign": Verdict,
     "9_capability": TextScore,
 }
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -172,6 +175,8 @@ class RunDirectory(KeptFiles):
     def begin(self) -> None:
         """A process starts to work on the run: note it, and what it found missing or newly set."""
         self.log_attempt("started")
+        for note in self.notes:
+            log.warning("%s", note)
         self.manifest.add(self.manifest.unsure("config.yaml"), complete=False)
 
     def end(self, event: str) -> None:
@@ -183,6 +188,11 @@ class RunDirectory(KeptFiles):
         """Note in attempts.jsonl that this process started, finished or stopped."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         append_line(self.path / "attempts.jsonl", {"time": now, "pid": os.getpid(), "event": event})
+
+    def log_warning(self, text: str) -> None:
+        """Note in warnings.jsonl something that went wrong without ending the run."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        append_line(self.path / "warnings.jsonl", {"time": now, "warning": text})
 
     def _log(self, stage: str, seconds: float) -> None:
         append_line(self.path / "timings.jsonl", {"stage": stage, "seconds": round(seconds, 3)})
@@ -251,6 +261,15 @@ def check_free(path: Path, settings: Settings) -> None:
 def has_begun(path: Path) -> bool:
     """Whether the run here came so far that there is something to go on with."""
     return holds_a_run(path) and (path / "environment.json").exists()
+
+
+def record_again(path: Path, *names: str) -> None:
+    """Note in the manifest files that were written anew after the run's process ended. One that is at work notes them itself
+    at its end."""
+    with contextlib.suppress(RunDirectoryError), _lock(path):
+        manifest = Manifest(path)
+        if manifest:
+            manifest.add(manifest.found(names), logs=False)
 
 
 def holds_a_run(path: Path) -> bool:

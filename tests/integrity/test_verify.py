@@ -11,7 +11,7 @@ from cli.test_init import iteralign
 from report.conftest import ScoringTarget, fake_parts, learns, small
 
 from iteralign.config import load_settings
-from iteralign.errors import CorruptFileError
+from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.fakes import FakeTarget
 from iteralign.files import read_log
 from iteralign.integrity.verify import verify_run
@@ -180,3 +180,27 @@ def test_a_line_of_the_manifest_can_neither_be_changed_nor_left_out(run: Path) -
             Manifest(run)
     path.write_text("".join(lines[:-1]))  # the last: nothing follows that could tell, but the run
     assert not verify_run(run).good
+
+
+def test_report_and_cards_say_so_and_push_refuses(run: Path) -> None:
+    from iteralign.push import check_unchanged
+    from iteralign.report.cards import model_card
+    from iteralign.report.html import write_report
+
+    said = "This run is not what was computed"
+    assert said not in write_report(run, run.parent / "good.html").read_text() and said not in model_card(run, "x")
+    check_unchanged(run)
+    change(run / "rounds" / "0001" / "2_verdicts.jsonl", '"reason":""', '"reason":"!"')
+    assert said in write_report(run, run.parent / "bad.html").read_text() and said in model_card(run, "x")
+    with pytest.raises(RunDirectoryError, match=r"not uploaded: rounds/0001/2_verdicts\.jsonl"):
+        check_unchanged(run)
+    with pytest.raises(RunDirectoryError, match="not uploaded"):
+        iteralign("push", str(run), "me/it", "--data", "--yes")
+
+
+def test_a_report_written_again_belongs_to_the_run(run: Path) -> None:
+    assert iteralign("report", str(run)).exit_code == 0
+    assert verify_run(run).problems == []
+    with (run / "report.html").open("a") as file:
+        file.write(" ")
+    assert len(verify_run(run).problems) == 1

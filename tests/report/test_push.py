@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from iteralign.rundir import record_again
+
 TOKEN = "hf_" + "a1B2" * 8  # no real one
 
 
@@ -104,6 +106,7 @@ def run(finished: Path) -> Path:
     (model / "config.json").write_text("{}")
     (model / "model.safetensors").write_bytes(b"weights")
     (model / "notes.private").write_text("not for others")
+    record_again(finished, *(f"model/{path.name}" for path in model.iterdir()))
     return finished
 
 

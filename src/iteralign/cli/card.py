@@ -44,16 +44,21 @@ def push(
         bool, typer.Option("--public", help="Make a new repository public; private if not said.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Upload a run that fails `iteralign verify`; its cards say so.")
+    ] = False,
 ) -> None:
     """Upload what you choose to the Hugging Face hub. It shows the files and asks first."""
     from iteralign.cli.console import out
-    from iteralign.push import as_text, prepared
+    from iteralign.push import as_text, check_unchanged, prepared
     from iteralign.push import push as send
 
     given: dict[Part, bool] = {"model": model, "data": data, "report": report}
     parts = {part for part, chosen in given.items() if chosen}
     if not parts:
         raise ConfigError("Say what to upload: --model, --data, --report, or several of them.")
+    if not force:
+        check_unchanged(run_dir)
     with prepared(run_dir, name, parts) as uploads:
         for repository, path, size in as_text(uploads):
             out.print(f"{repository}  {path}  {size / 1e6:,.2f} MB", markup=False)

@@ -17,8 +17,11 @@ def report(
     from iteralign.cli.console import out
     from iteralign.files import check_outputs
     from iteralign.report.html import write_report
+    from iteralign.rundir import record_again
 
     if output is not None:
         check_outputs(output, force=force)
     path = write_report(run_dir, output)
+    if output is None:
+        record_again(run_dir, path.name)
     out.print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Open it in a browser.", markup=False)

@@ -8,7 +8,8 @@ from iteralign.config import CHANGEABLE, as_text, differing_keys, load_settings
 from iteralign.errors import CorruptFileError, IteralignError, RunDirectoryError
 from iteralign.integrity.counts import contradictions
 from iteralign.kept_files import remedy
-from iteralign.manifest import LOGS, NAME, Fault, Manifest
+from iteralign.manifest import NAME, Fault, Manifest
+from iteralign.model_files import ModelFiles
 from iteralign.rundir import RunDirectory, holds_a_run
 
 
@@ -48,8 +49,10 @@ def verify_run(run: Path, *, big: bool = True) -> Verified:
     faults += _missing(run, manifest)
     if not faults:  # else it would be told twice
         faults += [*_settings(run), *contradictions(run)] if (run / "environment.json").exists() else []
+    if big and not faults:
+        faults += _base(run)
     entries = [*manifest.files.values(), *manifest.logs.values()]
-    named = [fault.path for fault in faults if fault.path not in (*LOGS, NAME, "config.yaml")]
+    named = [fault.path for fault in faults if fault.path in manifest.files and fault.path != "config.yaml"]
     return Verified(
         run=run,
         files=len(entries),
@@ -72,6 +75,20 @@ def _missing(run: Path, manifest: Manifest) -> list[Fault]:
             return [*found, Fault("environment.json", f"can't be read: {error}")]
         found += [Fault(NAME, "is missing or empty")] if promised else []
     return found
+
+
+def _base(run: Path) -> list[Fault]:
+    """Whether the base model is the one that the run began with, where it lies on this machine."""
+    try:
+        begun = json.loads((run / "environment.json").read_text(encoding="utf-8")).get("model")
+    except (OSError, ValueError, AttributeError):
+        return []  # not begun
+    if begun is None or not Path(begun["path"]).expanduser().exists():
+        return []
+    same = ModelFiles(begun["path"]).is_still(begun["fingerprint"], fresh=True)
+    return (
+        [] if same else [Fault(begun["path"], "is not the base model that the run began with: its files have changed")]
+    )
 
 
 def _settings(run: Path) -> list[Fault]:

@@ -10,6 +10,7 @@ from iteralign.ending import ending
 from iteralign.errors import RunDirectoryError
 from iteralign.export import export_pairs
 from iteralign.files import write_text
+from iteralign.integrity.verify import verify_run
 from iteralign.metrics import RoundMetrics, final
 from iteralign.report.files import RunFiles
 from iteralign.report.limits import limits
@@ -51,6 +52,7 @@ def model_card(run_dir: Path, name: str) -> str:
             data,
             template_str=_template("model_card.md"),
             name=name,
+            problem=_problem(run_dir),
             base=_base(run),
             version=iteralign.__version__,
             ending=_cell(ending(rows).happened),
@@ -79,6 +81,7 @@ def dataset_card(run_dir: Path, name: str) -> str:
             DatasetCardData(tags=TAGS, task_categories=["text-generation"], configs=configs),
             template_str=_template("dataset_card.md"),
             name=name,
+            problem=_problem(run_dir),
             base=_base(run),
             version=iteralign.__version__,
             files=[(f"{form}.jsonl", f"{counts[form]:,}", columns[form]) for form in columns],
@@ -86,6 +89,11 @@ def dataset_card(run_dir: Path, name: str) -> str:
             limits=_limits(run, rows),
         )
     )
+
+
+def _problem(run_dir: Path) -> str | None:
+    problems = verify_run(run_dir, big=False).problems
+    return _cell(problems[0]) if problems else None
 
 
 def _finished(run_dir: Path) -> RunFiles:

@@ -11,6 +11,7 @@ from iteralign.config import differing_keys, load_settings
 from iteralign.ending import Ending, ending
 from iteralign.evals.intervals import Proportion
 from iteralign.files import read_log
+from iteralign.integrity.verify import verify_run
 from iteralign.metrics import Comparison, Count, Perplexity, RoundMetrics, final
 from iteralign.report.answers import Pair, PairSet, benign_pairs, held_out_pairs, revision_pairs, sampled
 from iteralign.report.chart import Point
@@ -59,6 +60,8 @@ class View:
     version: str
     ending: Ending | None
     """None while the run goes on."""
+    problems: list[str]
+    """Why the run is not what was computed; empty where it is."""
     headlines: list[Headline]
     curves: list[tuple[str, str, list[Point], bool]]
     """Title, caption, points, whether they are shares."""
@@ -101,6 +104,7 @@ def view_of(run_dir: Path) -> View:
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=iteralign.__version__,
         ending=ending(rows) if files.finished else None,
+        problems=verify_run(run_dir, big=False).problems,
         headlines=headlines(rows[0], last),
         curves=_curves(rows),
         rows=kept,
