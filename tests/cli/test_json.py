@@ -16,6 +16,7 @@ from iteralign.doctor import Examined, Finding
 from iteralign.errors import ReviewNeeded, RunDirectoryError
 from iteralign.evals.paired import Change
 from iteralign.files import append_line
+from iteralign.integrity.trace import Step, Trace
 from iteralign.integrity.verify import Verified
 from iteralign.oracles.budget import Total
 from iteralign.plan import Plan
@@ -139,5 +140,7 @@ def test_the_page_has_every_key() -> None:
         Finding,
         Total,
         Verified,
+        Trace,
+        Step,
     )
     assert {field.name for kind in kinds for field in fields(kind)} - named == set()

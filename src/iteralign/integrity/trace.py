@@ -1,0 +1,211 @@
+"""`iteralign trace`: the chain from prompt over verdict, principle, revision and row to the weights, with places and hashes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from iteralign.errors import ConfigError, RunDirectoryError
+from iteralign.integrity.verify import verify_run
+from iteralign.manifest import entry_of, names_in
+from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
+from iteralign.rundir import Stages, read_records
+
+_SHOWN = 120  # characters of a text
+
+
+@dataclass(frozen=True)
+class Step:
+    """One link of the chain."""
+
+    kind: str
+    """prompt, response, verdict, principle, revision, row, checkpoint, weights or model."""
+    where: str
+    """File and line, relative to the run."""
+    sha256: str
+    """Of the file."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a run says of one prompt, principle or row."""
+
+    run: Path
+    asked: str
+    """`prompt`, `principle` or `row`."""
+    id: str
+    steps: list[Step]
+    problems: list[str] = field(default_factory=list)
+    """What `iteralign verify` finds: where there is anything, the chain can't be relied on."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What belongs to the chain."""
+
+    asked: str
+    prompts: frozenset[str]
+    principles: frozenset[str]
+    row: str | None = None
+    """Its file and line, where a row was asked for."""
+
+    def principle(self, one: Principle) -> bool:
+        return one.id in self.principles or (self.asked == "prompt" and bool(self.prompts.intersection(one.evidence)))
+
+    def revision(self, one: Revision) -> bool:
+        used = not self.principles.isdisjoint(principle.id for principle in one.principles)
+        return one.response.prompt.id in self.prompts if self.asked != "principle" else used
+
+    def example(self, one: TrainingExample, where: str) -> bool:
+        match self.asked:
+            case "row":
+                return where == self.row
+            case "principle":
+                return not self.principles.isdisjoint(one.principles)
+            case _:
+                return one.prompt_id in self.prompts
+
+
+def trace_run(run: Path, ident: str) -> Trace:
+    """The chain of a prompt or principle by its id, or of a row by its round and line, such as `2:14`.
+
+    Raises ConfigError for an id that the run does not know.
+    """
+    wanted = _wanted(run, ident)
+    links = _Links(run)
+    steps = [*links.prompts(wanted), *links.rounds(wanted)]
+    return Trace(run, wanted.asked, ident, steps, verify_run(run, big=False).problems)
+
+
+class _Links:
+    """Finds the steps in the files of a run."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._sha256 = cache(lambda name: entry_of(run / name).sha256)
+
+    def prompts(self, wanted: _Wanted) -> Iterator[Step]:
+        for name in ("prompts", "held_out", "benign", "benign_held_out"):
+            rows = read_records(self.run / f"{name}.jsonl", RedTeamPrompt)
+            yield from self._lines("prompt", f"{name}.jsonl", rows, lambda one, _: one.id in wanted.prompts)
+
+    def rounds(self, wanted: _Wanted) -> Iterator[Step]:
+        """What happened in each round, and the model at the end where any of it was trained on."""
+        learnt = False
+        for place in [self.run / "baseline", *sorted((self.run / "rounds").glob("[0-9]*"))]:
+            of_round = list(self._stages(place, wanted))
+            yield from of_round
+            if any(step.kind == "row" for step in of_round):
+                learnt = True
+                yield from self._weights(place)
+        if learnt:
+            files = [name for name in names_in(self.run, self.run / "model") if name.endswith(".safetensors")]
+            yield from (Step("model", name, self._sha256(name), "the model that the run ended with") for name in files)
+
+    def _stages(self, place: Path, wanted: _Wanted) -> Iterator[Step]:
+        answered: Callable[[Any, str], bool] = lambda one, _: one.prompt.id in wanted.prompts  # noqa: E731
+        judged: Callable[[Any, str], bool] = lambda one, _: one.response.prompt.id in wanted.prompts  # noqa: E731
+        for stage, kind, belongs in (
+            ("1_responses", "response", answered),
+            ("2_verdicts", "verdict", judged),
+            ("3_principles", "principle", lambda one, _: wanted.principle(one)),
+            ("4_revisions", "revision", lambda one, _: wanted.revision(one)),
+            ("5_examples", "row", wanted.example),
+            ("7_held_out", "verdict", judged),
+            ("8_benign", "verdict", judged),
+        ):
+            name = f"{place.relative_to(self.run).as_posix()}/{stage}.jsonl"
+            if (self.run / name).exists():
+                yield from self._lines(kind, name, _records(place, stage), belongs)
+
+    def _weights(self, place: Path) -> Iterator[Step]:
+        checkpoint = Stages(place).read("6_checkpoint")
+        if not isinstance(checkpoint, Checkpoint):
+            return
+        name = (place / "6_checkpoint.json").relative_to(self.run).as_posix()
+        yield Step("checkpoint", name, self._sha256(name), _told(checkpoint))
+        if checkpoint.kind != "base":
+            for file in names_in(self.run, self.run / checkpoint.path):
+                yield Step("weights", file, self._sha256(file), f"in use after round {checkpoint.round}")
+
+    def _lines(
+        self, kind: str, name: str, records: Sequence[Any], belongs: Callable[[Any, str], bool]
+    ) -> Iterator[Step]:
+        for number, record in enumerate(records, start=1):
+            where = f"{name}:{number}"
+            if belongs(record, where):
+                yield Step(kind, where, self._sha256(name), _told(record))
+
+
+def _wanted(run: Path, ident: str) -> _Wanted:
+    if not (run / "prompts.jsonl").exists():
+        raise RunDirectoryError(f"{run} holds no run that has begun.")
+    number, _, line = ident.partition(":")
+    if number.isdigit() and line.isdigit():
+        place = run / "rounds" / f"{int(number):04d}"
+        rows = _records(place, "5_examples")
+        if not 0 < int(line) <= len(rows):
+            raise ConfigError(f"Round {int(number)} of {run} has {len(rows)} rows; there is no {ident}.")
+        row = rows[int(line) - 1]
+        name = f"rounds/{place.name}/5_examples.jsonl:{int(line)}"
+        return _Wanted("row", frozenset([row.prompt_id]), frozenset(row.principles), name)
+    for place in sorted((run / "rounds").glob("[0-9]*")):
+        for principle in _records(place, "3_principles"):
+            if principle.id == ident:
+                return _Wanted("principle", frozenset(principle.evidence), frozenset([ident]))
+    sets = [
+        path
+        for name in ("prompts", "held_out", "benign", "benign_held_out")
+        if (path := run / f"{name}.jsonl").exists()
+    ]
+    if any(prompt.id == ident for path in sets for prompt in read_records(path, RedTeamPrompt)):
+        used = {
+            principle.id
+            for place in (run / "rounds").glob("[0-9]*")
+            for revision in _records(place, "4_revisions")
+            if revision.response.prompt.id == ident
+            for principle in revision.principles
+        }
+        return _Wanted("prompt", frozenset([ident]), frozenset(used))
+    raise ConfigError(
+        f"{run} knows no prompt or principle {ident}. Ids stand in prompts.jsonl and constitution.yaml; a row is named by "
+        "round and line of 5_examples.jsonl, such as 2:14."
+    )
+
+
+def _records(place: Path, stage: str) -> Sequence[Any]:
+    found = Stages(place).read(stage)
+    return found if isinstance(found, list) else []
+
+
+def _told(record: Record) -> str:
+    """A record in a few words."""
+    match record:
+        case RedTeamPrompt():
+            return _short(record.question)
+        case Response():
+            return _short(record.text)
+        case Verdict():
+            kind = f" ({record.category})" if record.category else ""
+            return f"{record.label}{kind} by {record.judge or 'the judge'}: {_short(record.reason or record.response.text)}"
+        case Principle():
+            return f"{record.id} {record.status}: {_short(record.text)}"
+        case Revision():
+            label = record.verdict.label if record.verdict else "not judged"
+            under = ", ".join(principle.id for principle in record.principles)
+            return f"try {record.attempt + 1} under {under}: {label}: {_short(record.response.text)}"
+        case TrainingExample():
+            return f"{record.kind} of round {record.round}: {_short(record.completion)}"
+        case Checkpoint():
+            state = record.problem or f"{record.examples} rows, {record.steps} steps, loss {record.loss}"
+            return f"{record.path}, from {record.start or 'the weights before'}: {state}"
+        case _:
+            return ""
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    line = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 3] + "..."
