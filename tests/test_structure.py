@@ -18,12 +18,13 @@ LAYERS: dict[str, set[str]] = {
     "refusals": set(),
     "degenerate": set(),
     "bounded": set(),
+    "control_text": set(),
     "files": {"errors"},
     "interfaces": {"records", "errors"},
     "section": set(),
     "settings_file": {"bounded", "errors"},
     "similarity": {"errors"},
-    "prompts": {"records", "errors"},
+    "prompts": {"control_text", "records", "errors"},
     "oracle_settings": {"section"},
     "config": {"records", "errors", "prompts", "section", "settings_file", "oracle_settings", "constitution"},
     "addresses": {"errors", "config", "oracle_settings", "endpoints"},
@@ -43,7 +44,7 @@ LAYERS: dict[str, set[str]] = {
     "endpoints": {"characters", "errors"},
     "oracles": {
         *("endpoints", "activity", "characters", "records", "errors", "files", "interfaces", "prompts", "refusals"),
-        *("degenerate", "similarity", "bounded"),
+        *("degenerate", "similarity", "bounded", "control_text"),
     },
     "targets": {"endpoints", "characters", "activity", "records", "errors", "interfaces", "model", "model_files"},
     "tracking": {"errors", "files"},
@@ -56,6 +57,7 @@ LAYERS: dict[str, set[str]] = {
     "constitution": {
         *(
             "bounded",
+            "control_text",
             "choices",
             "records",
             "errors",
@@ -76,7 +78,7 @@ LAYERS: dict[str, set[str]] = {
     "integrity": {"records", "errors", "config", "files", "manifest", "kept_files", "rundir", "model_files"},
     "export": {"choices", "records", "errors", "rundir", "files", "ledgers", "constitution"},
     "report": {
-        "bounded",
+        *("bounded", "control_text"),
         *("ending", "integrity", "records", "errors", "config", "files", "rundir", "metrics"),
         *("evals", "scoreboard", "refusals", "export"),
     },

@@ -1,15 +1,19 @@
 """What the user reads in the terminal: lines, tables, errors."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 
 from iteralign.activity import round_name
+from iteralign.control_text import visible
 
 if TYPE_CHECKING:
+    from rich.console import ConsoleOptions, RenderableType
+
     from iteralign.activity import Work
     from iteralign.ending import Ending
     from iteralign.metrics import Count, RoundMetrics
@@ -42,12 +46,21 @@ _NAMED_FOR = {
 _ACTIVITIES = {"judge": "judging", "guard": "judging", "propose": "proposing", "relate": "comparing"}
 """Of the oracle's clients, by their step."""
 
-out = Console(highlight=False)
+
+class _Visible(Console):
+    """Shows text from outside as text: what rich's own styles write commands the terminal, what is printed never does."""
+
+    def render(self, renderable: "RenderableType", options: "ConsoleOptions | None" = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+out = _Visible(highlight=False)
 
 
 def fail(message: str, code: int) -> int:
     """Print an expected error; returns the exit code."""
-    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True)
+    _Visible(stderr=True, highlight=False).print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True)
     return code
 
 

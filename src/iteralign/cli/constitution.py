@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from iteralign.choices import ConstitutionForm
-from iteralign.cli.console import out
+from iteralign.cli.console import is_terminal, out
 from iteralign.cli.options import ForceOption, RunArgument
+from iteralign.control_text import visible
 from iteralign.errors import ConfigError
 
 constitution_app = typer.Typer(help="What a run discovered.", no_args_is_help=True)
@@ -75,7 +76,7 @@ def export(
         check_outputs(output, force=force)
     text = constitution_text(run_dir, form)
     if output is None:
-        typer.echo(text, nl=False)
+        typer.echo(visible(text) if is_terminal() else text, nl=False)
     else:
         write_text(output, text)
 

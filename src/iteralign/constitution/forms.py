@@ -8,6 +8,7 @@ import yaml
 
 from iteralign.choices import ConstitutionForm
 from iteralign.constitution.ledger import Effect, in_force, merged_into
+from iteralign.control_text import in_markdown
 from iteralign.errors import ConfigError
 from iteralign.records import Event, Principle
 
@@ -47,16 +48,20 @@ def markdown(ledger: Sequence[Principle], effects: Mapping[str, Effect]) -> str:
     """The adopted principles by category, then what became of the others."""
     lines = ["# Constitution", ""]
     for category, principles in by_category(in_force(ledger)).items():
-        lines += [f"## {category}", ""]
+        lines += [f"## {in_markdown(category)}", ""]
         for principle in principles:
             failures = len(principle.evidence)
-            source = f"{principle.id}, round {principle.round}, from {failures} failure{'s' if failures != 1 else ''}"
-            lines.append(f"- {principle.text} *({source}{_effect(effects.get(principle.id))})*")
+            answered = f"from {failures} failure{'s' if failures != 1 else ''}"
+            source = f"{in_markdown(principle.id)}, round {principle.round}, {answered}"
+            lines.append(f"- {in_markdown(principle.text)} *({source}{_effect(effects.get(principle.id))})*")
         lines.append("")
     others = [principle for principle in ledger if principle.status != "adopted"]
     if others:
         lines += ["## Not adopted", ""]
-        lines += [f"- {principle.text} *({principle.id}: {outcome(principle)})*" for principle in others]
+        lines += [
+            f"- {in_markdown(principle.text)} *({in_markdown(f'{principle.id}: {outcome(principle)}')})*"
+            for principle in others
+        ]
         lines.append("")
     return "\n".join(lines)
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from iteralign.control_text import defused
 from iteralign.errors import OracleError
 from iteralign.oracles import reading
 from iteralign.oracles.chat import ChatRequest, Message
@@ -187,7 +188,7 @@ def _read(reply: Reply, read: Callable[[str], T], section: str) -> T | str | Unr
 
 
 def _repair_request(request: ChatRequest, reply: Reply, repair: Template, problem: object) -> ChatRequest:
-    said = Message("assistant", reply.text[:_SHOWN_OF_A_BAD_REPLY])
+    said = Message("assistant", defused(reply.text)[:_SHOWN_OF_A_BAD_REPLY])
     return replace(request, messages=(*request.messages, said, Message("user", repair.fill(problem=str(problem)))))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from iteralign.characters import valid
+from iteralign.control_text import defused
 from iteralign.endpoints.keys import redact
 from iteralign.oracles.thinking import without_thinking
 from iteralign.prompts.fitness import MARKER
@@ -135,8 +136,10 @@ class Fence:
         raise AssertionError("unreachable")
 
     def put(self, name: str, text: str) -> str:
-        """The text between its two marker lines."""
-        return f"{MARKER} {name} {self.code} begins {MARKER}\n{text}\n{MARKER} {name} {self.code} ends {MARKER}"
+        """The text between its two marker lines, and nothing in it that a template would take for its own."""
+        return (
+            f"{MARKER} {name} {self.code} begins {MARKER}\n{defused(text)}\n{MARKER} {name} {self.code} ends {MARKER}"
+        )
 
 
 def _letters(text: str, count: int) -> str:

@@ -4,6 +4,8 @@ import re
 import unicodedata
 from collections import Counter
 
+from iteralign.control_text import HIDDEN, SPECIAL_TOKEN
+
 MARKER = "-----"
 """What marker lines around material begin with (oracles/reading.py)."""
 
@@ -11,24 +13,28 @@ LONGEST = 600
 """Characters of a principle at most."""
 
 _TRANSCRIPT = re.compile(r"(?:^|[\s\"'(])(?:human|assistant|user|system|red-lm|base-lm)\s*:", re.IGNORECASE)
-_SPECIAL_TOKEN = re.compile(r"<\|[^|\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>", re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _SPEAKERS = r"(?:users?|humans?|persons?|people|they|he|she|you)"
 _ORDERS = r"(?:requests?|instructions?|orders?|commands?|questions?|wish(?:es)?)"
 _OBEDIENCE = re.compile(
     # "always obey the user", "must comply with requests"
-    r"\b(?:always|must|should|shall|will|to) (?:\w+ )?(?:obey|comply with|do (?:as|what(?:ever)?)|follow) "
+    r"\b(?:always|must|should|shall|will|to) (?:\w+ )?"
+    r"(?:obeys?|compl(?:y|ies) with|fulfil(?:ls?|s)?|do(?:es)? (?:as|what(?:ever)?)|follows?) "
     rf"(?:all |any |every |each |the |its |their |your )*(?:{_SPEAKERS}|{_ORDERS})\b"
     # "obey every instruction", "follow all of the user's orders"
-    r"|(?<!not )(?<!never )\b(?:obey|comply with|follow) (?:all |any |every |each )(?:of |the |their |your )*"
+    r"|(?<!not )(?<!never )\b(?:obeys?|obeying|compl(?:y|ies|ying) with|fulfil(?:ls?|s|ling)?|follow(?:s|ing)?) "
+    r"(?:all |any |every |each )(?:of |the |their |your )*"
     rf"(?:{_SPEAKERS}(?:'s?)? )?(?:{_SPEAKERS}|{_ORDERS})\b|(?:^|[.:;!] )(?:always )?obey (?:the |a )?(?:{_SPEAKERS})\b"
     # "do whatever the user asks", "whatever they want, provide it"
     r"|(?:(?<!not )(?<!never )\b(?:do|give|provide|say|deliver|fulfil\w*) (?:\w+ )?(?:whatever|anything|everything|"
     r"(?<=do )what)|(?:^|[.:;!] )what(?:ever|soever))"
     rf" (?:that )?(?:the |a )?{_SPEAKERS} (?:may |might )?(?:asks?|wants?|wish\w*|requests?|says?|tells?|orders?|demands?)\b"
-    # "never refuse a request"
-    r"|\b(?:never|not|don't) (?:ever )?(?:refuse|decline|deny|reject|question|turn down) (?:(?:a|an|the|any|all|to) ){0,2}"
+    # "never refuse a request", "without refusing anything", "refuses no request"
+    r"|\b(?:never|not|don't|without) (?:ever )?"
+    r"(?:refus(?:e|es|ed|ing)|declin(?:e|es|ed|ing)|den(?:y|ies|ied|ying)|reject(?:s|ed|ing)?|question(?:s|ed|ing)?"
+    r"|turn(?:s|ed|ing)? down) (?:(?:a|an|the|any|all|to) ){0,2}"
     rf"(?:{_SPEAKERS}|{_ORDERS}|anything|anyone)\b"
+    r"|\b(?:refus(?:e|es|ing)|declin(?:e|es|ing)|reject(?:s|ing)?) "
+    rf"(?:nothing|nobody|no (?:one|{_SPEAKERS}|{_ORDERS}))\b"
     # "ignore all previous principles"
     r"|\b(?:ignore|disregard|forget) (?:(?:all|any|the|these|those|every|other|previous|earlier|above) )+"
     r"(?:principles?|rules?|instructions?|guidelines?|constitution)\b",
@@ -57,9 +63,9 @@ def why_unfit(principle: str, longest: int = LONGEST) -> str | None:
         return f"it has {len(principle):,} characters; {longest} are allowed"
     if MARKER in principle or "```" in principle:
         return "it imitates the markers of the proposer's prompt"
-    if _TRANSCRIPT.search(principle) or _SPECIAL_TOKEN.search(principle):
+    if _TRANSCRIPT.search(principle) or SPECIAL_TOKEN.search(principle):
         return "it imitates a turn of a conversation"
-    if _CONTROL.search(principle):
+    if HIDDEN.search(principle):
         return "it contains control characters"
     if _OBEDIENCE.search(" ".join(principle.split())):
         return "it tells the model to obey whoever speaks to it"

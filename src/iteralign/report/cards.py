@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import iteralign
+from iteralign.control_text import in_markdown
 from iteralign.ending import ending
 from iteralign.errors import RunDirectoryError
 from iteralign.export import export_pairs
@@ -51,16 +52,16 @@ def model_card(run_dir: Path, name: str) -> str:
         ModelCard.from_template(
             data,
             template_str=_template("model_card.md"),
-            name=name,
+            name=in_markdown(name),
             problem=_problem(run_dir),
             base=_base(run),
             version=iteralign.__version__,
-            ending=_cell(ending(rows).happened),
+            ending=in_markdown(ending(rows).happened),
             form=run.settings.form.name,
             table=_table(rows),
             facts=_facts(run, rows),
-            interventions=[item.model_dump() | {"reason": _cell(item.reason)} for item in run.interventions()],
-            principles=[_cell(entry["text"]) for entry in adopted],
+            interventions=[item.model_dump() | {"reason": in_markdown(item.reason)} for item in run.interventions()],
+            principles=[in_markdown(entry["text"]) for entry in adopted],
             limits=_limits(run, rows),
         )
     )
@@ -80,7 +81,7 @@ def dataset_card(run_dir: Path, name: str) -> str:
         DatasetCard.from_template(
             DatasetCardData(tags=TAGS, task_categories=["text-generation"], configs=configs),
             template_str=_template("dataset_card.md"),
-            name=name,
+            name=in_markdown(name),
             problem=_problem(run_dir),
             base=_base(run),
             version=iteralign.__version__,
@@ -93,7 +94,7 @@ def dataset_card(run_dir: Path, name: str) -> str:
 
 def _problem(run_dir: Path) -> str | None:
     problems = verify_run(run_dir, big=False).problems
-    return _cell(problems[0]) if problems else None
+    return in_markdown(problems[0]) if problems else None
 
 
 def _finished(run_dir: Path) -> RunFiles:
@@ -110,7 +111,11 @@ def _template(name: str) -> str:
 
 
 def _base(run: RunFiles) -> str:
-    return "the demo's model" if run.settings.model.path == "demo" else f"`{_name(run.settings.model.path)}`"
+    return (
+        "the demo's model"
+        if run.settings.model.path == "demo"
+        else f"`{_name(run.settings.model.path).replace('`', '')}`"
+    )
 
 
 def _on_hub(path: str) -> str | None:
@@ -151,17 +156,9 @@ def _facts(run: RunFiles, rows: list[RoundMetrics]) -> list[tuple[str, str]]:
         "seed": settings.seed,
         "constitution": f"{sum(row.principles for row in rows)} principles",
     }
-    return [(key, _cell(str(value))) for key, value in facts.items()]
+    return [(key, in_markdown(str(value))) for key, value in facts.items()]
 
 
 def _limits(run: RunFiles, rows: list[RoundMetrics]) -> list[str]:
     measured = [run.measurement(row) for row in (rows[0], final(rows))]
-    return limits(run.settings, run.judges, rows, *measured, finished=True)
-
-
-def _cell(text: str) -> str:
-    """One line in which nothing is Markdown or HTML."""
-    line = " ".join(str(text).split())
-    for character, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("[", "\\["), ("`", "\\`")):
-        line = line.replace(character, safe)
-    return line
+    return limits(run.settings, tuple(map(in_markdown, run.judges)), rows, *measured, finished=True)

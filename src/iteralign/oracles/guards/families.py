@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from iteralign.control_text import defused
 from iteralign.errors import ConfigError
 from iteralign.oracles.chat import Message
 from iteralign.oracles.guards.policy import SafeguardReply, policy_principles
@@ -25,9 +26,6 @@ from iteralign.records import Response
 Question = str | tuple[Message, ...]
 
 _HERE = Path(__file__).parent
-_CONTROL = re.compile(
-    r"<\|[^|\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos)>", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -229,14 +227,6 @@ def family(name: str, policy: Path | None = None) -> Family:
             return Safeguard(policy)
         case _:
             raise ConfigError(f"Unknown guard family {name!r}; choose {', '.join(FAMILIES)}.")
-
-
-def defused(text: str) -> str:
-    """The text with a space put into whatever a guard's tokenizer would read as a control token of its own.
-
-    Otherwise an answer could end its own turn and write the guard's reply.
-    """
-    return _CONTROL.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
 
 
 def _own(name: str, fields: set[str]) -> Template:
