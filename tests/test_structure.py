@@ -82,6 +82,7 @@ LAYERS: dict[str, set[str]] = {
         *("ending", "integrity", "records", "errors", "config", "files", "rundir", "metrics"),
         *("evals", "scoreboard", "refusals", "export"),
     },
+    "signing": {"errors", "integrity", "manifest"},
     "push": {"integrity", "errors", "files", "export", "report"},
     "scoreboard": {
         *("records", "errors", "interfaces", "prompts", "steps", "rundir"),

@@ -29,6 +29,7 @@ from iteralign.cli.options import (
     SetOption,
 )
 from iteralign.cli.report import report
+from iteralign.cli.sign import sign
 from iteralign.cli.trace import trace
 from iteralign.cli.verify import verify
 from iteralign.errors import ConfigError, Interrupted
@@ -220,6 +221,7 @@ app.command()(report)
 app.command()(compare)
 app.command()(verify)
 app.command()(trace)
+app.command()(sign)
 app.command()(card)
 app.command()(push)
 app.command("judge-check")(judge_check)

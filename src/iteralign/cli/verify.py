@@ -1,17 +1,31 @@
 """`iteralign verify`: whether a run is what was computed."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from iteralign.cli.options import JsonOption, RunArgument
 
 
-def verify(run_dir: RunArgument, as_json: JsonOption = False) -> None:
+def verify(
+    run_dir: RunArgument,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Public key (PEM): check the signatures of `sign` too.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check that no file of a run was changed, cut or swapped since it was written, and that they fit each other."""
     from iteralign.cli.as_json import print_json
     from iteralign.cli.console import out
     from iteralign.integrity.verify import verify_run
 
     found = verify_run(run_dir)
+    if key is not None:
+        from iteralign.signing import wrong_signatures
+
+        found = replace(found, problems=[*found.problems, *wrong_signatures(run_dir, key)])
     if as_json:
         print_json(found)
     else:
