@@ -179,6 +179,16 @@ def test_an_output_that_belongs_to_no_run_speaks_of_none(monkeypatch: pytest.Mon
     assert not list(Path().glob("schema.json*"))
 
 
+def test_names_with_spaces_and_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert iteralign("init", "my [b] c.yaml", "--model", "m", "--prompts", "demo", "--judge", "rules")[0] == 0
+    assert "iteralign plan 'my [b] c.yaml'" in capsys.readouterr().out
+    assert "iteralign run 'my [b] c.yaml'" in Path("my [b] c.yaml").read_text()
+    config = settings(rounds={"limit": 1}, data={"prompts": "demo", "limit": 2, "benign": None})
+    assert iteralign("run", config, "--run-dir", "the [bold]run")[0] in (0, 5)
+    assert "everything:   the [bold]run\n" in capsys.readouterr().out
+    assert "`iteralign resume 'the [bold]run'`" in iteralign("run", config, "--run-dir", "the [bold]run")[1]
+
+
 def test_judges_that_become_one_by_the_variable_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", LOCAL["base_url"])
     config = settings(oracle={"judge": {"model": "tiny"}, "panel": [LOCAL]})

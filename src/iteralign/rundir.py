@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -247,8 +248,8 @@ def check_free(path: Path, settings: Settings) -> None:
         differences = differing_keys(load_settings(path / "config.yaml"), settings)
         changed = f"Its settings differ: {as_text(differences)}. " if differences else ""
         raise RunDirectoryError(
-            f"{path} holds a run already. {changed}Go on with it by `iteralign resume {path}`, or choose another "
-            "directory by --run-dir."
+            f"{path} holds a run already. {changed}Go on with it by `iteralign resume {shlex.quote(str(path))}`, or "
+            "choose another directory by --run-dir."
         )
     known = _BEFORE_START | (_WHILE_STARTING if holds_a_run(path) else set())
     if path.exists() and (not path.is_dir() or any(entry.name not in known for entry in path.iterdir())):

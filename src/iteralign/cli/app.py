@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -262,7 +263,8 @@ def _interruptible(directory: Path) -> Iterator[None]:
 
         if not holds_a_run(directory):
             raise Interrupted("Interrupted before the run began: nothing was written.") from None
-        raise Interrupted(f"Interrupted. What was finished is kept; go on by `iteralign resume {directory}`.") from None
+        named = shlex.quote(str(directory))
+        raise Interrupted(f"Interrupted. What was finished is kept; go on by `iteralign resume {named}`.") from None
 
 
 def _fresh_directory(settings: "Settings", otherwise: str) -> Path:

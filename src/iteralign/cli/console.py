@@ -113,11 +113,13 @@ def print_outcome(outcome: "Outcome", console: Console = out) -> None:
             + escaped("; ".join(reasons[:3])),
             soft_wrap=True,
         )
-    console.print(f"constitution: {len(outcome.constitution)} principles, {outcome.directory / 'constitution.md'}")
-    console.print(f"model:        {outcome.directory / 'model'}")
-    if (outcome.directory / "report.html").exists():
-        console.print(f"report:       {outcome.directory / 'report.html'}")
-    console.print(f"everything:   {outcome.directory}")
+    place = outcome.directory
+    count = len(outcome.constitution)
+    lines = [f"constitution: {count} principles, {place / 'constitution.md'}", f"model:        {place / 'model'}"]
+    if (place / "report.html").exists():
+        lines.append(f"report:       {place / 'report.html'}")
+    for line in [*lines, f"everything:   {place}"]:
+        console.print(line, markup=False)
 
 
 def print_ending(end: "Ending", console: Console = out) -> None:

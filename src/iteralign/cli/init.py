@@ -1,6 +1,7 @@
 """`iteralign init` writes a settings file to start from; `iteralign schema` tells editors what may stand in it."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,7 +70,8 @@ def init(
     out.print(f"Wrote {file}.", markup=False, soft_wrap=True)
     if missing := _placeholders(chosen):
         out.print(f"Edit {', '.join(missing)} in it.", soft_wrap=True)
-    out.print(f"Next: iteralign plan {file}; iteralign run {file}", markup=False, soft_wrap=True)
+    named = shlex.quote(str(file))
+    out.print(f"Next: iteralign plan {named}; iteralign run {named}", markup=False, soft_wrap=True)
 
 
 def schema(
@@ -101,7 +103,7 @@ def _short(file: Path, chosen: dict[str, str], overrides: list[str]) -> str:
     for key, value in (missing | chosen).items():
         values = with_override(values, f"{key}={json.dumps(value)}")
     settings = load_settings(values, overrides)
-    head = _HEAD.format(file=file) + (f"# Edit first: {', '.join(missing)}.\n" if missing else "")
+    head = _HEAD.format(file=shlex.quote(str(file))) + (f"# Edit first: {', '.join(missing)}.\n" if missing else "")
     differing = settings.model_dump(mode="json", exclude_defaults=True)
     return head + yaml.safe_dump(differing, sort_keys=False, allow_unicode=True, width=120)
 

@@ -1,5 +1,6 @@
 """`iteralign constitution review`: one principle after another in the terminal, or decisions from a file."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,8 +40,8 @@ def review_run(run_dir: Path, file: Path | None, reviewer: str | None) -> None:
         _review_finished(run_dir, file, reviewer)
     else:
         raise RunDirectoryError(
-            f"{run_dir} waits for no decision. Go on with it by `iteralign resume {run_dir}`; a finished run's "
-            "constitution can be reviewed too."
+            f"{run_dir} waits for no decision. Go on with it by `iteralign resume {shlex.quote(str(run_dir))}`; a "
+            "finished run's constitution can be reviewed too."
         )
 
 
@@ -53,7 +54,7 @@ def _review_round(
     if left:
         out.print(f"{len(left)} still wait for a decision: {', '.join(left)}", markup=False)
     else:
-        out.print(f"All decided. Go on by: iteralign resume {run_dir}", markup=False)
+        out.print(f"All decided. Go on by: iteralign resume {shlex.quote(str(run_dir))}", markup=False)
 
 
 def _review_finished(run_dir: Path, file: Path | None, reviewer: str | None) -> None:

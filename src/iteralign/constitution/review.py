@@ -5,6 +5,7 @@ edited one is tried again, and comes back in the next sitting only if it fails. 
 with any editor; `iteralign constitution review` fills in the same file.
 """
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -133,10 +134,11 @@ class FileReview:
             write_text(path, sheet(self.run, principles, adopted, asked, questions, round_number))
         decided, waiting = decide(read_sheet(path), principles, adopted, asked, path, round_number)
         if waiting:
+            named = shlex.quote(str(self.run))
             raise ReviewNeeded(
                 f"Round {round_number}: {len(waiting)} principles wait for a person ({', '.join(waiting[:5])}"
-                f"{' ...' if len(waiting) > 5 else ''}). Decide by `iteralign constitution review {self.run}`, or in "
-                f"{path}, then go on by `iteralign resume {self.run}`."
+                f"{' ...' if len(waiting) > 5 else ''}). Decide by `iteralign constitution review {named}`, or in "
+                f"{path}, then go on by `iteralign resume {named}`."
             )
         return decided
 
