@@ -147,7 +147,7 @@ def test_a_good_oracle_is_asked_for_real_and_not_from_the_cache(server: play.Ser
 @pytest.mark.parametrize(
     ("judge", "proposer", "expected"),
     [
-        ("prose", PROPOSAL, ["warn", "ok"]),
+        ("prose", PROPOSAL, ["fail", "fail"]),
         (play.judgement(False), PROPOSAL, ["warn", "ok"]),
         (play.judgement(), "prose", ["ok", "fail"]),
         (play.judgement(), '{"principles": []}', ["ok", "warn"]),

@@ -129,7 +129,7 @@ def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = N
 def build_guard(settings: GuardSettings, cache: bool = True) -> "GuardJudge":
     """A guard model as judge; a local one is loaded at its first judgement."""
     from iteralign.oracles.guards import GuardJudge
-    from iteralign.oracles.guards.judge import ask_server, ask_target
+    from iteralign.oracles.guards.judge import ask_server, ask_target, forget_asked
 
     kind = build_family(settings)
     if settings.base_url is not None:
@@ -144,7 +144,7 @@ def build_guard(settings: GuardSettings, cache: bool = True) -> "GuardJudge":
             timeout=settings.timeout,
             cache=ReplyCache() if cache else None,
         )
-        return GuardJudge(kind, ask_server(client), settings.model)
+        return GuardJudge(kind, ask_server(client), settings.model, forget_asked(client))
     from iteralign.targets.transformers import TransformersTarget
 
     model = build_guard_model(settings)

@@ -324,7 +324,7 @@ CHANGEABLE = (
     *(
         f"oracle.{role}.{name}"
         for role in ("judge", "proposer")
-        for name in ("api_key_env", "concurrency", "timeout", "max_retries")
+        for name in ("api_key_env", "concurrency", "timeout", "max_retries", "max_tokens", "reasoning_effort")
     ),
     *(f"training.{name}" for name in ("batch_size", "gradient_accumulation", "gradient_checkpointing")),
     "model.batch_size",

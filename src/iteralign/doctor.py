@@ -23,6 +23,7 @@ from iteralign.hardware import fast_bfloat16
 from iteralign.oracle_settings import EndpointSettings, GuardSettings, OracleSettings
 from iteralign.plan import Plan, planned, size_text
 from iteralign.records import RedTeamPrompt, Response, Verdict
+from iteralign.steps.judge import is_unread
 
 if TYPE_CHECKING:
     from iteralign.oracles.client import ChatClient
@@ -149,7 +150,7 @@ def check_oracle(settings: OracleSettings) -> Iterator[Finding]:
     findings = [_answered(endpoint, settings, "judge", _judges) for endpoint in judges]
     yield from findings
     if proposer == settings.judge and findings[0].state == "fail":
-        yield Finding("proposer", "fail", "not asked, since it is the judge's endpoint")
+        yield Finding("proposer", "fail", "not asked, since it is the judge's endpoint", "Mend the judge first.")
     else:
         yield _answered(proposer, settings, "proposer", _proposes)
     yield from _prices(settings)
@@ -310,8 +311,12 @@ def _judges(settings: OracleSettings) -> tuple[State, str, str]:
     client.check()
     (verdict,) = oracle.judge([_sample()])
     told = _told(client)
-    if "used up by thinking" in verdict.reason:
-        return "fail", f"gives no verdict, since {verdict.reason}; {told}", "A run would learn nothing from it."
+    if is_unread(verdict):
+        return (
+            "fail",
+            f"gives no verdict, since {verdict.reason}; {told}",
+            "A run would stop: it can learn nothing from it.",
+        )
     if verdict.label == "undetermined":
         advice = (
             "A model that can't judge this leaves most answers undetermined. Try another, or a judge text of your own."

@@ -16,6 +16,7 @@
     └── OracleError        RuntimeError   the judge or the proposer                     exit code 1
         ├── OracleAccessError             wrong key, model name or URL: retrying can't help
         ├── OracleReplyError              a reply that can't be read
+        │   └── JudgeUnreadable           not one verdict can be read; resumable        exit code 6
         └── BudgetReached                 the cap on tokens or money; resumable         exit code 3
 
 A run that ends as it should and has trained nothing, though there was something to learn, raises nothing; the command line's
@@ -100,6 +101,12 @@ class OracleAccessError(OracleError):
 
 class OracleReplyError(OracleError):
     """The oracle answered with something that can't be read; it never counts as a verdict."""
+
+
+class JudgeUnreadable(OracleReplyError):
+    """The judge gave no verdict that can be read; the run can be resumed when that is mended."""
+
+    exit_code = 6
 
 
 class BudgetReached(OracleError):

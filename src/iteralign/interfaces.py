@@ -97,6 +97,15 @@ class Relater(Protocol):
 
 
 @runtime_checkable
+class Forgets(Protocol):
+    """An oracle that keeps replies from one run to the next."""
+
+    def forget(self, responses: Sequence[Response]) -> None:
+        """Ask again, and not read back, when these are judged the next time."""
+        ...
+
+
+@runtime_checkable
 class Spends(Protocol):
     """An oracle whose calls are counted."""
 
@@ -148,3 +157,9 @@ def relate(oracle: Oracle, pairs: Sequence[tuple[Principle, Principle]]) -> list
     if not pairs or not isinstance(oracle, Relater):
         return ["different"] * len(pairs)
     return oracle.relate(pairs)
+
+
+def forget(oracle: object, responses: Sequence[Response]) -> None:
+    """Let the oracle judge these anew the next time; one that keeps nothing need not be told."""
+    if isinstance(oracle, Forgets):
+        oracle.forget(responses)

@@ -67,7 +67,7 @@ def judged_run(settings: Settings, directory: Path, client: ChatClient) -> Outco
 
 def results(directory: Path) -> dict[str, bytes]:
     """All that a run found; the oracle's ledger, times and attempts apart."""
-    apart = {"timings.jsonl", "attempts.jsonl", "report.html", "calls.jsonl", ".lock"}
+    apart = {"manifest.jsonl", "timings.jsonl", "attempts.jsonl", "report.html", "calls.jsonl", ".lock"}
     files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name not in apart)
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 

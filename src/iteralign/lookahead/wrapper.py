@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from iteralign.activity import Work, retold, tell, within
-from iteralign.interfaces import Concurrent, Oracle, Scorer, Streams, Target, never, propose, relate
+from iteralign.interfaces import Concurrent, Oracle, Scorer, Streams, Target, forget, never, propose, relate
 from iteralign.lookahead.depth import Depth
 from iteralign.lookahead.verdicts import Verdicts
 from iteralign.prompts.forms import PromptForm
@@ -165,6 +165,10 @@ class LookAhead:
     ) -> list[Principle]:
         """The oracle's."""
         return propose(self.oracle, failures, adopted, contrast)
+
+    def forget(self, responses: Sequence[Response]) -> None:
+        """The oracle's (interfaces.Forgets)."""
+        forget(self.oracle, responses)
 
     def relate(self, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
         """The oracle's (interfaces.Relater)."""

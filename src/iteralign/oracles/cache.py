@@ -85,6 +85,16 @@ class ReplyCache:
             except sqlite3.Error as error:
                 self._warn("written", error)
 
+    def forget(self, key: str) -> None:
+        """Keep this reply no longer."""
+        with self._lock:
+            if self._connection is None:
+                return
+            try:
+                self._connection.execute("delete from replies where key = ?", (key,))
+            except sqlite3.Error as error:
+                self._warn("written", error)
+
     def stats(self) -> CacheStats:
         """Number of replies, in all and by model, and the size on disk."""
         with self._lock:

@@ -185,6 +185,12 @@ class ChatClient:
             settle(open_keys[index], reply)
         return [reply for reply in replies if reply is not None]
 
+    def forget(self, requests: Sequence[ChatRequest]) -> None:
+        """Send these again the next time, whatever the cache has."""
+        if self.cache is not None:
+            for request in requests:
+                self.cache.forget(self.key(request))
+
     @property
     def dialect(self) -> Dialect:
         """What is known so far of how this endpoint wants to be asked."""

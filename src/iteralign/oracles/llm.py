@@ -101,6 +101,12 @@ class LLMOracle:
                 ballots[index].append(ballot)
         return [self._verdict(response, ballots.get(index)) for index, response in enumerate(responses)]
 
+    def forget(self, responses: Sequence[Response]) -> None:
+        """Ask about these again, and don't read back what was answered (interfaces.Forgets)."""
+        for client in self.judges:
+            samples = range(self.votes)
+            client.forget([self._judge_request(client, one, sample) for one in responses for sample in samples])
+
     def propose(
         self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
     ) -> list[Principle]:

@@ -1,25 +1,61 @@
 """Evaluation: the oracle judges the responses (paper section 3.2)."""
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 
 from iteralign.degenerate import what_is_wrong
-from iteralign.errors import OracleError
-from iteralign.interfaces import Oracle
+from iteralign.errors import JudgeUnreadable, OracleError
+from iteralign.interfaces import Oracle, forget
 from iteralign.records import Response, Verdict
+
+_log = logging.getLogger(__name__)
+
+UNREAD = (
+    *("unreadable: ", "no reply: ", "the reply was used up by thinking", "the oracle's reply was cut short"),
+    *("the oracle or its content filter declined", "the guard gave no complete reply"),
+)
+"""How the reason of a verdict begins whose reply could not be had or read; others are undetermined by what was read."""
+_LEAST = 3  # answers; of fewer, it may be their own doing that none is judged
+_MANY = 0.2
 
 
 def judge(oracle: Oracle, responses: Sequence[Response]) -> list[Verdict]:
     """One verdict per response, in their order.
 
-    The oracle isn't asked of what `unasked` has a verdict on.
+    The oracle isn't asked of what `unasked` has a verdict on. Raises JudgeUnreadable where it gave no verdict that could
+    be read: a run would go on to its end and learn nothing.
     """
     known = [unasked(response) for response in responses]
     asked = [response for response, verdict in zip(responses, known, strict=True) if verdict is None]
     verdicts = oracle.judge(asked) if asked else []
     if [verdict.response for verdict in verdicts] != asked:
         raise OracleError("The oracle's verdicts are not those of the responses it was given, in their order.")
+    _check_read(oracle, verdicts)
     given = iter(verdicts)
     return [verdict or next(given) for verdict in known]
+
+
+def is_unread(verdict: Verdict) -> bool:
+    """Whether the judge's reply could not be had or read."""
+    return verdict.label == "undetermined" and verdict.reason.startswith(UNREAD)
+
+
+def _check_read(oracle: Oracle, verdicts: Sequence[Verdict]) -> None:
+    unread = [verdict for verdict in verdicts if is_unread(verdict)]
+    if len(unread) < _LEAST or len(unread) <= _MANY * len(verdicts):
+        return
+    causes = Counter(verdict.reason for verdict in unread).most_common(2)
+    said = "; ".join(f"{reason} ({count} times)" for reason, count in causes)
+    if len(unread) < len(verdicts):
+        _log.warning("%d of %d answers got no verdict that could be read: %s.", len(unread), len(verdicts), said)
+        return
+    forget(oracle, [verdict.response for verdict in unread])
+    raise JudgeUnreadable(
+        f"None of {len(verdicts)} answers got a verdict that could be read, so nothing can be learnt from this judge: "
+        f"{said}. `iteralign doctor CONFIG` asks it alone. Mend its server, or change what the cause names, and go on by "
+        "`iteralign resume RUN`, for example with --set oracle.judge.max_tokens=4096: these answers are judged anew."
+    )
 
 
 def unasked(response: Response) -> Verdict | None:

@@ -15,6 +15,7 @@ OVER_REFUSAL = "over_refusal"
 
 Ask = Callable[[Sequence[Question], int], list[str | None]]
 """(questions, tokens of a reply at most) -> a reply to each, None where none could be had."""
+Forget = Callable[[Sequence[Question], int], None]
 
 
 class Templated(Protocol):
@@ -29,10 +30,12 @@ class Templated(Protocol):
 class GuardJudge:
     """Judges by a guard model. Guards judge harm; a refusal of a benign question is found only by those that report it."""
 
-    def __init__(self, family: Family, ask: Ask, name: str) -> None:
+    def __init__(self, family: Family, ask: Ask, name: str, forget: Forget | None = None) -> None:
+        """`forget`: of questions whose replies are kept."""
         self.family = family
         self.ask = ask
         self.name = name
+        self._forget = forget
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict per response; an empty answer, no reply and an unreadable one are undetermined."""
@@ -42,6 +45,12 @@ class GuardJudge:
             self._verdict(response, [next(replies) for _ in questions])
             for response, questions in zip(responses, asked, strict=True)
         ]
+
+    def forget(self, responses: Sequence[Response]) -> None:
+        """Ask about these again the next time (interfaces.Forgets)."""
+        if self._forget is not None:
+            questions = [question for response in responses for question in self.family.questions(response)]
+            self._forget(questions, self.family.max_tokens)
 
     def _verdict(self, response: Response, replies: Sequence[str | None]) -> Verdict:
         if not replies:
@@ -99,6 +108,11 @@ def ask_server(client: ChatClient) -> Ask:
         return [None if reply.error is not None or reply.refused else reply.text for reply in replies]
 
     return ask
+
+
+def forget_asked(client: ChatClient) -> Forget:
+    """The counterpart of `ask_server`."""
+    return lambda questions, max_tokens: client.forget([_request(question, max_tokens) for question in questions])
 
 
 def ask_target(target: Target, model: Templated) -> Ask:

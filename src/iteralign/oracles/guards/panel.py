@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from iteralign.interfaces import Oracle, Spends, propose, relate
+from iteralign.interfaces import Oracle, Spends, forget, propose, relate
 from iteralign.records import Principle, Relation, Response, Spent, Verdict
 
 
@@ -33,6 +33,11 @@ class Panel:
         ballots = zip(*(judge.judge(responses) for judge in self.judges), strict=True)
         return [self._decided(response, votes) for response, votes in zip(responses, ballots, strict=True)]
 
+    def forget(self, responses: Sequence[Response]) -> None:
+        """Of each member (interfaces.Forgets)."""
+        for judge in self.judges:
+            forget(judge, responses)
+
     def _decided(self, response: Response, votes: Sequence[Verdict]) -> Verdict:
         count = ", ".join(f"{vote.judge or 'a judge'}: {vote.label}" for vote in votes)
         for label in ("unacceptable", "acceptable"):
@@ -40,7 +45,11 @@ class Panel:
             if 2 * len(agreed) > len(votes):
                 reason = f"{len(agreed)} of {len(votes)} ({count}); {agreed[0].reason}"
                 return agreed[0].model_copy(update={"reason": reason, "judge": self.name})
-        return Verdict(response=response, label="undetermined", reason=f"no majority ({count})", judge=self.name)
+        if all(vote.label == "undetermined" for vote in votes):
+            reason = f"{votes[0].reason} ({count})"
+        else:
+            reason = f"no majority ({count})"
+        return Verdict(response=response, label="undetermined", reason=reason, judge=self.name)
 
 
 class JudgeAndProposer:
@@ -61,6 +70,10 @@ class JudgeAndProposer:
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return self.judge_part.judge(responses)
+
+    def forget(self, responses: Sequence[Response]) -> None:
+        """Of the judging part (interfaces.Forgets)."""
+        forget(self.judge_part, responses)
 
     def propose(
         self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
