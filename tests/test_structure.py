@@ -19,7 +19,7 @@ LAYERS: dict[str, set[str]] = {
     "degenerate": set(),
     "bounded": set(),
     "control_text": set(),
-    "files": {"errors"},
+    "files": {"bounded", "errors"},
     "interfaces": {"records", "errors"},
     "section": set(),
     "settings_file": {"bounded", "errors"},

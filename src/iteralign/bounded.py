@@ -10,8 +10,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 MAX_TEXT = 64 * 1024**2
 """Bytes of a file that is read as one document."""
 MAX_DEPTH = 60
@@ -59,6 +57,8 @@ def read_json(path: Path) -> Any:
 
 def load_yaml(text: str) -> Any:
     """One YAML document of plain data, without aliases."""
+    import yaml  # late: the command line's help needs none
+
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         _check_events(text, loader)
@@ -79,6 +79,8 @@ def load_json(text: str | bytes) -> Any:
 
 
 def _check_events(text: str, loader: Any) -> None:
+    import yaml
+
     depth = 0
     events: Any = yaml.parse(text, loader)
     for count, event in enumerate(events):

@@ -8,12 +8,14 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from iteralign.errors import ConfigError, RunDirectoryError
+from iteralign.bounded import load_json
+from iteralign.errors import ConfigError, CorruptFileError, RunDirectoryError
 
 
 def write_text(path: Path, text: str) -> None:
@@ -147,12 +149,31 @@ def append_line(path: Path, values: dict[str, Any]) -> None:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; torn ones are left out."""
+    """The lines of a log; torn ones are left out. Raises RunDirectoryError where it can't be read at all."""
+    try:
+        lines = path.read_bytes().decode("utf-8", "replace").splitlines() if path.exists() else []
+    except OSError as error:
+        raise RunDirectoryError(f"{path} can't be read: {error.strerror or error}.") from error
     entries = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            entries.append(json.loads(line))
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            entries.append(load_json(line))
     return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def count_records(path: Path) -> int:
+    """Lines of a JSONL file, none of which is looked at. Raises CorruptFileError."""
+    try:
+        with path.open("rb") as file:
+            return sum(1 for line in file if line.strip())
+    except OSError as error:
+        raise CorruptFileError(f"{path} can't be read: {error.strerror or error}.") from error
+
+
+def number(value: object) -> float:
+    """A figure of a log's line; 0 for what is none."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max
+    return float(value) if known else 0.0  # type: ignore[arg-type]
 
 
 def cannot_write(path: Path, error: Exception) -> RunDirectoryError:

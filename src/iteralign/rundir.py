@@ -344,6 +344,14 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
     return [_parse(kind, line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
 
 
+def read_rows(path: Path, kind: type[R]) -> list[R]:
+    """The same of a file that has a line at least. Raises CorruptFileError."""
+    rows = read_records(path, kind)
+    if not rows:
+        raise CorruptFileError(f"{path} is empty. Delete it and resume the run.")
+    return rows
+
+
 def read_record(path: Path, kind: type[R]) -> R:
     """The one record of a JSON file. Raises CorruptFileError."""
     try:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from iteralign.config import load_settings
-from iteralign.files import read_log
+from iteralign.files import count_records, number, read_log
 from iteralign.ledgers import check_run, waiting_review
 from iteralign.metrics import RoundMetrics
 from iteralign.oracles.budget import Total, read_calls, totals_by_step
-from iteralign.rundir import STAGES, read_record, read_records
+from iteralign.rundir import STAGES, read_record, read_rows
 
 State = Literal["running", "waiting", "stopped", "killed", "finished"]
 """waiting: for a person's review; stopped: it ended early and said why; killed: it ended without a word."""
@@ -49,7 +49,7 @@ def read_status(run_dir: Path) -> RunStatus:
     """Raises RunDirectoryError for a directory that holds no run."""
     check_run(run_dir)
     settings = load_settings(run_dir / "config.yaml")
-    prompts = sum(1 for _ in (run_dir / "prompts.jsonl").open(encoding="utf-8"))
+    prompts = count_records(run_dir / "prompts.jsonl")
     rounds = -(-prompts // settings.rounds.prompts)
     metrics = _metrics(run_dir)
     done = sum(row.round >= 0 for row in metrics)
@@ -76,13 +76,13 @@ def stage_seconds(run_dir: Path) -> dict[str, float]:
     seconds: dict[str, float] = {}
     for entry in read_log(run_dir / "timings.jsonl"):
         name = str(entry.get("stage", "")).partition("/")[0]
-        seconds[name] = seconds.get(name, 0.0) + float(entry.get("seconds", 0.0))
+        seconds[name] = seconds.get(name, 0.0) + number(entry.get("seconds"))
     return seconds
 
 
 def _metrics(run_dir: Path) -> list[RoundMetrics]:
     if (run_dir / "metrics.jsonl").exists():
-        return read_records(run_dir / "metrics.jsonl", RoundMetrics)
+        return read_rows(run_dir / "metrics.jsonl", RoundMetrics)
     files = sorted((run_dir / "rounds").glob("*/metrics.json"))
     return [read_record(file, RoundMetrics) for file in files]
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from iteralign.errors import BudgetReached, ConfigError, CorruptFileError, RunDirectoryError
 from iteralign.oracles.prices import PriceTable, load_prices
 from iteralign.records import Spent
@@ -81,6 +83,9 @@ class Total:
             self.known_cost += call.cost
 
 
+_CALL = TypeAdapter(Call)
+
+
 def read_calls(path: Path) -> list[Call]:
     """The calls in a ledger; a last line that was cut off by a crash is left out. Raises CorruptFileError."""
     try:
@@ -92,7 +97,7 @@ def read_calls(path: Path) -> list[Call]:
     calls = []
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was never finished
         try:
-            calls.append(Call(**json.loads(line)))
+            calls.append(_CALL.validate_json(line, strict=True))
         except (ValueError, TypeError) as error:
             raise CorruptFileError(f"{path}, line {number}: not a call of an oracle ({error}).") from error
     return calls

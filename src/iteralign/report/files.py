@@ -1,5 +1,6 @@
 """Reading a run directory without its lock: also while the run goes on, when any file may not be there yet."""
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -7,9 +8,10 @@ from typing import Any, TypeVar
 from iteralign.bounded import read_json, read_yaml
 from iteralign.config import Settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
+from iteralign.files import count_records
 from iteralign.metrics import RoundMetrics, final
-from iteralign.records import Checkpoint, Record, Revision, TextScore, TrainingExample, Verdict
-from iteralign.rundir import read_record, read_records
+from iteralign.records import Checkpoint, Principle, Record, Revision, TextScore, TrainingExample, Verdict
+from iteralign.rundir import read_record, read_records, read_rows
 from iteralign.scoreboard.guard_rails import Intervention
 from iteralign.scoreboard.measurement import Measurement, with_numbers
 
@@ -51,12 +53,20 @@ class RunFiles:
 
     def environment(self) -> dict[str, Any]:
         """Versions, hardware, seed, base model."""
-        return dict(read_json(self.path / "environment.json"))
+        path = self.path / "environment.json"
+        try:
+            facts = read_json(path)
+        except (OSError, ValueError) as error:
+            raise CorruptFileError(f"{path} can't be read: {error}.") from error
+        if not isinstance(facts, dict):
+            raise CorruptFileError(f"{path} is not what iteralign wrote. Restore it from a copy.")
+        tables = {name: facts[name] if isinstance(facts.get(name), dict) else {} for name in ("versions", "hardware")}
+        return {"seed": "unknown"} | facts | tables
 
     def count(self, name: str) -> int:
         """Prompts of one of the four sets."""
         path = self.path / f"{name}.jsonl"
-        return sum(1 for line in path.open(encoding="utf-8") if line.strip()) if path.exists() else 0
+        return count_records(path) if path.exists() else 0
 
     def planned_rounds(self) -> int:
         """Rounds that the prompts make."""
@@ -70,7 +80,7 @@ class RunFiles:
     def rows(self) -> list[RoundMetrics]:
         """The base model's row, as far as it is measured, and one for each round that is done."""
         if self.finished:
-            return read_records(self.path / "metrics.jsonl", RoundMetrics)
+            return read_rows(self.path / "metrics.jsonl", RoundMetrics)
         files = [place / "metrics.json" for place in self.rounds()]
         done = [read_record(file, RoundMetrics) for file in files if file.exists()]
         return [self._base_row(), *done]
@@ -110,6 +120,8 @@ class RunFiles:
         path = self.path / "constitution.yaml"
         try:
             entries = read_yaml(path) if path.exists() else {"principles": []}
+            for entry in entries["principles"]:
+                Principle.model_validate_json(json.dumps({key: entry[key] for key in entry if key != "effect"}))
             return [dict(entry) for entry in entries["principles"]]
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(f"{path} is no constitution: {error}. Resuming the run writes it again.") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from iteralign.bounded import read_json
 from iteralign.evals.intervals import Proportion
+from iteralign.files import number
 from iteralign.records import Verdict
 from iteralign.report.answers import category_of
 
@@ -104,7 +105,7 @@ def stage_times(entries: Iterable[Mapping[str, Any]]) -> list[StageTime]:
     """Of timings.jsonl, in the order of the stages."""
     seconds: dict[str, list[float]] = defaultdict(list)
     for entry in entries:
-        seconds[str(entry.get("stage", "")).rpartition("/")[2]].append(float(entry.get("seconds", 0.0)))
+        seconds[str(entry.get("stage", "")).rpartition("/")[2]].append(number(entry.get("seconds")))
     total = sum(sum(values) for values in seconds.values()) or 1.0
     return [
         StageTime(STAGES.get(name, name), sum(seconds[name]), len(seconds[name]), sum(seconds[name]) / total)
@@ -137,9 +138,9 @@ def calls_by_step(entries: Iterable[Mapping[str, Any]]) -> list[Calls]:
         one.cached += bool(entry.get("cached"))
         one.failed += entry.get("outcome") == "failed"
         if not entry.get("cached"):  # such a reply took none
-            one.tokens += int(entry.get("prompt_tokens") or 0) + int(entry.get("completion_tokens") or 0)
-            one.reused += int(entry.get("reused_tokens") or 0)
-        one.cost += float(entry.get("cost") or 0.0)
+            one.tokens += int(number(entry.get("prompt_tokens")) + number(entry.get("completion_tokens")))
+            one.reused += int(number(entry.get("reused_tokens")))
+        one.cost += number(entry.get("cost"))
         one.unpriced += entry.get("cost") is None
     return list(steps.values())
 
