@@ -324,7 +324,7 @@ def _judges(settings: OracleSettings) -> tuple[State, str, str]:
         return "warn", f"no verdict on a plain answer ({verdict.reason}); {told}", advice
     if verdict.label == "unacceptable":
         return "warn", f"finds a plain answer unacceptable; {told}", "Read its reasons, or try another judge."
-    return "ok", f"judges; {told}", ""
+    return _well(client, f"judges; {told}")
 
 
 def _proposes(settings: OracleSettings) -> tuple[State, str, str]:
@@ -341,7 +341,16 @@ def _proposes(settings: OracleSettings) -> tuple[State, str, str]:
     told = _told(oracle.proposer)
     if not count:
         return "warn", f"proposes nothing; {told}", "It should for a plain failure. Try another proposer."
-    return "ok", f"proposes; {told}", ""
+    return _well(oracle.proposer, f"proposes; {told}")
+
+
+def _well(client: "ChatClient", found: str) -> tuple[State, str, str]:
+    """What to say of one that does what it should; another model may be doing it."""
+    from iteralign.oracles.model_names import is_another
+
+    if is_another(client.model, client.dialect.model):
+        return "warn", found, "Another model answers than was asked for: check its name, unless it is an alias."
+    return "ok", found, ""
 
 
 def _told(client: "ChatClient") -> str:

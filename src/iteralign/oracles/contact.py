@@ -3,6 +3,8 @@
 Nothing is tried again here that failed in a way that may pass; that is the client's.
 """
 
+import logging
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -11,6 +13,7 @@ from iteralign.endpoints.endpoint import Endpoint
 from iteralign.endpoints.failures import Inaccessible, Refused, Rejected, Transient
 from iteralign.oracles.calls import Answer, call
 from iteralign.oracles.chat import ChatRequest
+from iteralign.oracles.model_names import is_another
 from iteralign.oracles.negotiation import (
     LADDER,
     Dialect,
@@ -22,6 +25,8 @@ from iteralign.oracles.negotiation import (
     refuses_effort,
 )
 
+_log = logging.getLogger(__name__)
+
 _MOST_CHANGES = 8
 
 
@@ -32,6 +37,8 @@ class Contact:
         self.model = model
         self.settled = False
         """Whether the endpoint was met in this process, so that what it takes is known."""
+        self._warned = False
+        self._lock = threading.Lock()
         self._endpoint = endpoint
         self._dialects = dialects
         self._effort = effort
@@ -80,9 +87,24 @@ class Contact:
                         raise
                     return self._loosened(request, dialect, problem)
             else:
-                self._learn(self.dialect.heard(answer))
+                self._hear(answer)
                 return answer
         raise Rejected("it refuses each way in which it was asked")
+
+    def _hear(self, answer: Answer) -> None:
+        """Learn from an answer, and warn once where another model gave it."""
+        heard = self.dialect.heard(answer)
+        if is_another(self.model, answer.model) and not is_another(self.model, heard.model):
+            heard = replace(heard, model=answer.model)
+        self._learn(heard)
+        with self._lock:
+            strange = is_another(self.model, heard.model) and not self._warned
+            self._warned = self._warned or strange
+        if strange:
+            _log.warning(
+                "%s was asked for at %s, and %s answers. Where that is no alias, check the settings and the server.",
+                *(self.model, self._endpoint.base_url, heard.model),
+            )
 
     def _send(self, request: ChatRequest, dialect: Dialect, structure: Structure) -> Answer:
         return call(self._endpoint, dialect.payload(self.model, request, structure, self._effort))

@@ -149,9 +149,16 @@ def endpoints(path: Path) -> list[str]:
     """How each endpoint of oracle/endpoints.json was asked, in words; nothing of a run without one."""
     try:
         rows = read_json(path)
-        return [f"{row['asked_for']} at {row['base_url']}, structured output: {row['structure']}" for row in rows]
+        return [
+            f"{row['asked_for']} at {row['base_url']}, structured output: {row['structure']}{_answered_as(row)}"
+            for row in rows
+        ]
     except (OSError, ValueError, TypeError, KeyError):
         return []
+
+
+def _answered_as(row: Mapping[str, object]) -> str:
+    return f", answers as {row['model']}" if row.get("model") not in (None, row["asked_for"]) else ""
 
 
 def duration(seconds: float) -> str:
