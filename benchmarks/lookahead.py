@@ -117,7 +117,15 @@ def one(settings: Settings, path: Path, failing: set[int], further: float, speed
 
 def files(directory: Path) -> dict[str, bytes]:
     """All that both runs must have the same."""
-    apart = {"timings.jsonl", "attempts.jsonl", ".lock", "config.yaml", "environment.json", "report.html"}
+    apart = {
+        "timings.jsonl",
+        "manifest.jsonl",
+        "attempts.jsonl",
+        ".lock",
+        "config.yaml",
+        "environment.json",
+        "report.html",
+    }
     found = (path for path in directory.rglob("*") if path.is_file() and path.name not in apart)
     return {str(path.relative_to(directory)): path.read_bytes() for path in found}
 

@@ -19,7 +19,7 @@ from iteralign.manifest import Manifest
 from iteralign.records import Checkpoint
 from iteralign.run import Parts, resume_run, start_run
 
-from .corruption import campaign, finished_run, interrupted_run
+from .corruption import SETTINGS, Interrupts, campaign, finished_run, interrupted_run
 
 
 @pytest.mark.slow
@@ -204,3 +204,20 @@ def test_a_report_written_again_belongs_to_the_run(run: Path) -> None:
     with (run / "report.html").open("a") as file:
         file.write(" ")
     assert len(verify_run(run).problems) == 1
+
+
+@pytest.mark.slow
+def test_full_weights_are_checked_when_they_are_loaded(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    full = {"method": "full", "epochs": 1, "min_benign": 2, "max_length": 256, "learning_rate": 1e-4}
+    with pytest.raises(KeyboardInterrupt):
+        start_run(load_settings(SETTINGS | {"training": full}), run, progress=Interrupts(1))
+    assert verify_run(run).problems == [], "with keep: last the first round's weights are gone, and that is right"
+    weights = run / "rounds" / "0001" / "checkpoint" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-5] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(
+        CorruptFileError, match=r"(?s)checkpoint/model\.safetensors was changed.*delete rounds/0001/6_checkpoint"
+    ):
+        resume_run(run)

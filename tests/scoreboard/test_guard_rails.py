@@ -219,7 +219,7 @@ def test_a_run_with_a_rollback_and_a_stop_resumes_to_the_same_files(tmp_path: Pa
         return Scripted({1: DECLINES}, {0: 0.5, 2: 0.5, 3: 0.5})
 
     def contents(run: Path) -> dict[str, bytes]:
-        apart = {"timings.jsonl", "attempts.jsonl", ".lock", "report.html"}
+        apart = {"timings.jsonl", "manifest.jsonl", "attempts.jsonl", ".lock", "report.html"}
         files = (path for path in sorted(run.rglob("*")) if path.is_file() and path.name not in apart)
         return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
