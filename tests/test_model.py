@@ -219,3 +219,35 @@ def test_a_flash_kernel_that_is_not_installed_is_said_so(tiny_llama: Path, tmp_p
     model = LocalModel(str(tiny_llama), root=tmp_path, device="cpu", attention="flash_attention_2")
     with pytest.raises(TargetError, match=r"(?i)flash"):
         model.at(model.base)
+
+
+def test_a_tensor_that_is_missing_is_not_made_up(tiny_llama: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    place = shutil.copytree(tiny_llama, tmp_path / "copy")
+    tensors = load_file(place / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, place / "model.safetensors", {"format": "pt"})
+    one = LocalModel(str(place), root=tmp_path)
+    with pytest.raises(TargetError, match="lacks 1 of"):
+        one.network(one.base)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("adapter_config.json", "{}", "peft adapter"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": "pytorch_model.bin"}}', "no safetensors"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": "gone.safetensors"}}', "not there"),
+        ("model.safetensors.index.json", "[" * 50_000, "can't be read"),
+    ],
+)
+def test_a_directory_that_would_load_as_something_else(
+    name: str, text: str, said: str, tiny_llama: Path, tmp_path: Path
+) -> None:
+    place = shutil.copytree(tiny_llama, tmp_path / "copy")
+    (place / name).write_text(text)
+    one = LocalModel(str(place), root=tmp_path)
+    for ask in (one.empty_network, lambda: one.network(one.base)):  # doctor and plan; a run
+        with pytest.raises(TargetError, match=said):
+            ask()

@@ -35,7 +35,7 @@ LAYERS: dict[str, set[str]] = {
     "load_errors": {"errors"},
     "base_hash": {"errors", "files"},
     "gguf_files": {"base_hash", "errors", "files", "load_errors"},
-    "model_files": {"base_hash", "errors", "gguf_files", "load_errors"},
+    "model_files": {"bounded", "base_hash", "errors", "gguf_files", "load_errors"},
     "hardware": set(),
     "model": {"records", "errors", "files", "load_errors", "model_files", "hardware"},
     "fakes": {"records", "errors", "interfaces"},

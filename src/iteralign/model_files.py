@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iteralign.base_hash import directory_hash, file_sha256, sampled_hash
+from iteralign.bounded import read_json
 from iteralign.errors import TargetError
 from iteralign.gguf_files import GGUF, is_gguf
 from iteralign.load_errors import cannot_load
@@ -132,6 +133,7 @@ class ModelFiles:
         import torch
         import transformers
 
+        check_directory(Path(self.name_or_path).expanduser())
         config = self.config
         try:
             with torch.device("meta"):
@@ -157,17 +159,25 @@ class ModelFiles:
         bars: Any = transformers.utils.logging
         bars.disable_progress_bar()  # the run has its own
         source = self.weights_in if trained is None else str(trained)
+        check_directory(Path(source).expanduser())
         try:
-            network = transformers.AutoModelForCausalLM.from_pretrained(
+            network, found = transformers.AutoModelForCausalLM.from_pretrained(
                 source,
                 revision=self.revision if trained is None else None,
                 trust_remote_code=self.trust_remote_code,
                 dtype=getattr(torch, dtype),
                 attn_implementation=attention,
                 use_safetensors=True,  # .bin files are pickles
+                output_loading_info=True,
             )
         except Exception as error:
             raise cannot_load(error, self.name_or_path if trained is None else source, "model") from error
+        missing = sorted(found["missing_keys"])  # without those that are tied to others
+        if missing:
+            raise TargetError(
+                f"{source} lacks {len(missing)} of the model's tensors ({', '.join(missing[:3])}), so they would be random. "
+                "Fetch the model again, whole."
+            )
         self._check_fit(network)
         # peft names the base of an adapter by these.
         network.name_or_path = network.config.name_or_path = self.name_or_path
@@ -182,6 +192,27 @@ class ModelFiles:
                 f"embeds {rows} tokens. Use the tokenizer that the model was trained with, or resize the model's "
                 "embeddings and save it again."
             )
+
+
+def check_directory(directory: Path) -> None:
+    """Raises TargetError for a directory that transformers would load as something else than a model in safetensors."""
+    if (directory / "adapter_config.json").exists():
+        raise TargetError(
+            f"{directory} holds a peft adapter (adapter_config.json), which transformers would put on the model unasked. Merge "
+            "it first (merge_and_unload, save_pretrained), or move it away."
+        )
+    index = directory / "model.safetensors.index.json"
+    if not index.exists():
+        return
+    try:
+        named = sorted(set(read_json(index)["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TargetError(f"{index} can't be read: {error}. Fetch the model again.") from error
+    for name in named:
+        if not str(name).endswith(".safetensors"):
+            raise TargetError(f"{index} names {name}, which is no safetensors file; other formats can run any code.")
+        if not (directory / name).is_file():
+            raise TargetError(f"{index} names {name}, which is not there. Fetch the model again, whole.")
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
