@@ -10,9 +10,9 @@ import pytest
 
 @pytest.mark.slow
 def test_runs_against_a_hostile_server_end_well() -> None:
-    command = [sys.executable, str(Path(__file__).with_name("campaign.py")), "--runs", "6", "--seed", "4"]
+    command = [sys.executable, str(Path(__file__).with_name("campaign.py")), "--runs", "4", "--seed", "4"]
     done = subprocess.run(
         command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 runs" in done.stdout and "0 bad" in done.stdout
+    assert "4 runs" in done.stdout and "0 bad" in done.stdout
