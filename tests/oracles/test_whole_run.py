@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from terminal import Terminal
 
 from iteralign.config import Settings, load_settings
 from iteralign.errors import OracleError
@@ -181,6 +182,26 @@ def test_ctrl_c_waits_for_no_oracle_call(server: play.Server, config: Path, envi
     answer, rest = process.communicate(timeout=30)[1].partition("\n")[::2]
     assert "iteralign resume r" in answer and "Traceback" not in rest
     assert process.returncode == 130
+
+
+def test_tokens_spent_against_the_cap_stand_on_the_screen_while_a_model_judges(
+    server: play.Server, config: Path, tmp_path: Path
+) -> None:
+    judged = threading.Event()
+
+    def one_by_one(handler: play.Handler, body: dict[str, Any]) -> None:
+        if not play.is_probe(body) and len(server.requests) > 3:
+            judged.wait(60)  # until the screen was seen
+        sensible(handler, body)
+
+    server.usual = one_by_one
+    arguments = ["run", str(config), "--run-dir", "r", "--set", "oracle.max_tokens=100000"]
+    with Terminal(command(*arguments), tmp_path) as terminal:
+        terminal.until(lambda screen: bool(re.search(r"^oracle: [\d,]+ of 100,000 tokens", screen, re.MULTILINE)))
+        screen = terminal.until(lambda screen: bool(re.search(r"judging +\S* +\d+/\d+", screen)))
+        judged.set()
+        assert terminal.end() in (0, 5)
+    assert "Traceback" not in terminal.text and all(len(line) <= 80 for line in screen.splitlines())
 
 
 def test_status_and_the_end_of_a_run_show_calls_tokens_and_unknown_cost(
