@@ -85,10 +85,9 @@ def test_the_weights_in_use_outlive_a_diverged_training(tmp_path: Path, monkeypa
 
 def test_a_learning_rate_that_destroys_the_model_does_not(tmp_path: Path) -> None:
     """Really diverging: steps so large that the weights overflow."""
-    settings = load_settings(
-        SMALL, ["training.method=full", "rounds.limit=1", "training.learning_rate=1e38", "training.epochs=3"]
-    )
-    outcome = start_run(settings, tmp_path / "run")
+    sane = load_settings(SMALL, ["training.method=full", "rounds.limit=1", "training.epochs=3"])
+    destructive = sane.training.model_copy(update={"learning_rate": 1e38})  # more than the settings would allow
+    outcome = start_run(sane.model_copy(update={"training": destructive}), tmp_path / "run")
     assert outcome.metrics[1].problem is not None and "diverged" in outcome.metrics[1].problem
     assert outcome.checkpoint.kind == "base"
     first, last = outcome.metrics[0].held_out, outcome.metrics[-1].held_out

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from iteralign.errors import MissingExtraError, TargetError
+from iteralign.errors import ConfigError, MissingExtraError, TargetError
 from iteralign.interfaces import Streams
 from iteralign.model import LocalModel
 from iteralign.model_files import encode
@@ -218,7 +218,7 @@ def test_without_vllm_the_command_that_installs_it_is_named(llama: LocalModel, m
 
 
 def test_a_python_that_is_not_there_is_named(llama: LocalModel) -> None:
-    with pytest.raises(TargetError, match="nowhere/python"):
+    with pytest.raises(ConfigError, match="nowhere/python"):
         VllmTarget(llama, python=Path("nowhere/python")).generate(INPUTS, GREEDY)
 
 
