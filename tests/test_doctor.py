@@ -121,6 +121,17 @@ def test_models_that_are_not_fit_say_why(tmp_path: Path, tiny_llama: Path) -> No
         assert states(doctor.check_model(settings))["model"] == "fail"
 
 
+def test_strange_tensors_and_a_template_that_raises_are_found(tmp_path: Path, tiny_llama: Path) -> None:
+    narrow = changed_model(tmp_path, tiny_llama, "narrow", intermediate_size=32)
+    (finding,) = (one for one in doctor.check_model(narrow) if one.state == "fail")
+    assert "have another shape than config.json says" in finding.found
+    settings = changed_model(tmp_path, tiny_llama, "raises")
+    (tmp_path / "raises" / "chat_template.jinja").write_text("{{ raise_exception('Not to you') }}")
+    chat = settings.model_copy(update={"form": settings.form.model_copy(update={"name": "chat"})})
+    (finding,) = (one for one in doctor.examine(chat) if one.state == "fail")
+    assert "chat template" in finding.found and "Not to you" in finding.found
+
+
 def test_memory_and_disk_are_held_against_the_plan() -> None:
     settings = load_settings(BASE)
     plan = make_plan(settings)

@@ -1,7 +1,9 @@
 """LocalModel: one set of weights, its checkpoints, its messages."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -221,16 +223,94 @@ def test_a_flash_kernel_that_is_not_installed_is_said_so(tiny_llama: Path, tmp_p
         model.at(model.base)
 
 
-def test_a_tensor_that_is_missing_is_not_made_up(tiny_llama: Path, tmp_path: Path) -> None:
+NORM = {"llama": "model.norm.weight", "gpt2": "transformer.ln_f.weight"}
+
+
+def changed_tensors(source: Path, target: Path, change: Callable[[dict[str, Any]], object]) -> LocalModel:
     from safetensors.torch import load_file, save_file
 
-    place = shutil.copytree(tiny_llama, tmp_path / "copy")
+    place = shutil.copytree(source, target)
     tensors = load_file(place / "model.safetensors")
-    del tensors["model.layers.1.mlp.up_proj.weight"]
+    change(tensors)
     save_file(tensors, place / "model.safetensors", {"format": "pt"})
-    one = LocalModel(str(place), root=tmp_path)
-    with pytest.raises(TargetError, match="lacks 1 of"):
+    return owner(place, target.parent)
+
+
+@pytest.mark.parametrize("family", NORM)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tensors, norm: tensors.pop(norm), "are missing.*{norm}"),
+        (lambda tensors, norm: tensors.update({norm + "s": tensors.pop(norm)}), "are missing.*{norm}"),
+        (lambda tensors, norm: tensors.update({"stray": tensors[norm].clone()}), "no place in the model.*stray"),
+        (lambda tensors, norm: tensors.update({norm: tensors[norm][:3].clone()}), "another shape.*{norm}"),
+    ],
+    ids=["missing", "renamed", "extra", "shape"],
+)
+def test_tensors_that_are_not_the_models_are_refused(
+    change: Callable[[dict[str, Any], str], object],
+    said: str,
+    family: str,
+    tiny_llama: Path,
+    tiny_gpt2: Path,
+    tmp_path: Path,
+) -> None:
+    source = {"llama": tiny_llama, "gpt2": tiny_gpt2}[family]
+    norm = NORM[family]
+    one = changed_tensors(source, tmp_path / "copy", lambda tensors: change(tensors, norm))
+    for ask in (one.check_tensors, lambda: one.network(one.base)):  # doctor and plan; a run
+        with pytest.raises(TargetError, match=said.format(norm=norm)):
+            ask()
+
+
+def test_tied_and_untied_split_and_whole_models_have_their_tensors(
+    tiny_llama: Path, tiny_gpt2: Path, tmp_path: Path
+) -> None:
+    for source in (tiny_llama, tiny_gpt2):
+        one = owner(source, tmp_path)
+        one.check_tensors()
+        place = tmp_path / f"{source.name}-split"
+        one.network(one.base).save_pretrained(place, max_shard_size="20KB")
+        assert (place / "model.safetensors.index.json").exists()
+        owner(place, tmp_path).check_tensors()
+
+
+def test_tensors_that_a_models_class_makes_or_ignores_itself(tiny_llama: Path, tiny_gpt2: Path, tmp_path: Path) -> None:
+    """Older programs wrote rotary frequencies, attention masks and tied output layers down."""
+    import torch
+
+    older: list[tuple[Path, dict[str, Any]]] = [
+        (tiny_llama, {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}),
+        (tiny_gpt2, {"transformer.h.0.attn.bias": torch.ones(1, 1, 128, 128)}),
+    ]
+    for source, more in older:
+        one = changed_tensors(source, tmp_path / source.name, lambda tensors, more=more: tensors.update(more))  # type: ignore[misc]
+        one.check_tensors()
         one.network(one.base)
+
+
+def test_tensors_are_checked_without_reading_them(tiny_llama: Path, tmp_path: Path) -> None:
+    """The header alone is there: nothing else is looked at."""
+    place = shutil.copytree(tiny_llama, tmp_path / "copy")
+    file = place / "model.safetensors"
+    size = file.stat().st_size
+    head = file.read_bytes()
+    end = 8 + int.from_bytes(head[:8], "little")
+    file.write_bytes(head[:end])
+    os.truncate(file, size)  # a hole
+    owner(place, tmp_path).check_tensors()
+    os.truncate(file, size - 1)
+    with pytest.raises(TargetError, match="can't be read"):
+        owner(place, tmp_path).check_tensors()
+
+
+@pytest.mark.parametrize("template", ["{{ raise_exception('no system') }}", "{{ a.b.c }}", "{% for %}", "{{ 1 / 0 }}"])
+def test_a_chat_template_that_fails_gives_one_message(template: str, tiny_llama: Path, tmp_path: Path) -> None:
+    model = owner(tiny_llama, tmp_path)
+    model.tokenizer.chat_template = template
+    assert model.render_chat is not None
+    with pytest.raises(TargetError, match=r"chat template of .* fails on a conversation of 1 turns"):
+        model.render_chat([{"role": "user", "content": "hi"}])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import typer
+from safetensors.torch import load_file, save_file
 
 from iteralign import files, prompt_sets, run
 from iteralign.cli.app import app
@@ -40,6 +42,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_llama: Path) -> 
     Path("seq2seq/config.json").write_text('{"model_type": "t5"}')
     for file in tiny_llama.glob("tokenizer*"):
         Path("seq2seq", file.name).write_bytes(file.read_bytes())
+    for name, file, text in (
+        ("bare", "model.safetensors", ""),
+        ("raises", "chat_template.jinja", "{{ raise_exception('Only the system may speak') }}"),
+        ("unparsed", "chat_template.jinja", "{% for m in %}"),
+        ("undefined", "chat_template.jinja", "{{ messages[0].parts.text }}"),
+    ):
+        shutil.copytree(tiny_llama, name)
+        Path(name, file).write_text(text)
+    extra = {"stray": torch.zeros(2)}
+    shutil.copytree(tiny_llama, "stray")
+    save_file(load_file(tiny_llama / "model.safetensors") | extra, "stray/model.safetensors", {"format": "pt"})
     Path("text.txt").write_text("A text.\n")
     Path("torn.gguf").write_bytes(b"GGUF\3\0\0\0")
     Path("bad.yaml").write_text("- [\n")
@@ -86,6 +99,23 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "no causal model": ({"model": {"path": "./seq2seq"}}, 1, "Can't load the network ./seq2seq"),
     "gguf": ({"model": {"path": "./torn.gguf"}}, 1, "cut short or damaged"),
     "chat": ({"model": {"path": "./llama"}, "form": {"name": "chat"}}, 2, "no chat template"),
+    "a template that raises": (
+        {"model": {"path": "./raises"}, "form": {"name": "chat"}},
+        1,
+        "Only the system may speak",
+    ),
+    "a template with a mistake": (
+        {"model": {"path": "./unparsed"}, "form": {"name": "chat"}},
+        1,
+        "chat template of ./unp",
+    ),
+    "an undefined variable": (
+        {"model": {"path": "./undefined"}, "form": {"name": "chat"}},
+        1,
+        "chat template of ./und",
+    ),
+    "no weights at all": ({"model": {"path": "./bare"}}, 1, "can't be read"),
+    "a tensor too many": ({"model": {"path": "./stray"}}, 1, "no place in the model, so they would be left out: stray"),
     "context": ({"sampling": {"max_new_tokens": 100_000}}, 2, "No prompt fits"),
     "constitution": ({"constitution": {"file": "absent.yaml"}}, 2, "The constitution absent.yaml can't be read"),
     "embeddings": ({"constitution": {"embeddings": "any"}}, 2, "iteralign[embeddings]"),
@@ -138,6 +168,21 @@ def test_plan_and_run_refuse_the_same_in_the_same_words_and_leave_nothing(name: 
     assert iteralign("run", config, "--run-dir", "r") == planned
     assert iteralign("run", config) == planned
     assert sorted(path for path in Path().rglob("*") if path.parts[0] != "cache") == before
+
+
+@pytest.mark.parametrize("place", [f"{'a' * 300}", f"runs/{'ä' * 200}/r"])
+def test_a_run_directory_whose_name_is_too_long(place: str) -> None:
+    config = settings()
+    for arguments in (
+        ["plan", settings(run_dir=place)],
+        ["run", config, "--run-dir", place],
+        ["demo", "--run-dir", place],
+    ):
+        code, message = iteralign(*arguments)
+        assert code == 1 and "a name in it is longer than 255 bytes" in message
+    for command in ("resume", "status", "report", "verify", "card"):
+        assert iteralign(command, place)[0]
+    assert not Path("runs").exists()
 
 
 def test_a_directory_that_is_taken_is_refused_first() -> None:

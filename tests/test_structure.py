@@ -35,7 +35,8 @@ LAYERS: dict[str, set[str]] = {
     "load_errors": {"errors"},
     "base_hash": {"errors", "files"},
     "gguf_files": {"base_hash", "errors", "files", "load_errors"},
-    "model_files": {"bounded", "base_hash", "errors", "gguf_files", "load_errors"},
+    "model_files": {"base_hash", "errors", "gguf_files", "load_errors", "model_tensors"},
+    "model_tensors": {"bounded", "errors"},
     "hardware": set(),
     "model": {"records", "errors", "files", "load_errors", "model_files", "hardware"},
     "fakes": {"records", "errors", "interfaces"},
@@ -74,7 +75,7 @@ LAYERS: dict[str, set[str]] = {
     "algorithm": {"activity", "records", "interfaces", "steps", "prompts", "constitution", "similarity"},
     "evals": {"bounded", "records", "errors", "interfaces", "prompts", "refusals", "steps", "data"},
     "lookahead": {"activity", "records", "interfaces", "prompts", "steps"},
-    "ledgers": {"records", "errors", "rundir", "constitution"},
+    "ledgers": {"records", "errors", "files", "rundir", "constitution"},
     "integrity": {"records", "errors", "config", "files", "manifest", "kept_files", "rundir", "model_files"},
     "export": {"choices", "records", "errors", "rundir", "files", "ledgers", "constitution"},
     "report": {

@@ -110,6 +110,7 @@ def check_model(settings: Settings) -> Iterator[Finding]:
         if not _has_weights(Path(model.name_or_path)):
             advice = "Other formats are pickles, which can run any code: load once with transformers, save_pretrained."
             yield Finding("weights", "fail", "no safetensors file in the model's directory", advice)
+        model.check_tensors()
         context = model.context_length
         build.build_form(settings, model)
     except IteralignError as error:

@@ -50,13 +50,21 @@ def check_outputs(*paths: Path, force: bool = False) -> None:
         raise ConfigError(f"Two outputs have one name: {', '.join(map(str, paths))}. Choose another for one of them.")
 
 
+def is_there(path: Path) -> bool:
+    """Unlike Path.exists False also for a name that is too long for any file."""
+    return os.path.exists(path)
+
+
 def why_not_below(directory: Path) -> str | None:
     """Why nothing can be written into a directory that may still have to be made; None where it can."""
     place = directory.absolute()
-    while not place.exists():
+    while not is_there(place):
         place = place.parent
     if not place.is_dir():
         return f"{place} is no directory"
+    longest = os.pathconf(place, "PC_NAME_MAX")
+    if any(len(os.fsencode(name)) > longest for name in directory.parts):
+        return f"a name in it is longer than {longest} bytes"
     return None if os.access(place, os.W_OK) else f"{place} may not be written to"
 
 

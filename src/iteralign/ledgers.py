@@ -5,6 +5,7 @@ from pathlib import Path
 from iteralign.constitution.given import read_ledger
 from iteralign.constitution.ledger import Effect, extend
 from iteralign.errors import RunDirectoryError
+from iteralign.files import is_there
 from iteralign.records import Principle, RedTeamPrompt
 from iteralign.rundir import RunDirectory, Stages, read_records
 
@@ -49,7 +50,7 @@ def questions_of(run_dir: Path) -> dict[str, str]:
 
 def check_run(run_dir: Path) -> None:
     """Raises RunDirectoryError for a directory that holds no run."""
-    if not (run_dir / "environment.json").exists():
+    if not is_there(run_dir / "environment.json"):
         raise RunDirectoryError(f"{run_dir} is no run directory (it has no environment.json).")
 
 

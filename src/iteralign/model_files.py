@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from iteralign.base_hash import directory_hash, file_sha256, sampled_hash
-from iteralign.bounded import read_json
 from iteralign.errors import TargetError
 from iteralign.gguf_files import GGUF, is_gguf
-from iteralign.load_errors import cannot_load
+from iteralign.load_errors import cannot_load, first_line
+from iteralign.model_tensors import check_directory, quiet_transformers, refuse_strays, tensor_shapes
 
 _CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 
@@ -106,7 +106,13 @@ class ModelFiles:
         tokenizer = self.tokenizer
 
         def render(messages: list[dict[str, str]]) -> str:
-            return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+            try:
+                return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+            except Exception as error:  # the template is a program: jinja's errors and its own
+                raise TargetError(
+                    f"The chat template of {self.name_or_path} fails on a conversation of {len(messages)} turns: "
+                    f"{first_line(error)}. Mend the template, or choose another form.name."
+                ) from error
 
         return render
 
@@ -143,6 +149,30 @@ class ModelFiles:
         except Exception as error:
             raise cannot_load(error, self.name_or_path, "network") from error
 
+    def check_tensors(self) -> None:
+        """Raises TargetError where a directory's tensors, by name and shape, aren't those of the model. No weights are read.
+
+        Of a hub id and of a GGUF file loading them tells.
+        """
+        directory = Path(self.name_or_path).expanduser()
+        tensors = tensor_shapes(directory) if directory.is_dir() else {}
+        network = self.empty_network() if tensors else None
+        if network is None or hasattr(network.config, "quantization_config"):
+            return
+        with quiet_transformers():
+            try:
+                _, found = type(network).from_pretrained(
+                    None,
+                    config=network.config,
+                    state_dict=tensors,
+                    device_map="meta",
+                    ignore_mismatched_sizes=True,
+                    output_loading_info=True,
+                )
+            except Exception as error:
+                raise cannot_load(error, self.name_or_path, "model") from error
+        refuse_strays(self.name_or_path, found)
+
     @cached_property
     def parameters(self) -> int:
         """How many; 0 where transformers can't build the model, which loading it will tell of."""
@@ -168,16 +198,12 @@ class ModelFiles:
                 dtype=getattr(torch, dtype),
                 attn_implementation=attention,
                 use_safetensors=True,  # .bin files are pickles
+                ignore_mismatched_sizes=True,  # refused below, by name
                 output_loading_info=True,
             )
         except Exception as error:
             raise cannot_load(error, self.name_or_path if trained is None else source, "model") from error
-        missing = sorted(found["missing_keys"])  # without those that are tied to others
-        if missing:
-            raise TargetError(
-                f"{source} lacks {len(missing)} of the model's tensors ({', '.join(missing[:3])}), so they would be random. "
-                "Fetch the model again, whole."
-            )
+        refuse_strays(source, found)
         self._check_fit(network)
         # peft names the base of an adapter by these.
         network.name_or_path = network.config.name_or_path = self.name_or_path
@@ -192,27 +218,6 @@ class ModelFiles:
                 f"embeds {rows} tokens. Use the tokenizer that the model was trained with, or resize the model's "
                 "embeddings and save it again."
             )
-
-
-def check_directory(directory: Path) -> None:
-    """Raises TargetError for a directory that transformers would load as something else than a model in safetensors."""
-    if (directory / "adapter_config.json").exists():
-        raise TargetError(
-            f"{directory} holds a peft adapter (adapter_config.json), which transformers would put on the model unasked. Merge "
-            "it first (merge_and_unload, save_pretrained), or move it away."
-        )
-    index = directory / "model.safetensors.index.json"
-    if not index.exists():
-        return
-    try:
-        named = sorted(set(read_json(index)["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TargetError(f"{index} can't be read: {error}. Fetch the model again.") from error
-    for name in named:
-        if not str(name).endswith(".safetensors"):
-            raise TargetError(f"{index} names {name}, which is no safetensors file; other formats can run any code.")
-        if not (directory / name).is_file():
-            raise TargetError(f"{index} names {name}, which is not there. Fetch the model again, whole.")
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

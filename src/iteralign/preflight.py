@@ -75,6 +75,7 @@ def _check_model(model: LocalModel) -> None:
     """All but the weights themselves."""
     assert model.device and model.tokenizer
     model.empty_network(model.attention)
+    model.check_tensors()
 
 
 def _check_room(model: LocalModel, texts: Sequence[str], answer: int) -> None:

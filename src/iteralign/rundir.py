@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from iteralign.bounded import read_json, read_text
 from iteralign.config import CHANGEABLE, Settings, as_text, differing_keys, dump_settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
-from iteralign.files import append_line, why_not_below, write_text
+from iteralign.files import append_line, is_there, why_not_below, write_text
 from iteralign.kept_files import KeptFiles
 from iteralign.manifest import NAME, Manifest
 from iteralign.records import (
@@ -252,7 +252,7 @@ def check_free(path: Path, settings: Settings) -> None:
             "choose another directory by --run-dir."
         )
     known = _BEFORE_START | (_WHILE_STARTING if holds_a_run(path) else set())
-    if path.exists() and (not path.is_dir() or any(entry.name not in known for entry in path.iterdir())):
+    if is_there(path) and (not path.is_dir() or any(entry.name not in known for entry in path.iterdir())):
         raise RunDirectoryError(f"{path} is not an empty directory. Choose another one by --run-dir.")
     why = why_not_below(path)
     if why is not None:
@@ -275,7 +275,7 @@ def record_again(path: Path, *names: str) -> None:
 
 def holds_a_run(path: Path) -> bool:
     """Whether a run was begun here, however far it got. A settings file by itself, a user's own, is none."""
-    return (path / "config.yaml").exists() and any((path / name).exists() for name in (".lock", "environment.json"))
+    return is_there(path / "config.yaml") and any(is_there(path / name) for name in (".lock", "environment.json"))
 
 
 class Stages:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from iteralign.config import CHANGEABLE, as_text, differing_keys, load_settings
 from iteralign.errors import CorruptFileError, IteralignError, RunDirectoryError
+from iteralign.files import is_there
 from iteralign.integrity.counts import contradictions
 from iteralign.kept_files import remedy
 from iteralign.manifest import NAME, Fault, Manifest
@@ -39,7 +40,7 @@ def verify_run(run: Path, *, big: bool = True) -> Verified:
 
     Raises RunDirectoryError for a directory that holds no run.
     """
-    if not any((run / name).exists() for name in ("config.yaml", "environment.json", NAME)):
+    if not any(is_there(run / name) for name in ("config.yaml", "environment.json", NAME)):
         raise RunDirectoryError(f"{run} holds no run.")
     try:
         manifest = Manifest(run)

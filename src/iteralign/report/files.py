@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from iteralign.bounded import read_json, read_yaml
 from iteralign.config import Settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
-from iteralign.files import count_records
+from iteralign.files import count_records, is_there
 from iteralign.metrics import RoundMetrics, final
 from iteralign.records import Checkpoint, Principle, Record, Revision, TextScore, TrainingExample, Verdict
 from iteralign.rundir import read_record, read_records, read_rows
@@ -22,7 +22,7 @@ class RunFiles:
     """The files of a run. Raises RunDirectoryError where `path` is none; what is not there yet reads as empty."""
 
     def __init__(self, path: Path) -> None:
-        if not (path / "environment.json").exists():
+        if not is_there(path / "environment.json"):
             raise RunDirectoryError(f"{path} is no run directory (it has no environment.json).")
         self.path = path
         self.settings: Settings = load_settings(path / "config.yaml")
