@@ -170,18 +170,18 @@ def test_plan_and_run_refuse_the_same_in_the_same_words_and_leave_nothing(name: 
     assert sorted(path for path in Path().rglob("*") if path.parts[0] != "cache") == before
 
 
-@pytest.mark.parametrize("place", [f"{'a' * 300}", f"runs/{'ä' * 200}/r"])
-def test_a_run_directory_whose_name_is_too_long(place: str) -> None:
+@pytest.mark.parametrize("long", [f"{'a' * 300}", f"runs/{'ä' * 200}/r"])
+def test_a_run_directory_whose_name_is_too_long(long: str) -> None:
     config = settings()
     for arguments in (
-        ["plan", settings(run_dir=place)],
-        ["run", config, "--run-dir", place],
-        ["demo", "--run-dir", place],
+        ["plan", settings(run_dir=long)],
+        ["run", config, "--run-dir", long],
+        ["demo", "--run-dir", long],
     ):
         code, message = iteralign(*arguments)
         assert code == 1 and "a name in it is longer than 255 bytes" in message
     for command in ("resume", "status", "report", "verify", "card"):
-        assert iteralign(command, place)[0]
+        assert iteralign(command, long)[0]
     assert not Path("runs").exists()
 
 
