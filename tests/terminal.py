@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 import pyte
 
 ROWS = 24
+_NEW_FRAME = rb"(?=\r\x1b\[2K)"
+"""What rich begins to draw with; the frame before it is whole."""
 
 
 class Terminal:
@@ -101,21 +104,27 @@ class Terminal:
         return "\n".join([*(line.rstrip() for line in above), self.screen])
 
     def _read(self, deadline: float) -> bool:
-        """Take in what was written; False at its end."""
+        """Take in a little of what was written, so that no frame is missed however late we are; False at its end."""
         if not select.select([self._master], [], [], 0.02)[0]:
-            if not self.seen or self.seen[-1] != self.screen:
-                self.seen.append(self.screen)
+            self._keep()
             left = deadline - time.monotonic()
             assert left > 0, f"nothing new for too long:\n{self.text}"
             if not select.select([self._master], [], [], left)[0]:
                 return True
         try:
-            chunk = os.read(self._master, 65536)
+            chunk = os.read(self._master, 256)
         except OSError:  # Linux says so when the last holder of the other end is gone
             return False
         self.raw += chunk
-        self._stream.feed(chunk)
+        for piece in re.split(_NEW_FRAME, chunk):
+            if re.match(_NEW_FRAME, piece):
+                self._keep()
+            self._stream.feed(piece)
         return bool(chunk)
+
+    def _keep(self) -> None:
+        if not self.seen or self.seen[-1] != self.screen:
+            self.seen.append(self.screen)
 
 
 def iteralign(*arguments: str) -> list[str]:
