@@ -94,6 +94,11 @@ class ModelFiles:
             return transformers.GenerationConfig.from_model_config(self.config)
 
     @property
+    def is_part(self) -> bool:
+        """Whether the text model is one part of a larger one, that sees or hears, whose other tensors are left out."""
+        return self.config.get_text_config() is not self.config
+
+    @property
     def ties_embeddings(self) -> bool:
         """Whether the output layer is the input embedding."""
         return bool(self.config.get_text_config().tie_word_embeddings)
@@ -171,7 +176,7 @@ class ModelFiles:
                 )
             except Exception as error:
                 raise cannot_load(error, self.name_or_path, "model") from error
-        refuse_strays(self.name_or_path, found)
+        refuse_strays(self.name_or_path, found, self.is_part)
 
     @cached_property
     def parameters(self) -> int:
@@ -203,7 +208,7 @@ class ModelFiles:
             )
         except Exception as error:
             raise cannot_load(error, self.name_or_path if trained is None else source, "model") from error
-        refuse_strays(source, found)
+        refuse_strays(source, found, self.is_part)
         self._check_fit(network)
         # peft names the base of an adapter by these.
         network.name_or_path = network.config.name_or_path = self.name_or_path

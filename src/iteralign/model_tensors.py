@@ -47,10 +47,11 @@ def tensor_shapes(directory: Path) -> dict[str, Any]:
     return found
 
 
-def refuse_strays(source: str, found: Mapping[str, Collection[Any]]) -> None:
+def refuse_strays(source: str, found: Mapping[str, Collection[Any]], part: bool) -> None:
     """Raises TargetError unless transformers, which says what it `found`, could put each tensor in its place.
 
-    Tied tensors, and those that a model's class knows to be of no use, are not in `found`.
+    Tied tensors, and those that a model's class knows to be of no use, are not in `found`. The text `part` of a model that
+    also sees (Llama Guard 4) has no place for the rest of it.
     """
     for kind, what in (
         ("missing_keys", "are missing, so they would be random"),
@@ -58,7 +59,7 @@ def refuse_strays(source: str, found: Mapping[str, Collection[Any]]) -> None:
         ("mismatched_keys", "have another shape than config.json says, so they would be random"),
     ):
         names = sorted(name if isinstance(name, str) else str(name[0]) for name in found[kind])
-        if names:
+        if names and not (part and kind == "unexpected_keys"):
             raise TargetError(
                 f"{len(names)} of the tensors of {source} {what}: {', '.join(names[:3])}{', ...' * (len(names) > 3)}. Fetch "
                 "the model again, whole, or save it again by the program that made it."
