@@ -63,9 +63,13 @@ class Terminal:
     def until(self, shown: Callable[[str], bool]) -> str:
         """Wait for a screen on which `shown` is true, and return it."""
         deadline = time.monotonic() + self.patience
-        while not shown(self.screen):
-            assert self._read(deadline), f"the command ended, and the screen never came:\n{self.text}"
-        return self.screen
+        while True:
+            looked_at = len(self.seen)
+            alive = self._read(deadline)
+            for screen in [*self.seen[looked_at:], self.screen]:
+                if shown(screen):
+                    return screen
+            assert alive, f"the command ended, and the screen never came:\n{self.text}"
 
     def type(self, keys: str) -> None:
         """As if they were pressed; \\x03 is Ctrl-C."""
