@@ -63,6 +63,8 @@ class Terminal:
     def until(self, shown: Callable[[str], bool]) -> str:
         """Wait for a screen on which `shown` is true, and return it."""
         deadline = time.monotonic() + self.patience
+        if shown(self.screen):
+            return self.screen
         while True:
             looked_at = len(self.seen)
             alive = self._read(deadline)

@@ -37,7 +37,7 @@ BAR = re.compile(r"\S.{33} [━╸╺]+ +(\d+/\d+( +[\d.]+/(s|min)( +[\d:]+ left
 
 def no_torn_bars(terminal: Terminal) -> None:
     lines = {line for screen in terminal.seen for line in screen.splitlines() if "━" in line or " left" in line}
-    torn = [line for line in lines if not BAR.fullmatch(line.removesuffix("^C"))]  # echoed until the next frame
+    torn = [line for line in lines if not BAR.fullmatch(re.sub(r" *\^C$", "", line))]  # echoed until the next frame
     assert lines and not torn, torn
     assert all(sum("━" in line for line in screen.splitlines()) <= 2 for screen in terminal.seen)
 
@@ -54,20 +54,19 @@ def config(tmp_path: Path) -> str:
 
 def test_a_run_is_watched_interrupted_looked_at_and_resumed(tmp_path: Path, config: str) -> None:
     with Terminal(iteralign("run", config, "--run-dir", "r"), tmp_path) as run:
-        run.until(lambda screen: "base model" in screen and "answering" in screen and "0/12" in screen)
-        run.until(lambda screen: "round 0 (1 of 2)" in screen and "fine-tuning" in screen)
+        # Which stages are drawn depends on the machine: some last shorter than the time between two frames.
+        run.until(lambda screen: "base model" in screen and bool(re.search(r" \d+/\d+", screen)))
+        run.until(lambda screen: "round 0 (1 of 2)" in screen and bool(re.search(r" \d+/\d+ +\S+/s", screen)))
         with run.held(), Terminal(iteralign("status", "r"), tmp_path) as status:
             assert status.end() == 0
         # On a busy machine the screen that was seen lags behind the run.
         assert "going on" in status.text and re.search("[01] of 2 rounds done", status.text)
         assert re.search(r"next: round [01] \([12] of 2\): \w+", status.text)
-        run.until(lambda screen: "fine-tuning" in screen and "/s" in screen)
         run.until(lambda screen: "round 0 (1 of 2): 8 of 8 failed" in screen)
         run.type("\x03")
         assert run.end() == 130
     no_torn_bars(run)
-    assert shown(run, r"^trying principles: answering +━*[╸╺]?━* +\d+/\d+ +\S+/s +0:\d\d left$")
-    assert shown(run, r"^answering again, try 1 of 2 ")
+    assert shown(run, r"^[a-z][a-z ,:\d]+ +━*[╸╺]?━* +\d+/\d+ +\S+/s +0:\d\d left$")
     assert "Interrupted" in run.screen and "iteralign resume r" in run.screen
     assert "Traceback" not in run.text and "━" not in run.screen, "the bars are gone"
     assert run.raw.rindex(b"\x1b[?25h") > run.raw.rindex(b"\x1b[?25l"), "the cursor is back"
