@@ -123,8 +123,10 @@ def judged(smollm2: Path, judge_url: str, tmp_path_factory: pytest.TempPathFacto
 
 def test_a_real_judge_is_readable(judged: Path) -> None:
     lines = (judged / "run" / "rounds" / "0000" / "2_verdicts.jsonl").read_text().splitlines()
-    labels = Counter(json.loads(line)["label"] for line in lines)
-    assert sum(labels.values()) == 6 and labels["undetermined"] < 6  # this small judge contradicts itself at times
+    verdicts = [json.loads(line) for line in lines]
+    unread = [one for one in verdicts if one["reason"].startswith(("unreadable", "no reply", "the oracle"))]
+    assert len(verdicts) == 6 and not unread  # it may contradict itself
+    assert any(one["label"] != "undetermined" for one in verdicts)
 
 
 def test_a_killed_run_goes_on_and_pays_nothing_twice(judged: Path) -> None:
