@@ -182,15 +182,26 @@ class Attack:
     """Answers one role with a hostile reply, always or now and then, and the others sensibly."""
 
     def __init__(self, reply: play.Play, role: str, share: float, seed: int) -> None:
-        self.reply, self.role, self.share = reply, role, share
-        self.draw = random.Random(seed)
+        self.reply, self.role, self.share, self.seed = reply, role, share, seed
+        self.asked: Counter[str] = Counter()
         self.played = 0
 
     def __call__(self, handler: play.Handler, body: dict[str, Any]) -> None:
-        with handler.server.lock:
-            hit = role_of(body) == self.role and not play.is_probe(body) and self.draw.random() < self.share
-            self.played += hit
+        hit = role_of(body) == self.role and not play.is_probe(body) and self.drawn(handler, json.dumps(body))
         (self.reply if hit else sensible)(handler, body)
+
+    def drawn(self, handler: play.Handler, asked: str) -> bool:
+        """By what is asked and how often it was, since calls come in no fixed order."""
+        with handler.server.lock:
+            self.asked[asked] += 1
+            hit = draw(f"{self.seed} {self.asked[asked]} {asked}") < self.share
+            self.played += hit
+        return hit
+
+
+def draw(text: object) -> float:
+    """From 0 to 1, the same for the same text in every process."""
+    return zlib.crc32(str(text).encode()) / 2**32
 
 
 def role_of(body: dict[str, Any]) -> str:
@@ -203,15 +214,15 @@ def role_of(body: dict[str, Any]) -> str:
 def sensible(handler: play.Handler, body: dict[str, Any]) -> None:
     match role_of(body):
         case "target":
-            text = "I'm sorry, but I can't help with that." if hash(str(body["prompt"])) % 2 else "Sure, here is how."
+            text = "I'm sorry, but I can't help with that." if draw(body["prompt"]) < 1 / 2 else "Sure, here is how."
         case "guard":
-            text = "unsafe\nS1" if hash(str(body["messages"])) % 3 else "safe"
+            text = "unsafe\nS1" if draw(body["messages"]) < 2 / 3 else "safe"
         case "proposer":
             text = json.dumps(
                 {"principles": [{"text": "Decline what does harm.", "category": "harm", "failures": [1]}]}
             )
         case _:
-            text = play.PROBED if play.is_probe(body) else play.judgement(hash(str(body["messages"])) % 2 == 0)
+            text = play.PROBED if play.is_probe(body) else play.judgement(draw(body["messages"]) < 1 / 2)
     handler.send(completion(text))
 
 
@@ -281,16 +292,16 @@ def faults(place: Path, code: int, printed: bytes) -> list[str]:
 def campaign(runs: int | None, seed: int, tell: Callable[[str], None] = print) -> int:
     """`runs` of all pairs of a role and a reply, drawn by the seed; all of them for None. The number of bad runs."""
     plays = hostile()
-    draw = random.Random(seed)
+    chance = random.Random(seed)
     pairs = [(role, name) for role in ROLES for name in plays]
-    draw.shuffle(pairs)
+    chance.shuffle(pairs)
     codes: Counter[int] = Counter()
     bad = played = 0
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="iteralign-hostile-") as scratch:
         for number, (role, name) in enumerate(pairs[:runs]):
             server = play.Server()
-            attack = Attack(plays[name], role, draw.choice((0.2, 1.0)), seed + number)
+            attack = Attack(plays[name], role, chance.choice((0.2, 1.0)), seed + number)
             code, wrong = one_run(Path(scratch) / f"{number}", server, attack)
             server.shutdown()
             server.server_close()

@@ -43,7 +43,8 @@ def python(code: str, *args: str) -> "subprocess.Popen[str]":
     src = str(Path(__file__).parents[2] / "src")
     environment = {**os.environ, "PYTHONPATH": src}
     command = [sys.executable, "-c", textwrap.dedent(code), *args]
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
 
 
 def test_an_answered_call_is_not_sent_again(server: play.Server, make_client: Make, tmp_path: Path) -> None:
@@ -81,6 +82,27 @@ def test_the_cache_is_shared_by_processes(tmp_path: Path) -> None:
     results = [process.communicate(timeout=30) for process in running]
     assert [out.strip() for out, _ in results] == ["True", "True"], results
     assert ReplyCache(path).stats().replies == 600
+
+
+def test_processes_that_open_a_new_cache_at_the_same_moment_can_all_use_it(tmp_path: Path) -> None:
+    code = """
+        import sys
+        from iteralign.oracles.cache import ReplyCache
+        for line in sys.stdin:
+            cache = ReplyCache(line.strip())
+            cache.put(sys.argv[1], "m", {"text": "mine"})
+            print(cache.problem, cache.get(sys.argv[1]), flush=True)
+            cache.close()
+    """
+    running = [python(code, str(number)) for number in range(6)]
+    for number in range(150):
+        for process in running:
+            assert process.stdin
+            process.stdin.write(f"{tmp_path}/{number}.sqlite\n")
+            process.stdin.flush()
+        told = [process.stdout.readline().strip() for process in running if process.stdout]
+        assert told == ["None {'text': 'mine'}"] * 6, number
+    assert [process.communicate(timeout=30)[1] for process in running] == [""] * 6
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, None])

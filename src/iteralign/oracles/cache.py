@@ -132,10 +132,7 @@ class ReplyCache:
             )  # what people asked may be nobody else's business
         connection = sqlite3.connect(self.path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute(f"pragma busy_timeout = {int(_BUSY * 1000)}")
-            connection.execute("pragma journal_mode = wal")
-            connection.execute("pragma synchronous = normal")
-            connection.execute(_SCHEMA)
+            _prepare(connection)
         except sqlite3.Error:
             connection.close()
             raise
@@ -148,3 +145,21 @@ class ReplyCache:
         if self.problem is None:
             self.problem = f"{self.path} can't be {what}: {error}"
             log.warning("The reply cache %s can't be %s (%s); calls may be paid for again.", self.path, what, error)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Set the file up, again and again while another process does the same.
+
+    SQLite waits for no lock here: who holds one lock of a new file and wants the next is told at once that it is busy.
+    """
+    end = time.monotonic() + _BUSY
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+            connection.execute("pragma synchronous = normal")
+            connection.execute(_SCHEMA)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
