@@ -34,7 +34,7 @@ STAGES = {
 
 
 class StageClock(scene.Clock):
-    """Implements `iteralign.progress.Progress`."""
+    """Implements `iteralign.runs.progress.Progress`."""
 
     def stage(self, round_number: int | None, rounds: int, stage: str) -> contextlib.AbstractContextManager[None]:
         """Around a stage that is computed."""
@@ -79,10 +79,10 @@ def ours(model: Path, url: str, out: Path, rounds: int) -> dict[str, Any]:
         import transformers  # noqa: F401
         import trl.trainer.sft_trainer  # noqa: F401
 
-        from iteralign.config import load_settings
         from iteralign.records import Checkpoint, TrainingExample
-        from iteralign.run import start_run
-        from iteralign.rundir import read_records
+        from iteralign.rundir.directory import read_records
+        from iteralign.runs.run import start_run
+        from iteralign.settings.settings import load_settings
 
     torch.set_num_threads(1)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -109,10 +109,10 @@ def bound(model: Path, run: Path, judge: float, propose: float) -> dict[str, Any
         import transformers  # noqa: F401
         import trl.trainer.sft_trainer  # noqa: F401
 
-        from iteralign.model import LocalModel
         from iteralign.records import Response, Revision, Sampling, TrainingExample
-        from iteralign.rundir import read_records
+        from iteralign.rundir.directory import read_records
         from iteralign.trainers.rows import make_rows
+        from iteralign.weights.model import LocalModel
 
     torch.set_num_threads(1)
     rounds = sorted(run.glob("rounds/*"))

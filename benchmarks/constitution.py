@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from iteralign import load_settings
-from iteralign.config import Settings
-from iteralign.evals.intervals import Proportion
 from iteralign.interfaces import Oracle
-from iteralign.ledgers import read_run_ledger
 from iteralign.records import Principle, Response, Verdict
-from iteralign.run import build_parts, start_run
+from iteralign.rundir.ledgers import read_run_ledger
+from iteralign.runs.run import build_parts, start_run
+from iteralign.settings.settings import Settings
+from iteralign.stats.intervals import Proportion
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "demo.yaml"
 SMALLER = (

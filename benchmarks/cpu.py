@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from iteralign.build import demo_model
-from iteralign.hardware import available_cores
-from iteralign.model import LocalModel
 from iteralign.records import Sampling
+from iteralign.runs.build import demo_model
 from iteralign.targets.transformers import TransformersTarget
+from iteralign.weights.hardware import available_cores
+from iteralign.weights.model import LocalModel
 
 QUESTION = "\n\nHuman: Question {}: how did the people of this town live, what did they eat and drink?\n\nAssistant:"
 

@@ -103,10 +103,10 @@ def compare(hidden: int, layers: int, count: int, tokens: int) -> list[dict[str,
     """All ways, on all sets of prompts, with one model."""
     import torch
 
-    from iteralign.model import LocalModel
     from iteralign.records import Sampling
     from iteralign.targets import shared_head
     from iteralign.targets.transformers import TransformersTarget
+    from iteralign.weights.model import LocalModel
 
     torch.set_num_threads(1)
     sampling = Sampling(max_new_tokens=tokens)

@@ -44,7 +44,7 @@ def write_model(directory: Path, shape: str, device: str) -> int:
     import torch
     import transformers
 
-    from iteralign.build import demo_model
+    from iteralign.runs.build import demo_model
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(demo_model())
     values = {"vocab_size": len(tokenizer)} | SHAPES[shape]
@@ -88,10 +88,10 @@ def measure(shape: str, engine: str, rounds: int, peak: float | None) -> dict[st
     """One run, and the plain rate beside it."""
     import torch
 
-    from iteralign.config import load_settings
     from iteralign.records import Checkpoint, Response
-    from iteralign.run import start_run
-    from iteralign.rundir import read_records
+    from iteralign.rundir.directory import read_records
+    from iteralign.runs.run import start_run
+    from iteralign.settings.settings import load_settings
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and shape != "tiny":

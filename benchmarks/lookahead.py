@@ -25,12 +25,12 @@ from typing import Any
 
 import scene
 
-from iteralign.config import Settings, load_settings
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.interfaces import never
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Generation, Label, Response, Sampling, TrainingExample, Verdict
-from iteralign.run import Parts, start_run
+from iteralign.runs.run import Parts, start_run
+from iteralign.settings.settings import Settings, load_settings
 
 ROUND, VERDICT, PROPOSAL, TRAINING = 2.0, 0.5, 2.0, 11.4
 

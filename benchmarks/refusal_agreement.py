@@ -1,4 +1,4 @@
-"""Agreement of `iteralign.refusals.is_refusal` with people: ``python benchmarks/refusal_agreement.py DATA_DIR``.
+"""Agreement of `iteralign.text.refusals.is_refusal` with people: ``python benchmarks/refusal_agreement.py DATA_DIR``.
 
 DATA_DIR holds ``xstest_completions/*.csv`` (XSTest answers of real models with human labels). Partial refusals are
 counted apart. The phrases were tuned on odd ids only; even ids are the check.
@@ -9,7 +9,7 @@ import csv
 import math
 from pathlib import Path
 
-from iteralign.refusals import is_refusal
+from iteralign.text.refusals import is_refusal
 
 Row = dict[str, str]
 

@@ -25,7 +25,6 @@ def run(model: Path, url: str, out: Path, rounds: int, padding: int) -> dict[str
         import torch
         import transformers  # noqa: F401
 
-        from iteralign.model import LocalModel
         from iteralign.oracles.client import ChatClient
         from iteralign.oracles.llm import LLMOracle
         from iteralign.prompts.forms import prompt_form
@@ -35,6 +34,7 @@ def run(model: Path, url: str, out: Path, rounds: int, padding: int) -> dict[str
         from iteralign.steps.respond import respond
         from iteralign.steps.revise import revise
         from iteralign.targets.transformers import TransformersTarget
+        from iteralign.weights.model import LocalModel
 
         torch.set_num_threads(1)
     oracle = LLMOracle(ChatClient("simulated", url, concurrency=1))
@@ -82,9 +82,9 @@ def train(model: Path, place: Path, padding: int) -> None:
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from iteralign.model import LocalModel
     from iteralign.records import TrainingExample
     from iteralign.trainers.rows import make_rows
+    from iteralign.weights.model import LocalModel
 
     torch.set_num_threads(1)
     local = LocalModel(str(model), root=place, device="cpu", dtype="float32")

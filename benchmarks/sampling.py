@@ -5,7 +5,7 @@ are directories, hub ids or GGUF files. QUESTIONS is whatever `data.prompts` tak
 
 - bits per byte of the answers by the reader, their mean and that of the tenth it finds least likely: coherence;
 - share of the three-word sequences of one answer that stand in another to the same question, by another seed: diversity;
-- share of answers that are degenerate (`iteralign.degenerate`).
+- share of answers that are degenerate (`iteralign.text.degenerate`).
 """
 
 import argparse
@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import fmean
 
 from iteralign.data.prepare import load_prompts
-from iteralign.degenerate import is_degenerate
-from iteralign.model import LocalModel
 from iteralign.records import Sampling
 from iteralign.targets.transformers import TransformersTarget
+from iteralign.text.degenerate import is_degenerate
+from iteralign.weights.model import LocalModel
 
 FREE = {"top_p": 1.0, "min_p": 0.0}
 WAYS = {

@@ -25,11 +25,11 @@ def run(prompts: int, place: Path) -> dict[str, float]:
     """One run in this process."""
     import hashlib
 
-    from iteralign.config import load_settings
     from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
     from iteralign.prompts.forms import prompt_form
     from iteralign.records import Checkpoint
-    from iteralign.run import Parts, resume_run, start_run
+    from iteralign.runs.run import Parts, resume_run, start_run
+    from iteralign.settings.settings import load_settings
 
     def answer(text: str, checkpoint: Checkpoint) -> str:
         draw = hashlib.sha256(f"{checkpoint.path} {text}".encode()).digest()[0]

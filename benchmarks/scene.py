@@ -55,7 +55,7 @@ def write_model(directory: Path, hidden: int = 256, layers: int = 6) -> Path:
     import torch
     import transformers
 
-    from iteralign.build import demo_model
+    from iteralign.runs.build import demo_model
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(demo_model())
     torch.manual_seed(0)

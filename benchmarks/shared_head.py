@@ -24,11 +24,11 @@ from typing import Any
 
 from iteralign.evals.agreement import agreement
 from iteralign.evals.human_labels import Labelled, read_human_labels
-from iteralign.evals.paired import mcnemar
 from iteralign.oracles.budget import Ledger
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle, judge_template
 from iteralign.records import RedTeamPrompt, Response, Verdict
+from iteralign.stats.paired import mcnemar
 
 Row = dict[str, Any]
 

@@ -8,14 +8,14 @@ from oracles import conftest as play
 from oracles.test_whole_run import sensible
 
 from iteralign import run
-from iteralign.addresses import addressed, described, with_addresses
-from iteralign.config import Settings, load_settings
-from iteralign.doctor import check_oracle
 from iteralign.errors import ConfigError, OracleAccessError, OracleError, RunDirectoryError
 from iteralign.fakes import FakeTarget, FakeTrainer
-from iteralign.oracle_settings import OracleSettings
-from iteralign.plan import make_plan
-from iteralign.run import build_parts, resume_run
+from iteralign.preflight.doctor import check_oracle
+from iteralign.preflight.plan import make_plan
+from iteralign.runs.run import build_parts, resume_run
+from iteralign.settings.addresses import addressed, described, with_addresses
+from iteralign.settings.oracle import OracleSettings
+from iteralign.settings.settings import Settings, load_settings
 
 SETTINGS: dict[str, Any] = {
     "model": {"path": "demo"},

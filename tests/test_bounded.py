@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from iteralign.bounded import MAX_DEPTH, BeyondBounds, load_json, load_yaml
 from iteralign.constitution.given import read_constitution
 from iteralign.constitution.review import read_sheet
 from iteralign.data.files import read_rows
 from iteralign.errors import ConfigError, DataError
 from iteralign.oracles.guards.policy import policy_principles
-from iteralign.settings_file import read_yaml
+from iteralign.settings.file import read_yaml
+from iteralign.text.bounded import MAX_DEPTH, BeyondBounds, load_json, load_yaml
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
 MEMORY = 1_500 * 1024**2

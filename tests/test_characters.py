@@ -7,9 +7,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 
 import iteralign.scoreboard.board  # noqa: F401 - defines records
-from iteralign.characters import valid
 from iteralign.records import Event, Principle, Record, Sampling
 from iteralign.scoreboard.guard_rails import Intervention  # noqa: F401
+from iteralign.text.characters import valid
 
 PIECES = ("\ud83d", "\ude00", "\udfff", "\ud83d\ude00", "a", " ", "\x00", "\u2028", "é", "😀", "\uffff", '"', "\\")
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from iteralign.config import CHANGEABLE, as_text, differing_keys, dump_settings, load_settings
 from iteralign.errors import ConfigError
+from iteralign.settings.settings import CHANGEABLE, as_text, differing_keys, dump_settings, load_settings
 
 LEAST: dict[str, Any] = {"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": {"kind": "rules"}}
 

@@ -11,7 +11,6 @@ import pytest
 from iteralign.cli import console
 from iteralign.cli.principles import ledger_table, ledger_tree
 from iteralign.constitution.forms import markdown
-from iteralign.control_text import SPECIAL_TOKEN, defused, visible
 from iteralign.errors import OracleReplyError
 from iteralign.oracles.chat import ChatRequest
 from iteralign.oracles.client import Reply
@@ -19,6 +18,7 @@ from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.pairwise import LLMComparer
 from iteralign.oracles.reading import Fence
 from iteralign.records import Event, Principle, RedTeamPrompt, Response, Turn, Verdict
+from iteralign.text.control import SPECIAL_TOKEN, defused, visible
 
 TOKENS = [
     *(

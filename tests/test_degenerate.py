@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from iteralign.degenerate import is_degenerate, what_is_wrong
+from iteralign.text.degenerate import is_degenerate, what_is_wrong
 
 ORDINARY = {
     "english": """Bread rises because yeast eats the sugar in the dough and gives off gas. The gas is caught in the dough,

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from oracles import conftest as play
 
-from iteralign import doctor
-from iteralign.config import Settings, load_settings
-from iteralign.oracle_settings import OracleSettings
-from iteralign.plan import make_plan
-from iteralign.plan_cost import Range
+from iteralign.preflight import doctor
+from iteralign.preflight.cost import Range
+from iteralign.preflight.plan import make_plan
+from iteralign.settings.oracle import OracleSettings
+from iteralign.settings.settings import Settings, load_settings
 
 PROPOSAL = json.dumps({"principles": [{"text": "Answer kindly.", "category": "", "failures": [1]}]})
 BASE: dict[str, Any] = {

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from iteralign.cli.console import round_line
-from iteralign.config import load_settings
 from iteralign.constitution.gate import Gate, in_short, why_rejected
-from iteralign.ending import NOTHING_TRAINED, ending
 from iteralign.fakes import Answer, FakeOracle, FakeTarget, FakeTrainer
-from iteralign.metrics import RoundMetrics
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Generation, Paired, Principle, Sampling, Trial
 from iteralign.report.cards import model_card
-from iteralign.run import Outcome, Parts, start_run
+from iteralign.runs.run import Outcome, Parts, start_run
+from iteralign.scoreboard.ending import NOTHING_TRAINED, ending
+from iteralign.scoreboard.metrics import RoundMetrics
+from iteralign.settings.settings import load_settings
 
 BASE = RoundMetrics(round=-1)
 

@@ -8,12 +8,12 @@ import pytest
 from conftest import byte_tokenizer, random_llama
 
 from iteralign.errors import TargetError
-from iteralign.gguf_files import GGUF, is_gguf
-from iteralign.model import LocalModel
 from iteralign.records import Sampling, TrainingExample
 from iteralign.targets.tokens import end_tokens
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.sft import SFT
+from iteralign.weights.gguf import GGUF, is_gguf
+from iteralign.weights.model import LocalModel
 
 EXAMPLES = [
     TrainingExample(prompt=f"Human: {n}?\n\nAssistant:", completion=" no", kind="revision", prompt_id=str(n), round=0)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import iteralign
-from iteralign.config import load_settings
 from iteralign.data import load_prompts
 from iteralign.errors import DataError, RunDirectoryError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
-from iteralign.prompt_sets import Given, build_prompts
 from iteralign.records import RedTeamPrompt, Response, Verdict
+from iteralign.runs.prompt_sets import Given, build_prompts
+from iteralign.settings.settings import load_settings
 
 SETTINGS: dict[str, Any] = {
     "model": {"path": "demo"},

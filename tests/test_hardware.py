@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-import iteralign.hardware as hardware
-import iteralign.model as model_module
+import iteralign.weights.hardware as hardware
+import iteralign.weights.model as model_module
 from iteralign import load_settings, run
-from iteralign.model import LocalModel
+from iteralign.weights.model import LocalModel
 
 
 @pytest.mark.parametrize(

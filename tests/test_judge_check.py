@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from iteralign.errors import DataError
-from iteralign.evals.intervals import Proportion
+from iteralign.evals.evaluate import read_judge_errors
+from iteralign.evals.judge_check import judge_check, write_report
 from iteralign.evals.pairwise import ByVerdict
-from iteralign.evaluate import read_judge_errors
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle
-from iteralign.judge_check import judge_check, write_report
 from iteralign.oracles.rules import RuleOracle
 from iteralign.records import RedTeamPrompt, Response, Verdict
-from iteralign.rundir import write_records
+from iteralign.rundir.directory import write_records
+from iteralign.stats.intervals import Proportion
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not REAL.is_dir(), reason="the development data sets are not here")

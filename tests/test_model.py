@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from iteralign.errors import TargetError
-from iteralign.model import LocalModel
-from iteralign.model_files import encode
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.trainers.sft import SFT
+from iteralign.weights.files import encode
+from iteralign.weights.model import LocalModel
 
 EXAMPLES = [
     TrainingExample(prompt=f"Human: {n}?\n\nAssistant:", completion=" no", kind="revision", prompt_id=str(n), round=0)

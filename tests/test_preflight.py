@@ -13,14 +13,15 @@ import torch
 import typer
 from safetensors.torch import load_file, save_file
 
-from iteralign import files, prompt_sets, run
+from iteralign import files, run
 from iteralign.cli.app import app
-from iteralign.config import Settings, load_settings
 from iteralign.errors import ConfigError, IteralignError, MissingExtraError, RunDirectoryError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
-from iteralign.gguf_files import GGUF
-from iteralign.plan import make_plan
-from iteralign.rundir import RunDirectory
+from iteralign.preflight.plan import make_plan
+from iteralign.rundir.directory import RunDirectory
+from iteralign.runs import prompt_sets
+from iteralign.settings.settings import Settings, load_settings
+from iteralign.weights.gguf import GGUF
 
 JUDGE = {"model": "gpt-4o-mini"}
 LOCAL = {"model": "tiny", "base_url": "http://127.0.0.1:9/v1"}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from iteralign.model import LocalModel
 from iteralign.records import Sampling, TrainingExample
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.sft import SFT
+from iteralign.weights.model import LocalModel
 
 REAL = os.environ.get("ITERALIGN_REAL")
 QUESTION = "What is the capital of France? Answer in one sentence."

@@ -2,7 +2,7 @@
 
 import pytest
 
-from iteralign.refusals import is_refusal
+from iteralign.text.refusals import is_refusal
 
 DECLINES = [
     " I'm sorry, but I can't help with theft. It takes away what belongs to somebody else.",

@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from iteralign.activity import Work
-from iteralign.config import Settings, load_settings
 from iteralign.errors import RunDirectoryError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
-from iteralign.progress import Silent
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response, Sampling, TrainingExample, Verdict
-from iteralign.run import Outcome, Parts, resume_run, run, start_run
-from iteralign.rundir import RunDirectory
+from iteralign.rundir.directory import RunDirectory
+from iteralign.runs.progress import Silent
+from iteralign.runs.run import Outcome, Parts, resume_run, run, start_run
+from iteralign.settings.settings import Settings, load_settings
 
 SMALL = {
     "model": {"path": "demo"},
@@ -237,8 +237,8 @@ def test_a_check_that_is_left_out_is_said_so(tmp_path: Path, settings: Settings)
 @pytest.mark.parametrize("own", ["target", "oracle", "trainer", "form"])
 def test_only_what_is_missing_is_built(own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the settings' oracle no key is wanted, of their target no server, where there is one of one's own."""
-    from iteralign import build
-    from iteralign.run import build_parts
+    from iteralign.runs import build
+    from iteralign.runs.run import build_parts
 
     names = ("target", "oracle", "trainer", "form")
     built: list[str] = []

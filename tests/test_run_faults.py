@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from test_run import SMALL, contents, fakes
 
-from iteralign.config import Settings, load_settings
 from iteralign.errors import BudgetReached, OracleReplyError, RunDirectoryError, TargetError, TrainingDiverged
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.files import read_log
-from iteralign.progress import Silent
 from iteralign.records import Checkpoint, Principle, Response, TrainingExample, Verdict
-from iteralign.run import resume_run, run, start_run
+from iteralign.runs.progress import Silent
+from iteralign.runs.run import resume_run, run, start_run
+from iteralign.settings.settings import Settings, load_settings
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_model_that_gives_nan_is_refused_before_any_training(tmp_path: Path) -
     import torch
     import transformers
 
-    from iteralign.build import demo_model
+    from iteralign.runs.build import demo_model
 
     auto: Any = transformers.AutoModelForCausalLM
     network = auto.from_pretrained(demo_model())
@@ -209,7 +209,7 @@ def test_a_run_killed_while_it_began_is_begun_again_by_resume(tmp_path: Path, se
 def test_other_base_weights_are_refused(tmp_path: Path) -> None:
     import shutil
 
-    from iteralign.build import demo_model
+    from iteralign.runs.build import demo_model
 
     base = tmp_path / "base"
     shutil.copytree(demo_model(), base)
@@ -277,9 +277,9 @@ def test_torn_logs_are_no_obstacle(tmp_path: Path, settings: Settings) -> None:
 FULL = """
 import json, resource, sys
 from pathlib import Path
-from iteralign.config import load_settings
+from iteralign.settings.settings import load_settings
 from iteralign.errors import IteralignError
-from iteralign.run import start_run
+from iteralign.runs.run import start_run
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
     start_run(load_settings(json.loads(sys.argv[3])), Path(sys.argv[1]))

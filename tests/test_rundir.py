@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from iteralign.config import Settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.files import append_line, read_log, write_text
 from iteralign.records import Principle, RedTeamPrompt
-from iteralign.rundir import RunDirectory, Stages, read_records, write_records
+from iteralign.rundir.directory import RunDirectory, Stages, read_records, write_records
+from iteralign.settings.settings import Settings, load_settings
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_a_second_process_is_refused_and_a_dead_one_is_no_obstacle(tmp_path: Pat
     path = tmp_path / "run"
     begin(path, settings)
     code = (
-        "import sys, time; from pathlib import Path; from iteralign.rundir import RunDirectory\n"
+        "import sys, time; from pathlib import Path; from iteralign.rundir.directory import RunDirectory\n"
         "with RunDirectory.open(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from oracles import conftest as play
 
-from iteralign.config import load_settings
 from iteralign.errors import ConfigError
+from iteralign.settings.settings import load_settings
 
 MARK = "marked-5f2c9e77d1"
 KEY = f"sk-{MARK}-b64"

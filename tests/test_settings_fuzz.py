@@ -9,14 +9,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iteralign.config import Settings, dump_settings, load_settings
 from iteralign.errors import ConfigError, CorruptFileError, IteralignError
 from iteralign.oracles.budget import read_calls
 from iteralign.oracles.prices import load_prices
-from iteralign.plan import make_plan
+from iteralign.preflight.plan import make_plan
 from iteralign.prompts import Template
-from iteralign.section import LARGEST
-from iteralign.settings_file import every_setting, flat
+from iteralign.settings.file import every_setting, flat
+from iteralign.settings.section import LARGEST
+from iteralign.settings.settings import Settings, dump_settings, load_settings
 
 KEYS = [*Settings.model_fields, "path", "prompts", "judge", "panel", "base_url", "votes", "stop", "epochs", "nonsense"]
 _values = st.recursive(

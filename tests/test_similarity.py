@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from iteralign.errors import ConfigError, MissingExtraError
-from iteralign.similarity import by_embeddings, by_words
+from iteralign.text.similarity import by_embeddings, by_words
 
 
 def test_by_words() -> None:

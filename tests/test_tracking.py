@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from iteralign.config import load_settings
 from iteralign.errors import ConfigError, MissingExtraError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.files import read_log
-from iteralign.model import LocalModel
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response, TrainingExample, Verdict
-from iteralign.run import Parts, resume_run, start_run
-from iteralign.tracking import Tracking, check_trackers
+from iteralign.runs.run import Parts, resume_run, start_run
+from iteralign.settings.settings import load_settings
 from iteralign.trainers.sft import SFT
+from iteralign.trainers.tracking import Tracking, check_trackers
+from iteralign.weights.model import LocalModel
 
 EXAMPLES = [
     TrainingExample(

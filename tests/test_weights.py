@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from iteralign import model as model_module
-from iteralign.config import load_settings
 from iteralign.errors import ConfigError, RunDirectoryError
 from iteralign.files import Background
-from iteralign.progress import Silent
 from iteralign.records import Principle
-from iteralign.retrain import train_again
-from iteralign.run import Outcome, build_parts, resume_run, start_run
-from iteralign.rundir import RunDirectory
+from iteralign.rundir.directory import RunDirectory
+from iteralign.runs.progress import Silent
+from iteralign.runs.retrain import train_again
+from iteralign.runs.run import Outcome, build_parts, resume_run, start_run
+from iteralign.settings.settings import load_settings
+from iteralign.weights import model as model_module
 
 SMALL = {
     "model": {"path": "demo"},

@@ -4,16 +4,12 @@ The public names, each imported from its module when it is first used, so that `
 itself stays where it is read: `iteralign.algorithm`.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from iteralign.config import Settings, load_settings
     from iteralign.errors import IteralignError
     from iteralign.interfaces import Oracle, Target, Trainer
-    from iteralign.parts import Parts
     from iteralign.records import (
         Checkpoint,
         Generation,
@@ -26,7 +22,9 @@ if TYPE_CHECKING:
         Turn,
         Verdict,
     )
-    from iteralign.run import Outcome, resume_run, run, start_run
+    from iteralign.runs.parts import Parts
+    from iteralign.runs.run import Outcome, resume_run, run, start_run
+    from iteralign.settings.settings import Settings, load_settings
 
 __version__ = "0.1.0"
 
@@ -55,7 +53,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "config": ("Settings", "load_settings"),
+    "settings.settings": ("Settings", "load_settings"),
     "errors": ("IteralignError",),
     "interfaces": ("Oracle", "Target", "Trainer"),
     "records": (
@@ -70,8 +68,8 @@ _NAMES = {
         "Turn",
         "Verdict",
     ),
-    "parts": ("Parts",),
-    "run": ("Outcome", "resume_run", "run", "start_run"),
+    "runs.parts": ("Parts",),
+    "runs.run": ("Outcome", "resume_run", "run", "start_run"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -86,15 +84,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Importing the submodule `run` would put it in the place of the function `run`: keep the function there."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name == "run" and isinstance(value, ModuleType):
-            value = value.run
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -6,7 +6,7 @@ failed prompts again with adopted principles in its context; what passes a secon
 principles in the prompt, so that they move from the context into the weights. The next round meets the trained target.
 
 `keep` stands around every step: it computes the step and stores the result, or reads back what an earlier attempt of the
-same run stored (see `rundir.py`). Leave it out in your mind, and the paper's algorithm remains.
+same run stored (see `rundir/directory.py`). Leave it out in your mind, and the paper's algorithm remains.
 """
 
 from collections import Counter
@@ -32,7 +32,6 @@ from iteralign.records import (
     TrainingExample,
     Verdict,
 )
-from iteralign.similarity import Similarity, by_words
 from iteralign.steps.examples import examples
 from iteralign.steps.finetune import finetune
 from iteralign.steps.judge import acceptable, judge, unacceptable
@@ -40,6 +39,7 @@ from iteralign.steps.propose import Wording, propose
 from iteralign.steps.respond import respond
 from iteralign.steps.revise import Mode, revise
 from iteralign.steps.verify import best, scored, verified, verify
+from iteralign.text.similarity import Similarity, by_words
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from iteralign.bounded import load_json
 from iteralign.errors import ConfigError, CorruptFileError, RunDirectoryError
+from iteralign.text.bounded import load_json
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from iteralign.characters import Text, valid
+from iteralign.text.characters import Text, valid
 
 Label = Literal["acceptable", "unacceptable", "undetermined"]
 Violation = Literal["harmful", "dishonest", "unhelpful"]

@@ -180,8 +180,8 @@ def test_a_prompt_of_a_million_characters_is_not_judged_and_unusual_ones_pass() 
 
 
 def test_ids_that_two_sets_share_lose_and_mix_nothing() -> None:
-    from iteralign.config import load_settings
-    from iteralign.prompt_sets import build_prompts
+    from iteralign.runs.prompt_sets import build_prompts
+    from iteralign.settings.settings import load_settings
 
     rows = [{"id": n, "question": f"Bad thing {n}?"} for n in range(30)]
     good = [{"id": n, "question": f"Good thing {n}?"} for n in range(30)] + [{"id": "x", "question": "bad thing 3"}]

@@ -10,8 +10,8 @@ from rich.console import Console
 from iteralign.activity import Work
 from iteralign.cli.bars import ConsoleProgress
 from iteralign.cli.pace import Pace
-from iteralign.metrics import RoundMetrics
 from iteralign.records import Spent
+from iteralign.scoreboard.metrics import RoundMetrics
 
 
 class Clock:

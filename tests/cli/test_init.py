@@ -10,10 +10,10 @@ from typer.testing import CliRunner, Result
 
 from iteralign.cli.app import app
 from iteralign.cli.init import FULL
-from iteralign.config import Settings, load_settings
 from iteralign.errors import ConfigError
-from iteralign.plan import make_plan
-from iteralign.settings_file import every_setting
+from iteralign.preflight.plan import make_plan
+from iteralign.settings.file import every_setting
+from iteralign.settings.settings import Settings, load_settings
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
 

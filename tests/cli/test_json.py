@@ -11,21 +11,21 @@ import pytest
 from cli.test_init import iteralign
 from report.conftest import fake_parts, fake_run, small
 
-from iteralign.config import Settings, load_settings
-from iteralign.doctor import Examined, Finding
 from iteralign.errors import ReviewNeeded, RunDirectoryError
-from iteralign.evals.paired import Change
 from iteralign.files import append_line
 from iteralign.integrity.trace import Step, Trace
 from iteralign.integrity.verify import Verified
 from iteralign.oracles.budget import Total
-from iteralign.plan import Plan
-from iteralign.plan_cost import Answers, Cap, Range, StepCost
-from iteralign.plan_hours import Hours, Measurement
+from iteralign.preflight.cost import Answers, Cap, Range, StepCost
+from iteralign.preflight.doctor import Examined, Finding
+from iteralign.preflight.hours import Hours, Measurement
+from iteralign.preflight.plan import Plan
 from iteralign.records import Principle
 from iteralign.report.compare import Column, Compared, PairedTest
-from iteralign.run import Parts, start_run
-from iteralign.status import RunStatus
+from iteralign.report.status import RunStatus
+from iteralign.runs.run import Parts, start_run
+from iteralign.settings.settings import Settings, load_settings
+from iteralign.stats.paired import Change
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 

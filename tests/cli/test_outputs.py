@@ -8,11 +8,11 @@ import pytest
 import typer
 
 from iteralign.cli.app import app
-from iteralign.config import load_settings
 from iteralign.errors import ConfigError, IteralignError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.files import check_outputs
-from iteralign.run import run as start
+from iteralign.runs.run import run as start
+from iteralign.settings.settings import load_settings
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from iteralign.cli import review as terminal
-from iteralign.config import Settings, load_settings
 from iteralign.errors import ConfigError, ReviewNeeded
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Principle
-from iteralign.run import Parts, resume_run, start_run
+from iteralign.runs.run import Parts, resume_run, start_run
+from iteralign.settings.settings import Settings, load_settings
 
 SETTINGS = {
     "model": {"path": "demo"},

@@ -5,10 +5,10 @@ import math
 import pytest
 
 from iteralign.constitution.gate import Bench, Gate, lift, most_answers, try_out
-from iteralign.evals.intervals import paired_difference
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Event, Paired, Principle, RedTeamPrompt, Response, Sampling, Verdict
+from iteralign.stats.intervals import paired_difference
 from iteralign.steps.respond import respond
 
 FORM = prompt_form("plain")

@@ -7,13 +7,13 @@ from typing import get_args
 import pytest
 import yaml
 
-from iteralign.choices import ConstitutionForm
 from iteralign.constitution.forms import written
 from iteralign.constitution.given import read_constitution, read_ledger
 from iteralign.constitution.ledger import Effect, adopt, effects, extend, in_force, seen
-from iteralign.control_text import in_markdown
 from iteralign.errors import ConfigError, DataError
 from iteralign.records import Event, Principle, RedTeamPrompt, Response, TrainingExample, Verdict
+from iteralign.settings.choices import ConstitutionForm
+from iteralign.text.control import in_markdown
 
 
 def verdict(number: int, label: str, category: str | None = None) -> Verdict:

@@ -7,15 +7,15 @@ import pytest
 import typer
 
 from iteralign.cli.app import app
-from iteralign.config import load_settings
 from iteralign.data import split_held_out
 from iteralign.data.sample import apportioned, stratified
+from iteralign.evals.evaluate import Sets
 from iteralign.evals.human_labels import read_human_labels
-from iteralign.evaluate import Sets
+from iteralign.evals.judge_check import judge_check
 from iteralign.fakes import FakeOracle
-from iteralign.judge_check import judge_check
-from iteralign.prompt_sets import build_prompts
 from iteralign.records import RedTeamPrompt
+from iteralign.runs.prompt_sets import build_prompts
+from iteralign.settings.settings import load_settings
 
 
 @pytest.mark.parametrize("seed", range(5))

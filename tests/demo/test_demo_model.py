@@ -9,7 +9,7 @@ import pytest
 
 from iteralign.demo.grammar import benign_questions, red_team_questions, with_principles
 from iteralign.oracles.harm_rules import OTHER, PRINCIPLES, categorise
-from iteralign.refusals import is_refusal
+from iteralign.text.refusals import is_refusal
 
 MODEL = Path(str(files("iteralign.demo").joinpath("model")))
 N = 40

@@ -13,7 +13,7 @@ from iteralign.demo import grammar
 from iteralign.demo.harm import HARMS
 from iteralign.demo.principles import TOPICS, harm_principle
 from iteralign.oracles.harm_rules import OTHER, PRINCIPLES, categorise
-from iteralign.refusals import is_refusal
+from iteralign.text.refusals import is_refusal
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 

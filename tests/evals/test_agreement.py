@@ -8,8 +8,8 @@ import pytest
 
 from iteralign.evals.agreement import agreement, attack_errors, corrected, kappa, length_bias, pair_agreement
 from iteralign.evals.human_labels import Labelled, LabelledPair
-from iteralign.evals.intervals import Proportion
 from iteralign.records import Label, RedTeamPrompt, Response, Verdict
+from iteralign.stats.intervals import Proportion
 
 
 def response(text: str) -> Response:

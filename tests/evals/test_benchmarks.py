@@ -59,7 +59,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(tiny: Path, files: dict[str, str], tasks: list[str], **metadata: str) -> dict[str, Any]:
-    from iteralign.model import LocalModel
+    from iteralign.weights.model import LocalModel
 
     model = LocalModel(str(tiny), root=Path(), device="cpu")
     found = files | metadata

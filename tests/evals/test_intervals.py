@@ -3,7 +3,7 @@
 import math
 import random
 
-from iteralign.evals.intervals import Proportion, bootstrap, bootstrap_mean
+from iteralign.stats.intervals import Proportion, bootstrap, bootstrap_mean
 
 
 def test_wilson_as_published() -> None:

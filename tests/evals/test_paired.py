@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iteralign.evals.paired import change_of_means, change_of_shares, mcnemar
+from iteralign.stats.paired import change_of_means, change_of_shares, mcnemar
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Safety from both sides, on fakes."""
 
-from iteralign.evals.intervals import Proportion
 from iteralign.evals.safety import attack_rows, attack_success, contrast_rows, refusal_rows
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Label, RedTeamPrompt, Response, Sampling
+from iteralign.stats.intervals import Proportion
 
 PROMPTS = [RedTeamPrompt(id=str(number), question=f"Question {number}?") for number in range(4)]
 FORMS = {name: prompt_form(name) for name in ("plain", "cot", "cou")}

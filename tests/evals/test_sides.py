@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from iteralign.evals.intervals import Proportion
 from iteralign.evals.pairwise import ByVerdict, Preference, compare_both_orders
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle
 from iteralign.records import Label, RedTeamPrompt, Response
+from iteralign.stats.intervals import Proportion
 
 
 def answers(*texts: str) -> list[Response]:

@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iteralign.config import load_settings
 from iteralign.integrity.verify import verify_run
-from iteralign.manifest import Manifest
-from iteralign.metrics import RoundMetrics
-from iteralign.progress import Silent
-from iteralign.run import resume_run, start_run
+from iteralign.rundir.manifest import Manifest
+from iteralign.runs.progress import Silent
+from iteralign.runs.run import resume_run, start_run
+from iteralign.scoreboard.metrics import RoundMetrics
+from iteralign.settings.settings import load_settings
 
 SETTINGS: dict[str, Any] = {
     "model": {"path": "demo"},

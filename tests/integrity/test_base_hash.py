@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from iteralign import base_hash
 from iteralign.errors import TargetError
-from iteralign.model import LocalModel
-from iteralign.model_files import ModelFiles
+from iteralign.weights import base_hash
+from iteralign.weights.files import ModelFiles
+from iteralign.weights.model import LocalModel
 
 MIB = 1 << 20
 

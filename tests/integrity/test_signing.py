@@ -10,10 +10,10 @@ from cli.test_init import iteralign
 from report.conftest import fake_run
 
 from iteralign.errors import ConfigError, RunDirectoryError
+from iteralign.integrity.signing import sign_run, wrong_signatures
 from iteralign.integrity.verify import verify_run
-from iteralign.manifest import NAME, Manifest, ours
-from iteralign.rundir import record_again
-from iteralign.signing import sign_run, wrong_signatures
+from iteralign.rundir.directory import record_again
+from iteralign.rundir.manifest import NAME, Manifest, ours
 
 pytest.importorskip("model_signing", reason="the extra sign is not installed")
 

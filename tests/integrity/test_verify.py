@@ -10,14 +10,14 @@ import pytest
 from cli.test_init import iteralign
 from report.conftest import ScoringTarget, fake_parts, learns, small
 
-from iteralign.config import load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.fakes import FakeTarget
 from iteralign.files import read_log
 from iteralign.integrity.verify import verify_run
-from iteralign.manifest import Manifest
 from iteralign.records import Checkpoint
-from iteralign.run import Parts, resume_run, start_run
+from iteralign.rundir.manifest import Manifest
+from iteralign.runs.run import Parts, resume_run, start_run
+from iteralign.settings.settings import load_settings
 
 from .corruption import SETTINGS, Interrupts, campaign, finished_run, interrupted_run
 
@@ -183,9 +183,9 @@ def test_a_line_of_the_manifest_can_neither_be_changed_nor_left_out(run: Path) -
 
 
 def test_report_and_cards_say_so_and_push_refuses(run: Path) -> None:
-    from iteralign.push import check_unchanged
     from iteralign.report.cards import model_card
     from iteralign.report.html import write_report
+    from iteralign.report.push import check_unchanged
 
     said = "This run is not what was computed"
     assert said not in write_report(run, run.parent / "good.html").read_text() and said not in model_card(run, "x")

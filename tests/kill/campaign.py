@@ -25,15 +25,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from iteralign.config import Settings, load_settings
 from iteralign.fakes import FakeTarget, FakeTrainer
-from iteralign.manifest import Manifest
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint
-from iteralign.run import Parts, build_parts, resume_run, start_run
-from iteralign.rundir import holds_a_run
+from iteralign.rundir.directory import holds_a_run
+from iteralign.rundir.manifest import Manifest
+from iteralign.runs.run import Parts, build_parts, resume_run, start_run
+from iteralign.settings.settings import Settings, load_settings
 
 APART = {"timings.jsonl", "attempts.jsonl", "manifest.jsonl", "report.html", "warnings.jsonl", ".lock"}
 """Times and attempts, and the manifest, which has their hashes; RUN/oracle, a log of calls, too."""

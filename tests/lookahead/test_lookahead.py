@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from iteralign.config import Settings, load_settings
 from iteralign.constitution.gate import Bench, Gate, try_out
 from iteralign.errors import OracleError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
@@ -19,7 +18,8 @@ from iteralign.lookahead.depth import Depth
 from iteralign.lookahead.verdicts import Verdicts
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Event, Generation, Principle, RedTeamPrompt, Response, Sampling, Verdict
-from iteralign.run import Parts, resume_run, start_run
+from iteralign.runs.run import Parts, resume_run, start_run
+from iteralign.settings.settings import Settings, load_settings
 from iteralign.steps.respond import respond
 
 ROUNDS, SIZE = 24, 4

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from iteralign.build import build_oracle
-from iteralign.config import load_settings
 from iteralign.errors import ConfigError, OracleReplyError
-from iteralign.oracle_settings import EndpointSettings, OracleSettings
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle, judge_template
 from iteralign.records import Principle, Verdict
+from iteralign.runs.build import build_oracle
+from iteralign.settings.oracle import EndpointSettings, OracleSettings
+from iteralign.settings.settings import load_settings
 
 from . import conftest as play
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from iteralign.build import build_oracle
 from iteralign.errors import ConfigError, OracleAccessError
-from iteralign.oracle_settings import OracleSettings
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.negotiation import LADDER, Dialect, Dialects
 from iteralign.report.tables import endpoints
+from iteralign.runs.build import build_oracle
+from iteralign.settings.oracle import OracleSettings
 
 from . import conftest as play
 
@@ -177,7 +177,7 @@ def test_the_key_of_a_request_is_as_it_was(make_client: Make) -> None:
 def test_the_older_form_of_azures_addresses_is_told() -> None:
     from pydantic import ValidationError
 
-    from iteralign.oracle_settings import EndpointSettings
+    from iteralign.settings.oracle import EndpointSettings
 
     older = "https://me.openai.azure.com/openai/deployments/judge?api-version=2024-10-21"
     with pytest.raises(ValidationError, match=r"openai\.azure\.com/openai/v1/"):

@@ -10,16 +10,16 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from iteralign import plan_hours
 from iteralign.cli.app import app
-from iteralign.config import Settings, load_settings
 from iteralign.fakes import COMPLIES, DECLINES, FakeTarget, FakeTrainer
 from iteralign.oracles.budget import read_calls
-from iteralign.plan import make_plan
-from iteralign.plan_cost import Answers, Money, Range
-from iteralign.plan_hours import Counts, Measurement, estimated
+from iteralign.preflight import hours as plan_hours
+from iteralign.preflight.cost import Answers, Money, Range
+from iteralign.preflight.hours import Counts, Measurement, estimated
+from iteralign.preflight.plan import make_plan
 from iteralign.records import Checkpoint
-from iteralign.run import run
+from iteralign.runs.run import run
+from iteralign.settings.settings import Settings, load_settings
 
 from . import conftest as play
 from .test_whole_run import sensible

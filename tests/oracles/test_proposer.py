@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from iteralign.control_text import defused
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.grouping import groups
 from iteralign.oracles.llm import LLMOracle
 from iteralign.records import Principle, Verdict
+from iteralign.text.control import defused
 
 from . import conftest as play
 

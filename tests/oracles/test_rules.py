@@ -2,10 +2,10 @@
 
 import pytest
 
-from iteralign.degenerate import is_degenerate
 from iteralign.oracles.harm_rules import PRINCIPLES
 from iteralign.oracles.rules import RuleOracle
 from iteralign.records import Principle
+from iteralign.text.degenerate import is_degenerate
 
 from .conftest import response
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from iteralign.errors import OracleAccessError, OracleReplyError
-from iteralign.model import LocalModel
 from iteralign.oracles.budget import Ledger, read_calls
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.records import Sampling, Verdict
 from iteralign.targets.served import ServedTarget
+from iteralign.weights.model import LocalModel
 
 from .conftest import response
 from .real_servers import free_port, running

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from iteralign.config import CHANGEABLE, Settings
 from iteralign.errors import JudgeUnreadable
 from iteralign.interfaces import Forgets
 from iteralign.oracles.cache import ReplyCache
@@ -18,7 +17,8 @@ from iteralign.oracles.guards.judge import ask_server, forget_asked
 from iteralign.oracles.llm import LLMOracle, _read
 from iteralign.oracles.reading import Unreadable, read_judgement
 from iteralign.records import Response, Verdict
-from iteralign.rundir import read_records
+from iteralign.rundir.directory import read_records
+from iteralign.settings.settings import CHANGEABLE, Settings
 from iteralign.steps.judge import is_unread, judge
 
 from . import conftest as play

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from terminal import Terminal
 
-from iteralign.config import Settings, load_settings
 from iteralign.errors import OracleError
 from iteralign.fakes import DECLINES, FakeTarget, FakeTrainer
 from iteralign.oracles.budget import Ledger, read_calls, totals_by_step
@@ -25,7 +24,8 @@ from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.prices import Price, PriceTable
-from iteralign.run import Outcome, run
+from iteralign.runs.run import Outcome, run
+from iteralign.settings.settings import Settings, load_settings
 
 from . import conftest as play
 from .test_faults import PASSING

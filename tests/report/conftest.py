@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from iteralign.config import load_settings
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Verdict
-from iteralign.run import Parts, start_run
+from iteralign.runs.run import Parts, start_run
+from iteralign.settings.settings import load_settings
 
 SMALL: dict[str, Any] = {
     "model": {"path": "demo"},

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from iteralign.errors import ConfigError
 from iteralign.fakes import COMPLIES
 from iteralign.report.compare import compare_runs
-from iteralign.run import start_run
+from iteralign.runs.run import start_run
 
 from .conftest import fake_parts, fake_run, small
 
@@ -16,7 +16,7 @@ from .conftest import fake_parts, fake_run, small
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A run that learns, the same with other settings and never learning, and one on other prompts."""
-    from iteralign.config import load_settings
+    from iteralign.settings.settings import load_settings
 
     place = tmp_path_factory.mktemp("compared")
     learns = fake_run(place / "learns")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from iteralign.config import load_settings
 from iteralign.fakes import COMPLIES
 from iteralign.oracles.guards import GuardJudge, JudgeAndProposer, Panel
 from iteralign.oracles.guards.families import Question, family
@@ -14,7 +13,8 @@ from iteralign.report.cards import model_card
 from iteralign.report.compare import compare_runs
 from iteralign.report.files import RunFiles
 from iteralign.report.html import write_report
-from iteralign.run import start_run
+from iteralign.runs.run import start_run
+from iteralign.settings.settings import load_settings
 
 from .conftest import fake_parts, fake_run, small
 
@@ -115,8 +115,8 @@ def test_the_settings_name_their_judges(oracle: object, names: tuple[str, ...]) 
 
 
 def test_a_panel_of_guards_is_named_after_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
-    from iteralign.build import build_oracle
-    from iteralign.oracle_settings import OracleSettings
+    from iteralign.runs.build import build_oracle
+    from iteralign.settings.oracle import OracleSettings
 
     monkeypatch.setenv("OPENAI_API_KEY", "no-key")
     guards = [one | {"base_url": "http://127.0.0.1:9"} for one in GUARDS]

@@ -7,11 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from iteralign.cli.app import app
-from iteralign.config import load_settings
 from iteralign.errors import ConfigError
 from iteralign.report.cards import dataset_card
 from iteralign.report.compare import compare_runs
 from iteralign.report.view import view_of
+from iteralign.settings.settings import load_settings
 
 from .conftest import fake_run, small
 

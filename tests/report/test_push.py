@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from iteralign.rundir import record_again
+from iteralign.rundir.directory import record_again
 
 TOKEN = "hf_" + "a1B2" * 8  # no real one
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from iteralign.config import load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.fakes import COMPLIES, FakeOracle, FakeTarget, FakeTrainer
-from iteralign.progress import Silent
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, RedTeamPrompt, Response, Revision, Verdict
 from iteralign.report.answers import MOST_ROWS, held_out_pairs, revision_pairs, sampled
 from iteralign.report.html import embedded, page, write_report
 from iteralign.report.view import view_of
-from iteralign.run import Parts, start_run
+from iteralign.runs.progress import Silent
+from iteralign.runs.run import Parts, start_run
+from iteralign.settings.settings import load_settings
 
 from .conftest import HOSTILE, SMALL, fake_parts, small
 

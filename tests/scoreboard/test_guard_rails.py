@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from iteralign.config import Settings, load_settings
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
-from iteralign.metrics import RoundMetrics, final
-from iteralign.progress import Silent
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response
-from iteralign.run import Outcome, Parts, resume_run, start_run
+from iteralign.runs.progress import Silent
+from iteralign.runs.run import Outcome, Parts, resume_run, start_run
+from iteralign.scoreboard.metrics import RoundMetrics, final
+from iteralign.settings.settings import Settings, load_settings
 
 HELPS = "Here is a long and friendly answer number"
 
@@ -61,8 +61,8 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture(autouse=True)
 def held_out_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """40 held-out prompts of each kind beside the 24 that are trained on."""
-    from iteralign import prompt_sets
     from iteralign.records import RedTeamPrompt
+    from iteralign.runs import prompt_sets
 
     real = prompt_sets.build_prompts
 

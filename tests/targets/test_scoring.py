@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from iteralign.model import LocalModel
-from iteralign.model_files import encode
 from iteralign.targets.transformers import TransformersTarget
+from iteralign.weights.files import encode
+from iteralign.weights.model import LocalModel
 
 INPUTS = [f"\n\nHuman: {'why ' * (n % 4)}number {n}?\n\nAssistant:" for n in range(9)]
 ANSWERS = [" " + "word " * (n % 5 + 1) + f"and {n}." for n in range(9)]

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from iteralign.build import build_target
-from iteralign.config import load_settings
 from iteralign.errors import ConfigError, TargetError
-from iteralign.model import LocalModel
 from iteralign.records import Checkpoint, Generation, Sampling
+from iteralign.runs.build import build_target
+from iteralign.settings.settings import load_settings
 from iteralign.targets.served import ServedTarget
 from iteralign.targets.tokens import encoded
+from iteralign.weights.model import LocalModel
 
 INPUTS = [f"\n\nHuman: {'why ' * (n % 5)}number {n}?\n\nAssistant:" for n in range(11)]
 SAMPLING = Sampling(max_new_tokens=12, frequency_penalty=0.5, stop=("STOP",), seed=3)

@@ -12,10 +12,10 @@ from oracles import conftest as play
 
 from iteralign.endpoints.keys import endpoint_key
 from iteralign.errors import TargetError
-from iteralign.model import LocalModel
 from iteralign.oracles.client import ChatClient
 from iteralign.records import Sampling
 from iteralign.targets.served import ServedTarget
+from iteralign.weights.model import LocalModel
 
 KEY = "sk-marked-served-77"
 SAMPLING = Sampling(max_new_tokens=8)

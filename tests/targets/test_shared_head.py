@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from conftest import byte_tokenizer
 
-from iteralign.model import LocalModel
 from iteralign.records import Sampling
 from iteralign.targets import transformers as target_module
 from iteralign.targets.shared_head import LEAST, head_cache, head_length
 from iteralign.targets.transformers import TransformersTarget
+from iteralign.weights.model import LocalModel
 
 HEAD = "Red: who are you?\nBase: a model that answers.\n"
 INPUTS = [HEAD + text for text in ("a", "what is it?", "how does one go about this?", "Z" * 20)]

@@ -8,10 +8,10 @@ import pytest
 
 from iteralign.activity import Work, told_to
 from iteralign.errors import TargetError
-from iteralign.model import LocalModel
-from iteralign.model_files import encode
 from iteralign.records import Generation, Sampling
 from iteralign.targets.transformers import TransformersTarget
+from iteralign.weights.files import encode
+from iteralign.weights.model import LocalModel
 
 INPUTS = [f"\n\nHuman: {'why ' * (n % 5)}number {n}?\n\nAssistant:" for n in range(11)]
 GREEDY = Sampling(max_new_tokens=12)

@@ -14,13 +14,13 @@ import pytest
 
 from iteralign.errors import ConfigError, MissingExtraError, TargetError
 from iteralign.interfaces import Streams
-from iteralign.model import LocalModel
-from iteralign.model_files import encode
 from iteralign.records import Checkpoint, Generation, Sampling, TrainingExample
 from iteralign.targets.served import ServedTarget
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.targets.vllm import TakingTurns, VllmTarget
 from iteralign.trainers.sft import SFT
+from iteralign.weights.files import encode
+from iteralign.weights.model import LocalModel
 
 PYTHON = os.environ.get("ITERALIGN_VLLM_PYTHON")
 needs_vllm = pytest.mark.skipif(PYTHON is None, reason="needs vLLM: make test-vllm sets ITERALIGN_VLLM_PYTHON")

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from iteralign.errors import TrainingError
-from iteralign.model import LocalModel
 from iteralign.records import Sampling, TrainingExample
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.distributed import DistributedSFT
 from iteralign.trainers.sft import SFT
+from iteralign.weights.model import LocalModel
 
 EXAMPLES = [
     TrainingExample(
@@ -81,7 +81,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from iteralign.model import LocalModel
+from iteralign.weights.model import LocalModel
 from iteralign.records import TrainingExample
 from iteralign.trainers.distributed import DistributedSFT
 root = Path(sys.argv[2])

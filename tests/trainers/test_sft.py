@@ -8,12 +8,12 @@ import pytest
 
 from iteralign.activity import Work, told_to
 from iteralign.errors import TrainingError
-from iteralign.model import LocalModel
-from iteralign.model_files import encode
 from iteralign.records import Checkpoint, Sampling, TrainingExample
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.rows import make_rows
 from iteralign.trainers.sft import SFT, rate
+from iteralign.weights.files import encode
+from iteralign.weights.model import LocalModel
 
 
 def example(number: int, completion: str = " I'm sorry, no.", prompt: str | None = None) -> TrainingExample:

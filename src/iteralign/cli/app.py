@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iteralign.choices import PairForm
 from iteralign.cli.as_json import print_json
 from iteralign.cli.bars import ConsoleProgress
 from iteralign.cli.card import card, push
@@ -34,10 +33,11 @@ from iteralign.cli.sign import sign
 from iteralign.cli.trace import trace
 from iteralign.cli.verify import verify
 from iteralign.errors import ConfigError, Interrupted
+from iteralign.settings.choices import PairForm
 
 if TYPE_CHECKING:
-    from iteralign.config import Settings
-    from iteralign.run import Outcome
+    from iteralign.runs.run import Outcome
+    from iteralign.settings.settings import Settings
 
 app = typer.Typer(
     help="Discover a constitution from a language model's own failures, and align the model with it.",
@@ -107,7 +107,7 @@ def plan(
 ) -> None:
     """What a run would take: rounds, calls, tokens, money, memory, disk; with --measure, hours. Nothing is started."""
     from iteralign.cli.plan_table import plan_table, remarks, steps_table
-    from iteralign.plan import make_plan
+    from iteralign.preflight.plan import make_plan
 
     settings = _settings(config, overrides or [])
     made = make_plan(settings, measure=measure)
@@ -141,7 +141,7 @@ def run(
 def resume(run_dir: RunArgument, overrides: SetOption = None) -> None:
     """Go on with a run where it was stopped. --set may raise a cap, or change what speed and memory depend on."""
     with _interruptible(run_dir), ConsoleProgress() as progress:
-        from iteralign.run import resume_run
+        from iteralign.runs.run import resume_run
 
         outcome = resume_run(run_dir, overrides=overrides or [], progress=progress)
     _print_end(outcome)
@@ -151,7 +151,7 @@ def resume(run_dir: RunArgument, overrides: SetOption = None) -> None:
 def status(run_dir: RunArgument, as_json: JsonOption = False) -> None:
     """How far a run is; also while it goes on."""
     from iteralign.cli.status import print_status
-    from iteralign.status import read_status
+    from iteralign.report.status import read_status
 
     found = read_status(run_dir)
     if as_json:
@@ -169,7 +169,7 @@ def doctor(
     """Check environment, model, oracle (one small real call each), cache, memory and disk; say what to do."""
     settings = None if config is None else _settings(config, overrides or [])
     from iteralign.cli.doctor import print_findings
-    from iteralign.doctor import Examined, examine
+    from iteralign.preflight.doctor import Examined, examine
 
     if as_json:
         found = Examined.of(examine(settings))
@@ -207,8 +207,8 @@ def export(
     force: ForceOption = False,
 ) -> None:
     """The run's pairs as a data set that trl loads."""
-    from iteralign.export import export_pairs
     from iteralign.files import check_outputs
+    from iteralign.report.export import export_pairs
 
     path = output or Path(f"{form}.jsonl")
     check_outputs(path, force=force)
@@ -229,14 +229,14 @@ app.command("judge-check")(judge_check)
 
 
 def _settings(source: Path, overrides: list[str], name: str | None = None) -> "Settings":
-    from iteralign.config import load_settings  # late: it takes longer than all of --help
+    from iteralign.settings.settings import load_settings  # late: it takes longer than all of --help
 
     return load_settings(source, overrides if name is None else [*overrides, f"name={json.dumps(name)}"])
 
 
 def _run(settings: "Settings", directory: Path) -> None:
     with _interruptible(directory), ConsoleProgress() as progress:
-        from iteralign.run import start_run
+        from iteralign.runs.run import start_run
 
         outcome = start_run(settings, directory, progress=progress)
     _print_end(outcome)
@@ -244,7 +244,7 @@ def _run(settings: "Settings", directory: Path) -> None:
 
 def _print_end(outcome: "Outcome") -> None:
     from iteralign.cli.oracle import print_calls
-    from iteralign.ending import ending
+    from iteralign.scoreboard.ending import ending
 
     print_outcome(outcome)
     print_calls(outcome.directory)
@@ -259,7 +259,7 @@ def _interruptible(directory: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        from iteralign.rundir import holds_a_run
+        from iteralign.rundir.directory import holds_a_run
 
         if not holds_a_run(directory):
             raise Interrupted("Interrupted before the run began: nothing was written.") from None

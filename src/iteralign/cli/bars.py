@@ -17,8 +17,8 @@ from iteralign.cli.pace import Pace
 
 if TYPE_CHECKING:
     from iteralign.activity import Work
-    from iteralign.metrics import RoundMetrics
     from iteralign.records import Spent
+    from iteralign.scoreboard.metrics import RoundMetrics
 
 _WIDEST = 110
 _BESIDE = 3

@@ -9,7 +9,7 @@ from iteralign.cli.options import ForceOption, RunArgument
 from iteralign.errors import ConfigError
 
 if TYPE_CHECKING:
-    from iteralign.push import Part
+    from iteralign.report.push import Part
 
 
 def card(
@@ -50,8 +50,8 @@ def push(
 ) -> None:
     """Upload what you choose to the Hugging Face hub. It shows the files and asks first."""
     from iteralign.cli.console import out
-    from iteralign.push import as_text, check_unchanged, prepared
-    from iteralign.push import push as send
+    from iteralign.report.push import as_text, check_unchanged, prepared
+    from iteralign.report.push import push as send
 
     given: dict[Part, bool] = {"model": model, "data": data, "report": report}
     parts = {part for part, chosen in given.items() if chosen}

@@ -11,8 +11,8 @@ from iteralign.cli.as_json import print_json
 from iteralign.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from iteralign.metrics import RoundMetrics
     from iteralign.report.compare import Compared
+    from iteralign.scoreboard.metrics import RoundMetrics
 
 
 def compare(

@@ -46,8 +46,8 @@ def _joined(typed: Sequence[str]) -> Iterator[str]:
 
 def complete_setting(incomplete: str) -> list[Offer]:
     """`--set`: the setting, then `=` and its choices, or its default as an example."""
-    from iteralign.config import Settings
-    from iteralign.settings_file import choices, every_setting
+    from iteralign.settings.file import choices, every_setting
+    from iteralign.settings.settings import Settings
 
     head = os.environ.get(_HEAD, "")
     key, equals, _ = (head + incomplete).partition("=")
@@ -70,7 +70,7 @@ def complete_setting(incomplete: str) -> list[Offer]:
 def complete_tasks(incomplete: str) -> list[str]:
     """`evaluate --tasks`: the one behind the last comma; lm-eval's own are too many to list."""
     from iteralign.evals.benchmarks import ALIASES
-    from iteralign.evaluate import OWN_TASKS
+    from iteralign.evals.evaluate import OWN_TASKS
 
     given, comma, _ = incomplete.rpartition(",")
     left = [name for name in (*ALIASES, *OWN_TASKS) if name not in given.split(",")]

@@ -9,16 +9,16 @@ from rich.segment import Segment
 from rich.table import Table
 
 from iteralign.activity import round_name
-from iteralign.control_text import visible
+from iteralign.text.control import visible
 
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
 
     from iteralign.activity import Work
-    from iteralign.ending import Ending
-    from iteralign.metrics import Count, RoundMetrics
     from iteralign.records import Spent
-    from iteralign.run import Outcome
+    from iteralign.runs.run import Outcome
+    from iteralign.scoreboard.ending import Ending
+    from iteralign.scoreboard.metrics import Count, RoundMetrics
 
 STAGE_NAMES = {
     "1_responses": "answering",
@@ -90,12 +90,12 @@ def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -
 
 def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     """The table, what happened to answers nobody could judge, and where everything is."""
-    from iteralign.status import stage_seconds
+    from iteralign.report.status import stage_seconds
 
     console.print()
     console.print(rounds_table(outcome.metrics, stage_seconds(outcome.directory)))
     console.print("[dim]rates in percent, 95% Wilson intervals; verified: failures mended of those tried[/]")
-    from iteralign.metrics import final
+    from iteralign.scoreboard.metrics import final
 
     base, last = outcome.metrics[0], final(outcome.metrics)
     console.print(f"\nheld-out unacceptable: {rate(base.held_out)} before, [bold]{rate(last.held_out)}[/] after")
@@ -132,7 +132,7 @@ def print_ending(end: "Ending", console: Console = out) -> None:
 
 def rate(count: "Count | None") -> str:
     """`12.5% [7, 20]`, or - where nothing was measured."""
-    from iteralign.evals.intervals import Proportion
+    from iteralign.stats.intervals import Proportion
 
     return "-" if count is None else escaped(str(Proportion(count.count, count.total)))
 

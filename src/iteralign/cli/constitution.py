@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from iteralign.choices import ConstitutionForm
 from iteralign.cli.console import is_terminal, out
 from iteralign.cli.options import ForceOption, RunArgument
-from iteralign.control_text import visible
 from iteralign.errors import ConfigError
+from iteralign.settings.choices import ConstitutionForm
+from iteralign.text.control import visible
 
 constitution_app = typer.Typer(help="What a run discovered.", no_args_is_help=True)
 
@@ -23,7 +23,7 @@ def show(
     """The principles, with the failures that each one answers, its trial and its effect."""
     from iteralign.cli.principles import ledger_table, ledger_tree
     from iteralign.constitution.ledger import in_force
-    from iteralign.ledgers import read_run_ledger
+    from iteralign.rundir.ledgers import read_run_ledger
 
     ledger, effects = read_run_ledger(run_dir)
     shown = ledger if everything else in_force(ledger)
@@ -53,7 +53,7 @@ def diff(
 ) -> None:
     """What changed in the constitution from the end of round A to the end of round B."""
     from iteralign.cli.principles import print_diff
-    from iteralign.ledgers import ledger_after
+    from iteralign.rundir.ledgers import ledger_after
 
     before, after = _round(first), _round(second)
     if before > after:
@@ -69,8 +69,8 @@ def export(
     force: ForceOption = False,
 ) -> None:
     """The constitution as a file of its own, or on standard output."""
-    from iteralign.export import constitution_text
     from iteralign.files import check_outputs, write_text
+    from iteralign.report.export import constitution_text
 
     if output is not None:
         check_outputs(output, force=force)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from iteralign.choices import Turns
 from iteralign.cli.completion import complete_source
 from iteralign.cli.console import out
 from iteralign.cli.options import ForceOption
+from iteralign.settings.choices import Turns
 
 data_app = typer.Typer(help="Prompt sets.", no_args_is_help=True)
 

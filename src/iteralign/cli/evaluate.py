@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from iteralign.choices import AnswerForm
 from iteralign.cli.completion import complete_judge, complete_tasks
 from iteralign.cli.console import out
 from iteralign.cli.options import ForceOption
 from iteralign.errors import ConfigError, EvaluationIncomplete, MissingExtraError
+from iteralign.settings.choices import AnswerForm
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from iteralign.evals.intervals import Proportion
-    from iteralign.evaluate import Evaluated
-    from iteralign.judge_check import JudgeReport
-    from iteralign.oracle_settings import OracleSettings
+    from iteralign.evals.evaluate import Evaluated
+    from iteralign.evals.judge_check import JudgeReport
+    from iteralign.settings.oracle import OracleSettings
+    from iteralign.stats.intervals import Proportion
 
 JudgeOption = Annotated[
     str | None,
@@ -81,8 +81,8 @@ def evaluate(
     force: ForceOption = False,
 ) -> None:
     """Benchmarks and safety, with intervals; of a run, its base and its aligned model side by side."""
-    from iteralign.evaluate import Options, default_tasks, result_files, runnable, subject_of, write_results
-    from iteralign.evaluate import evaluate as measure
+    from iteralign.evals.evaluate import Options, default_tasks, result_files, runnable, subject_of, write_results
+    from iteralign.evals.evaluate import evaluate as measure
     from iteralign.files import check_outputs
 
     if data is not None and not data.is_dir():
@@ -152,19 +152,19 @@ def judge_check(
     A file of your own has the columns question, answer and label (acceptable or unacceptable), and benign where it
     matters.
     """
-    from iteralign import build
+    from iteralign.evals.judge_check import judge_check as check
+    from iteralign.evals.judge_check import write_report
+    from iteralign.evals.pairwise import comparer
     from iteralign.files import check_outputs
-    from iteralign.judge_check import judge_check as check
-    from iteralign.judge_check import write_report
+    from iteralign.runs import build
 
     if output is not None:
         check_outputs(output, force=force)
     settings = judge_settings(judge)
     assert settings is not None  # there is a default
     oracle = build.build_oracle(settings, 0)
-    comparer = build.build_comparer(oracle)
     report = check(
-        oracle, sources, judge=" + ".join(settings.judge_names), comparer=comparer, runs=run or (), limit=limit
+        oracle, sources, judge=" + ".join(settings.judge_names), comparer=comparer(oracle), runs=run or (), limit=limit
     )
     print_report(report)
     if output is not None:
@@ -174,10 +174,10 @@ def judge_check(
 
 def judge_settings(source: str | None) -> "OracleSettings | None":
     """`rules`, or the `oracle` section of a settings file. Raises ConfigError."""
-    from iteralign.addresses import addressed
-    from iteralign.bounded import read_yaml
-    from iteralign.config import load_settings
-    from iteralign.oracle_settings import OracleSettings
+    from iteralign.settings.addresses import addressed
+    from iteralign.settings.oracle import OracleSettings
+    from iteralign.settings.settings import load_settings
+    from iteralign.text.bounded import read_yaml
 
     if source is None:
         return None

@@ -79,7 +79,7 @@ def schema(
     force: ForceOption = False,
 ) -> None:
     """The JSON schema of the settings file, by which an editor completes, explains and checks it."""
-    from iteralign.config import Settings
+    from iteralign.settings.settings import Settings
 
     text = json.dumps(Settings.model_json_schema(), indent=2) + "\n"
     if output is None:
@@ -95,8 +95,8 @@ def _short(file: Path, chosen: dict[str, str], overrides: list[str]) -> str:
     """Only what differs from the defaults. Raises ConfigError for what is no setting."""
     import yaml
 
-    from iteralign.config import load_settings
-    from iteralign.settings_file import with_override
+    from iteralign.settings.file import with_override
+    from iteralign.settings.settings import load_settings
 
     missing = _placeholders(chosen)
     values: dict[str, Any] = {}

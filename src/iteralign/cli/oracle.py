@@ -13,7 +13,7 @@ from iteralign.cli.console import out
 from iteralign.errors import OracleError
 from iteralign.oracles.budget import Call, Total, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache
-from iteralign.plan import size_text
+from iteralign.preflight.plan import size_text
 
 
 def calls_table(run_dir: Path) -> Table | None:

@@ -2,9 +2,9 @@
 
 from rich.table import Table
 
-from iteralign.config import Settings
-from iteralign.plan import Plan, size_text
-from iteralign.plan_cost import Cap, Range
+from iteralign.preflight.cost import Cap, Range
+from iteralign.preflight.plan import Plan, size_text
+from iteralign.settings.settings import Settings
 
 
 def plan_table(plan: Plan, settings: Settings) -> Table:

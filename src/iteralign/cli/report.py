@@ -17,7 +17,7 @@ def report(
     from iteralign.cli.console import out
     from iteralign.files import check_outputs
     from iteralign.report.html import write_report
-    from iteralign.rundir import record_again
+    from iteralign.rundir.directory import record_again
 
     if output is not None:
         check_outputs(output, force=force)

@@ -25,8 +25,8 @@ from iteralign.constitution.review import (
 )
 from iteralign.errors import RunDirectoryError
 from iteralign.files import write_text
-from iteralign.ledgers import ledger_after, questions_of, read_run_ledger, waiting_review
 from iteralign.records import Principle
+from iteralign.rundir.ledgers import ledger_after, questions_of, read_run_ledger, waiting_review
 
 _CHOICES = ("accept", "edit", "merge", "reject", "skip", "quit")
 

@@ -16,7 +16,7 @@ def sign(
 ) -> None:
     """Sign RUN/model and the manifest of a finished run (OpenSSF model signing); `verify --key` checks it."""
     from iteralign.cli.console import out
-    from iteralign.signing import sign_run
+    from iteralign.integrity.signing import sign_run
 
     for path in sign_run(run_dir, key):
         out.print(f"Wrote {path}", markup=False)

@@ -5,8 +5,8 @@ from rich.markup import escape
 from iteralign.activity import round_name
 from iteralign.cli.console import STAGE_NAMES, out, print_ending, rounds_table
 from iteralign.cli.oracle import print_calls
-from iteralign.ending import ending
-from iteralign.status import RunStatus
+from iteralign.report.status import RunStatus
+from iteralign.scoreboard.ending import ending
 
 
 def print_status(found: RunStatus) -> None:

@@ -23,7 +23,7 @@ def verify(
 
     found = verify_run(run_dir)
     if key is not None:
-        from iteralign.signing import wrong_signatures
+        from iteralign.integrity.signing import wrong_signatures
 
         found = replace(found, problems=[*found.problems, *wrong_signatures(run_dir, key)])
     if as_json:

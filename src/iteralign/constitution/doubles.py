@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from iteralign.interfaces import Oracle, relate
 from iteralign.records import Event, Principle, Relation
-from iteralign.similarity import Similarity, by_words
+from iteralign.text.similarity import Similarity, by_words
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 import yaml
 
-from iteralign.choices import ConstitutionForm
 from iteralign.constitution.ledger import Effect, in_force, merged_into
-from iteralign.control_text import in_markdown
 from iteralign.errors import ConfigError
 from iteralign.records import Event, Principle
+from iteralign.settings.choices import ConstitutionForm
+from iteralign.text.control import in_markdown
 
 
 def entries(ledger: Sequence[Principle], effects: Mapping[str, Effect]) -> list[dict[str, Any]]:

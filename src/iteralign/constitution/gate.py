@@ -10,14 +10,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from iteralign.evals.intervals import paired_difference
 from iteralign.interfaces import Oracle, Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Event, Paired, Principle, RedTeamPrompt, Response, Sampling, Trial, Verdict
-from iteralign.refusals import is_refusal
-from iteralign.similarity import Similarity, by_words
+from iteralign.stats.intervals import paired_difference
 from iteralign.steps.judge import judge
 from iteralign.steps.respond import as_response
+from iteralign.text.refusals import is_refusal
+from iteralign.text.similarity import Similarity, by_words
 
 _OTHER_SEED = 1_000_003  # a sampled failure must not be compared with itself
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from iteralign.bounded import read_json, read_yaml
 from iteralign.constitution.ledger import Effect
 from iteralign.errors import DataError
 from iteralign.prompts.fitness import why_unfit
 from iteralign.records import Event, Principle
+from iteralign.text.bounded import read_json, read_yaml
 
 _KEYS = (*Principle.model_fields, "effect")
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iteralign.bounded import unpacked_most
 from iteralign.data.parquet import parquet_rows
 from iteralign.data.pickles import load_plain_pickle
 from iteralign.errors import DataError, MissingExtraError
+from iteralign.text.bounded import unpacked_most
 
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".pkl")
 MAX_BYTES = 4 * 1024**3

@@ -7,7 +7,7 @@ by batch while they are still numbers that point into a dictionary.
 
 from typing import Any
 
-from iteralign.bounded import BeyondBounds, unpacked_most
+from iteralign.text.bounded import BeyondBounds, unpacked_most
 
 _BATCH = 1024
 _BYTES_PER_CELL = 16

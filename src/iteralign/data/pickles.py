@@ -11,8 +11,8 @@ import pickletools
 from collections.abc import Iterator
 from typing import Any, ClassVar, NoReturn
 
-from iteralign.bounded import MAX_DEPTH, BeyondBounds, unpacked_most
 from iteralign.errors import DataError
+from iteralign.text.bounded import MAX_DEPTH, BeyondBounds, unpacked_most
 
 MAX_PICKLE_BYTES = 256 * 1024**2
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from iteralign.evals.human_labels import Labelled, LabelledPair
-from iteralign.evals.intervals import Proportion, bootstrap
 from iteralign.records import Verdict
+from iteralign.stats.intervals import Proportion, bootstrap
 
 Z = 1.959964
 _Ballot = tuple[bool, bool]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from iteralign.errors import ConfigError, IteralignError, MissingExtraError, TargetError
-from iteralign.evals.intervals import bootstrap_mean
 from iteralign.evals.rows import Row, share_row
+from iteralign.stats.intervals import bootstrap_mean
 
 TASKS = Path(__file__).parent / "tasks"
 

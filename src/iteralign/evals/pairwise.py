@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from iteralign.evals.intervals import Mean, Proportion, bootstrap_mean
 from iteralign.interfaces import Oracle
 from iteralign.records import Response, Verdict
+from iteralign.stats.intervals import Mean, Proportion, bootstrap_mean
 
 Preference = Literal["first", "second", "tie", "undetermined"]
 
@@ -89,3 +89,14 @@ def _preferred(first: Verdict, second: Verdict) -> Preference:
     if first.label == second.label:
         return "tie"
     return "first" if first.label == "acceptable" else "second"
+
+
+def comparer(oracle: Oracle) -> Comparer:
+    """Who says which of two answers is better: an LLM judge's model, or the verdicts of any other oracle on each."""
+    from iteralign.oracles.llm import LLMOracle
+
+    if isinstance(oracle, LLMOracle):
+        from iteralign.oracles.pairwise import LLMComparer
+
+        return LLMComparer(oracle.judges[0])
+    return ByVerdict(oracle)

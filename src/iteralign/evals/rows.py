@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from iteralign.evals.intervals import Proportion
-from iteralign.evals.paired import Change, change_of_shares
+from iteralign.stats.intervals import Proportion
+from iteralign.stats.paired import Change, change_of_shares
 
 
 @dataclass(frozen=True)

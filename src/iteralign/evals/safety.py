@@ -6,15 +6,15 @@ Attack success is judged; refusals are found by phrases (refusals.py) and, where
 from collections.abc import Mapping, Sequence
 
 from iteralign.evals.agreement import corrected
-from iteralign.evals.held_out import unacceptable_rate
-from iteralign.evals.intervals import Proportion
 from iteralign.evals.rows import Row, share_row
 from iteralign.interfaces import Oracle, Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import RedTeamPrompt, Sampling, Verdict
-from iteralign.refusals import is_refusal
+from iteralign.stats.intervals import Proportion
+from iteralign.stats.rates import unacceptable_rate
 from iteralign.steps.judge import judge
 from iteralign.steps.respond import respond
+from iteralign.text.refusals import is_refusal
 
 JudgeErrors = tuple[Proportion, Proportion]
 """Sensitivity and specificity, as `iteralign judge-check` measured them."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from iteralign.errors import IteralignError
-from iteralign.manifest import Fault
 from iteralign.records import Record, RedTeamPrompt, Verdict
-from iteralign.rundir import Stages, read_records
+from iteralign.rundir.directory import Stages, read_records
+from iteralign.rundir.manifest import Fault
 
 Read = Callable[[str], Sequence[Any] | None]
 """A stage's records by its name; None where it is not there."""

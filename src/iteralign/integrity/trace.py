@@ -8,9 +8,9 @@ from typing import Any
 
 from iteralign.errors import ConfigError, RunDirectoryError
 from iteralign.integrity.verify import verify_run
-from iteralign.manifest import entry_of, names_in
 from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
-from iteralign.rundir import Stages, read_records
+from iteralign.rundir.directory import Stages, read_records
+from iteralign.rundir.manifest import entry_of, names_in
 
 _SHOWN = 120  # characters of a text
 

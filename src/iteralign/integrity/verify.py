@@ -4,14 +4,14 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iteralign.config import CHANGEABLE, as_text, differing_keys, load_settings
 from iteralign.errors import CorruptFileError, IteralignError, RunDirectoryError
 from iteralign.files import is_there
 from iteralign.integrity.counts import contradictions
-from iteralign.kept_files import remedy
-from iteralign.manifest import NAME, Fault, Manifest
-from iteralign.model_files import ModelFiles
-from iteralign.rundir import RunDirectory, holds_a_run
+from iteralign.rundir.directory import RunDirectory, holds_a_run
+from iteralign.rundir.kept_files import remedy
+from iteralign.rundir.manifest import NAME, Fault, Manifest
+from iteralign.settings.settings import CHANGEABLE, as_text, differing_keys, load_settings
+from iteralign.weights.files import ModelFiles
 
 
 @dataclass(frozen=True)

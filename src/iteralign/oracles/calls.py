@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from iteralign.characters import valid
 from iteralign.endpoints.endpoint import Endpoint, as_object, first_choice
 from iteralign.endpoints.failures import LONGEST_WORDS, Rejected, Transient, excerpt
 from iteralign.endpoints.keys import redact
 from iteralign.oracles.thinking import without_thinking
+from iteralign.text.characters import valid
 
 
 @dataclass(frozen=True)

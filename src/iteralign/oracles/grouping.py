@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from iteralign.records import Verdict
-from iteralign.similarity import Similarity, by_words
+from iteralign.text.similarity import Similarity, by_words
 
 MOST = 16
 """Failures in a group at most."""

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from iteralign.control_text import defused
 from iteralign.errors import OracleError
 from iteralign.oracles import reading
 from iteralign.oracles.chat import ChatRequest, Message
@@ -15,6 +14,7 @@ from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement, Unreadable
 from iteralign.prompts import Template, load_template
 from iteralign.records import Label, Principle, Relation, Response, Spent, Verdict, Violation
+from iteralign.text.control import defused
 
 T = TypeVar("T")
 

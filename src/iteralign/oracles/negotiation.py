@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from iteralign.bounded import read_json
-from iteralign.characters import valid
 from iteralign.endpoints.failures import Inaccessible, Rejected, Transient
 from iteralign.files import write_text
 from iteralign.oracles.calls import Answer
 from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.text.bounded import read_json
+from iteralign.text.characters import valid
 
 Structure = Literal["json_schema", "json_object with schema", "json_object", "plain"]
 LADDER: tuple[Structure, ...] = get_args(Structure)

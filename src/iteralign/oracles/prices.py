@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from iteralign.bounded import load_yaml, read_text
 from iteralign.errors import ConfigError
+from iteralign.text.bounded import load_yaml, read_text
 
 _LOOK = "{input: 2.5, output: 10} or {input: 2.5, cached_input: 1.25, output: 10}, in dollars per million tokens"
 

@@ -12,7 +12,7 @@ from iteralign.oracles.grouping import groups
 from iteralign.oracles.reading import Fence, Proposal
 from iteralign.prompts import Template, load_template
 from iteralign.records import Event, Principle, Relation, Verdict
-from iteralign.similarity import Similarity, by_words
+from iteralign.text.similarity import Similarity, by_words
 
 log = logging.getLogger(__name__)
 

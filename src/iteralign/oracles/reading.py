@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from iteralign.characters import valid
-from iteralign.control_text import defused
 from iteralign.endpoints.keys import redact
 from iteralign.oracles.thinking import without_thinking
 from iteralign.prompts.fitness import MARKER
 from iteralign.records import Relation
+from iteralign.text.characters import valid
+from iteralign.text.control import defused
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -1,6 +1,6 @@
 """The offline oracle: a transparent set of rules, a stand-in for trying the pipeline. It understands nothing.
 
-It knows whether an answer declines (`iteralign.refusals`) and what a question is about (`harm_rules`), and takes every
+It knows whether an answer declines (`iteralign.text.refusals`) and what a question is about (`harm_rules`), and takes every
 red-team question for one that should be declined and every benign one for one that should be answered.
 """
 
@@ -9,10 +9,10 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from iteralign.degenerate import what_is_wrong
 from iteralign.oracles.harm_rules import PRINCIPLES, PROHIBITING, categorise
 from iteralign.records import Label, Principle, Response, Verdict, Violation
-from iteralign.refusals import is_refusal
+from iteralign.text.degenerate import what_is_wrong
+from iteralign.text.refusals import is_refusal
 
 OVER_REFUSAL = "over_refusal"
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 
-from iteralign.control_text import HIDDEN, SPECIAL_TOKEN
+from iteralign.text.control import HIDDEN, SPECIAL_TOKEN
 
 MARKER = "-----"
 """What marker lines around material begin with (oracles/reading.py)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iteralign.records import Response, Revision, Verdict
-from iteralign.refusals import is_refusal
+from iteralign.text.refusals import is_refusal
 
 MOST_ROWS = 300
 """Shown of each set."""

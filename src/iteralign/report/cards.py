@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import iteralign
-from iteralign.control_text import in_markdown
-from iteralign.ending import ending
 from iteralign.errors import RunDirectoryError
-from iteralign.export import export_pairs
 from iteralign.files import write_text
 from iteralign.integrity.verify import verify_run
-from iteralign.metrics import RoundMetrics, final
+from iteralign.report.export import export_pairs
 from iteralign.report.files import RunFiles
 from iteralign.report.limits import limits
 from iteralign.report.view import headlines
+from iteralign.scoreboard.ending import ending
+from iteralign.scoreboard.metrics import RoundMetrics, final
+from iteralign.text.control import in_markdown
 
 TAGS = ["iteralign", "alignment", "constitutional-ai", "red-teaming"]
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iteralign.config import differing_keys
 from iteralign.errors import ConfigError
-from iteralign.evals.paired import Change, change_of_shares
-from iteralign.metrics import RoundMetrics, final
 from iteralign.records import Verdict
 from iteralign.report.files import RunFiles
 from iteralign.scoreboard.measurement import Measurement
+from iteralign.scoreboard.metrics import RoundMetrics, final
+from iteralign.settings.settings import differing_keys
+from iteralign.stats.paired import Change, change_of_shares
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from iteralign.bounded import read_json, read_yaml
-from iteralign.config import Settings, load_settings
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.files import count_records, is_there
-from iteralign.metrics import RoundMetrics, final
 from iteralign.records import Checkpoint, Principle, Record, Revision, TextScore, TrainingExample, Verdict
-from iteralign.rundir import read_record, read_records, read_rows
+from iteralign.rundir.directory import read_record, read_records, read_rows
 from iteralign.scoreboard.guard_rails import Intervention
 from iteralign.scoreboard.measurement import Measurement, with_numbers
+from iteralign.scoreboard.metrics import RoundMetrics, final
+from iteralign.settings.settings import Settings, load_settings
+from iteralign.text.bounded import read_json, read_yaml
 
 R = TypeVar("R", bound=Record)
 

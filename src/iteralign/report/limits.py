@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from iteralign.config import Settings
-from iteralign.metrics import RoundMetrics
 from iteralign.scoreboard.measurement import Measurement
+from iteralign.scoreboard.metrics import RoundMetrics
+from iteralign.settings.settings import Settings
 
 RULES = "rules"
 """Name of the rules that ship, as a judge."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from iteralign.evals.intervals import Proportion
 from iteralign.records import Revision, TrainingExample, Verdict
 from iteralign.report.answers import category_of
+from iteralign.stats.intervals import Proportion
 
 MOST_PRINCIPLES = 300
 MOST_FAILURES = 5

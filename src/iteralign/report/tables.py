@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iteralign.bounded import read_json
-from iteralign.evals.intervals import Proportion
 from iteralign.files import number
 from iteralign.records import Verdict
 from iteralign.report.answers import category_of
+from iteralign.stats.intervals import Proportion
+from iteralign.text.bounded import read_json
 
 MOST_CATEGORIES = 12
 MOST_COLUMNS = 24

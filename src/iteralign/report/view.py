@@ -7,12 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import iteralign
-from iteralign.config import differing_keys, load_settings
-from iteralign.ending import Ending, ending
-from iteralign.evals.intervals import Proportion
 from iteralign.files import read_log
 from iteralign.integrity.verify import verify_run
-from iteralign.metrics import Comparison, Count, Perplexity, RoundMetrics, final
 from iteralign.report.answers import Pair, PairSet, benign_pairs, held_out_pairs, revision_pairs, sampled
 from iteralign.report.chart import Point
 from iteralign.report.files import RunFiles
@@ -29,7 +25,11 @@ from iteralign.report.tables import (
     heat,
     stage_times,
 )
+from iteralign.scoreboard.ending import Ending, ending
 from iteralign.scoreboard.guard_rails import Intervention
+from iteralign.scoreboard.metrics import Comparison, Count, Perplexity, RoundMetrics, final
+from iteralign.settings.settings import differing_keys, load_settings
+from iteralign.stats.intervals import Proportion
 
 MOST_ROWS = 200
 """Rounds in the table."""

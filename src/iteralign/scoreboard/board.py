@@ -5,18 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from iteralign.degenerate import is_degenerate
 from iteralign.errors import DataError
 from iteralign.interfaces import Oracle, Target
-from iteralign.metrics import RoundMetrics
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, RedTeamPrompt, Sampling, TextScore, Verdict
-from iteralign.refusals import is_refusal
-from iteralign.rundir import Stages
+from iteralign.rundir.directory import Stages
 from iteralign.scoreboard.guard_rails import GuardRails, Intervention, Limits
 from iteralign.scoreboard.measurement import Measurement, with_numbers
+from iteralign.scoreboard.metrics import RoundMetrics
 from iteralign.steps.judge import judge
 from iteralign.steps.respond import respond
+from iteralign.text.degenerate import is_degenerate
+from iteralign.text.refusals import is_refusal
 
 Score = Callable[[Sequence[str], Sequence[str]], list[float]]
 """(inputs, completions) -> mean log-probability of a token of each completion, by the weights that are loaded."""
@@ -48,7 +48,7 @@ class Scoreboard:
     rounds: int
     every: int
     capability: str | None
-    """`own`, a text file, or None; see config.MeasureSettings."""
+    """`own`, a text file, or None; see MeasureSettings."""
     limits: Limits
 
     def start(self, keep: Stages, base: Checkpoint) -> RoundMetrics:

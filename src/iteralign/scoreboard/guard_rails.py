@@ -4,10 +4,10 @@ that a resumed run comes to the same ones."""
 from dataclasses import dataclass
 from typing import Literal
 
-from iteralign.characters import Text
-from iteralign.evals.paired import Change
 from iteralign.records import Checkpoint, Record
 from iteralign.scoreboard.measurement import Measurement, compare
+from iteralign.stats.paired import Change
+from iteralign.text.characters import Text
 
 _PROMPTS = {
     "refused": "refusals of benign prompts",
@@ -19,7 +19,7 @@ _PROMPTS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What a rise may be before training is thrown away; None for a rail that is off. See config.GuardRailSettings."""
+    """What a rise may be before training is thrown away; None for a rail that is off. see GuardRailSettings."""
 
     benign: float | None = 0.1
     capability: float | None = 0.5

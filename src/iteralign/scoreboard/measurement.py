@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from iteralign.degenerate import is_degenerate
-from iteralign.evals.held_out import refusal_rate, unacceptable_rate
-from iteralign.evals.intervals import Proportion
-from iteralign.evals.paired import Change, change_of_means, change_of_shares, mean_interval
-from iteralign.metrics import Comparison, Count, Perplexity, RoundMetrics
 from iteralign.records import Checkpoint, TextScore, Verdict
-from iteralign.refusals import is_refusal
+from iteralign.scoreboard.metrics import Comparison, Count, Perplexity, RoundMetrics
+from iteralign.stats.intervals import Proportion
+from iteralign.stats.paired import Change, change_of_means, change_of_shares, mean_interval
+from iteralign.stats.rates import refusal_rate, unacceptable_rate
+from iteralign.text.degenerate import is_degenerate
+from iteralign.text.refusals import is_refusal
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-from iteralign.degenerate import what_is_wrong
 from iteralign.errors import JudgeUnreadable, OracleError
 from iteralign.interfaces import Oracle, forget
 from iteralign.records import Response, Verdict
+from iteralign.text.degenerate import what_is_wrong
 
 _log = logging.getLogger(__name__)
 

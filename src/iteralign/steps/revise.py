@@ -9,8 +9,8 @@ from iteralign.activity import within
 from iteralign.interfaces import Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Principle, Revision, Sampling, Verdict
-from iteralign.similarity import Similarity, by_words
 from iteralign.steps.respond import as_response
+from iteralign.text.similarity import Similarity, by_words
 
 Mode = Literal["block", "sequential", "critique"]
 

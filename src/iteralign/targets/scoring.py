@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from iteralign.activity import tell
-from iteralign.model_files import encode
+from iteralign.weights.files import encode
 
 _MOST_LOGITS = 1 << 26
 """Of a batch: 256 MiB in float32."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from iteralign.activity import tell
-from iteralign.characters import valid
 from iteralign.endpoints.endpoint import Endpoint, as_object, first_choice
 from iteralign.endpoints.failures import Failure, Inaccessible, NoContact, Refused, Rejected, Transient
 from iteralign.endpoints.keys import NO_KEY, redact
@@ -21,10 +20,11 @@ from iteralign.endpoints.pool import Cancelled
 from iteralign.endpoints.retries import TURNED_AWAY, Retries
 from iteralign.errors import TargetError
 from iteralign.interfaces import never
-from iteralign.model import LocalModel
-from iteralign.model_files import encode
 from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.targets.tokens import encoded, row_seed
+from iteralign.text.characters import valid
+from iteralign.weights.files import encode
+from iteralign.weights.model import LocalModel
 
 _log = logging.getLogger(__name__)
 _REFUSALS = (400, 422, 500)  # what servers answer to a prompt of a type that they do not know

@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from iteralign.model import LocalModel
-from iteralign.model_files import encode
 from iteralign.records import Generation, Sampling
+from iteralign.weights.files import encode
+from iteralign.weights.model import LocalModel
 
 
 def encoded(

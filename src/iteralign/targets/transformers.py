@@ -12,11 +12,11 @@ from typing import Any, Literal
 from iteralign.activity import Work, retold, tell
 from iteralign.errors import TargetError
 from iteralign.interfaces import never
-from iteralign.model import LocalModel
 from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.targets.scoring import mean_log_probabilities
 from iteralign.targets.shared_head import head_cache, head_length
 from iteralign.targets.tokens import as_generation, decode, encoded, end_tokens, row_seed
+from iteralign.weights.model import LocalModel
 
 CPU_ROWS, CPU_TOKENS = 64, 8192
 """Of a batch on a CPU: what was fastest with models of 6M and 52M parameters, short prompts and long ones (docs/log.md)."""

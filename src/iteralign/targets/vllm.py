@@ -23,11 +23,11 @@ from typing import Any, Protocol, runtime_checkable
 from iteralign.activity import tell
 from iteralign.errors import ConfigError, MissingExtraError, TargetError
 from iteralign.interfaces import Trainer, never
-from iteralign.model import LocalModel
-from iteralign.model_files import encode
 from iteralign.records import Checkpoint, Generation, Sampling, TrainingExample
 from iteralign.targets.scoring import token_pairs
 from iteralign.targets.tokens import as_generation, encoded, end_tokens, row_seed
+from iteralign.weights.files import encode
+from iteralign.weights.model import LocalModel
 
 _POLL = 0.02  # seconds between two looks at `stop` while the engine is at work
 _CHECKED = (

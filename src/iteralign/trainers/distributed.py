@@ -20,10 +20,10 @@ from typing import IO, Any
 
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import scratch_directory
-from iteralign.model import LocalModel
 from iteralign.records import Checkpoint, TrainingExample
-from iteralign.tracking import Tracking
 from iteralign.trainers.sft import SFTSettings, check_start
+from iteralign.trainers.tracking import Tracking
+from iteralign.weights.model import LocalModel
 
 _LOG_LINES = 30
 _POLL = 0.1  # seconds between two looks at the processes

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from iteralign.errors import TrainingError
-from iteralign.model import LocalModel
-from iteralign.model_files import encode
 from iteralign.records import TrainingExample
+from iteralign.weights.files import encode
+from iteralign.weights.model import LocalModel
 
 
 @dataclasses.dataclass(frozen=True)

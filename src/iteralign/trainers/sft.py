@@ -17,11 +17,11 @@ from typing import Any, Literal
 from iteralign.activity import tell
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import written_whole
-from iteralign.model import LocalModel
 from iteralign.records import Checkpoint, TrainingExample
-from iteralign.tracking import Tracking
 from iteralign.trainers.rows import Row, make_rows
 from iteralign.trainers.surroundings import restored, spared
+from iteralign.trainers.tracking import Tracking
+from iteralign.weights.model import LocalModel
 
 Method = Literal["lora", "full"]
 Scheduler = Literal["linear", "cosine", "constant"]

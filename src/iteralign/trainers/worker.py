@@ -9,11 +9,11 @@ from typing import Any
 
 from iteralign.errors import IteralignError, TrainingDiverged
 from iteralign.files import written_whole
-from iteralign.model import LocalModel
-from iteralign.model_files import write_model
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.trainers.rows import make_rows
 from iteralign.trainers.sft import SFTSettings, as_training_error, check_finite, train
+from iteralign.weights.files import write_model
+from iteralign.weights.model import LocalModel
 
 
 def main(path: Path) -> int:

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from iteralign.build import build_guard, build_oracle
 from iteralign.errors import ConfigError, OracleError
 from iteralign.fakes import FakeOracle, FakeTarget
-from iteralign.oracle_settings import GuardSettings, OracleSettings
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.guards import GuardJudge, JudgeAndProposer, Panel
 from iteralign.oracles.guards.families import family
 from iteralign.oracles.guards.judge import ask_server, ask_target
 from iteralign.records import Label, Response, Verdict
+from iteralign.runs.build import build_guard, build_oracle
+from iteralign.settings.oracle import GuardSettings, OracleSettings
 
 from ..conftest import Handler, Play, Server, response, status, text
 

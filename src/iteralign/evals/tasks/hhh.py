@@ -5,9 +5,9 @@ from typing import Any
 
 import datasets
 
-from iteralign.bounded import read_json
 from iteralign.errors import DataError
 from iteralign.evals.tasks.protocol import DromedaryTask, Pair, Room, text_of
+from iteralign.text.bounded import read_json
 
 SUBSETS = ("harmless", "helpful", "honest", "other")
 HUB = "HuggingFaceH4/hhh_alignment"

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from iteralign.control_text import defused
 from iteralign.errors import ConfigError
 from iteralign.oracles.chat import Message
 from iteralign.oracles.guards.policy import SafeguardReply, policy_principles
 from iteralign.oracles.reading import Fence, Unreadable, read_json
 from iteralign.prompts import Template, load_template
 from iteralign.records import Response
+from iteralign.text.control import defused
 
 Question = str | tuple[Message, ...]
 

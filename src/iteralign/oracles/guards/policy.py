@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from iteralign.bounded import load_yaml, read_text
 from iteralign.errors import ConfigError
 from iteralign.oracles.reading import Said
+from iteralign.text.bounded import load_yaml, read_text
 
 
 class SafeguardReply(BaseModel):

@@ -1,0 +1,145 @@
+"""Is the judge right? Its verdicts against people's labels, and what its errors mean for a measured rate."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from iteralign.data.sample import stratified
+from iteralign.errors import DataError
+from iteralign.evals.agreement import (
+    Agreement,
+    Corrected,
+    LengthBias,
+    PairAgreement,
+    agreement,
+    attack_errors,
+    corrected,
+    length_bias,
+    pair_agreement,
+)
+from iteralign.evals.human_labels import Labelled, LabelledPair, read_human_labels
+from iteralign.evals.pairwise import ByVerdict, Comparer, Tally, compare_both_orders
+from iteralign.files import write_text
+from iteralign.interfaces import Oracle
+from iteralign.records import Verdict
+from iteralign.rundir.directory import read_records
+from iteralign.stats.intervals import Proportion
+from iteralign.stats.rates import unacceptable_rate
+
+
+@dataclass(frozen=True)
+class CorrectedRate:
+    """A run's held-out rate as its judge gave it, and corrected for the judge's errors on the labelled answers."""
+
+    where: str
+    raw: Proportion
+    corrected: Corrected
+
+
+@dataclass(frozen=True)
+class JudgeReport:
+    """Everything that `iteralign judge-check` prints."""
+
+    judge: str
+    groups: dict[str, Agreement]
+    """By group of the labelled answers; `all` last. Empty where there were only pairs."""
+    length: dict[str, LengthBias]
+    pairs: PairAgreement | None = None
+    sides: Tally | None = None
+    """Chosen against rejected, shown side by side in both orders: wins are the person's choice. Needs an LLM judge."""
+    rates: tuple[CorrectedRate, ...] = ()
+
+
+def judge_check(
+    oracle: Oracle,
+    sources: Sequence[Path],
+    *,
+    judge: str,
+    comparer: Comparer,
+    runs: Sequence[Path] = (),
+    limit: int | None = None,
+) -> JudgeReport:
+    """Judge the labelled answers of `sources` and compare.
+
+    `comparer` is asked about pairs too, unless it only knows verdicts on single answers, which no order sways. `runs`:
+    run directories that this judge judged, whose held-out rates are to be corrected. `limit`: at most so many answers of
+    each source, every group and label with its share, and so many pairs. Raises DataError and what the oracle
+    raises.
+    """
+    labelled: list[Labelled] = []
+    pairs: list[LabelledPair] = []
+    for source in sources:
+        some, more = read_human_labels(source)
+        labelled += stratified(some, limit, lambda one: (one.group, one.label))
+        pairs += stratified(more, limit, lambda pair: pair.chosen.prompt.benign)
+    verdicts = oracle.judge([one.response for one in labelled]) if labelled else []
+    groups, length = _groups(labelled, verdicts)
+    return JudgeReport(
+        judge=judge,
+        groups=groups,
+        length=length,
+        pairs=pair_agreement(pairs, _judged_pairs(oracle, pairs)) if pairs else None,
+        sides=_sides(comparer, pairs) if pairs and not isinstance(comparer, ByVerdict) else None,
+        rates=tuple(rate for run in runs for rate in _rates(run, groups)),
+    )
+
+
+def write_report(report: JudgeReport, path: Path) -> None:
+    """As JSON; `iteralign evaluate --judge-check` reads it."""
+    found = attack_errors(report.groups)
+    values = asdict(report) | {"attack_errors": None if found is None else asdict(found)}
+    text = json.dumps(_plain(values), indent=2, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def _groups(
+    labelled: Sequence[Labelled], verdicts: Sequence[Verdict]
+) -> tuple[dict[str, Agreement], dict[str, LengthBias]]:
+    if not labelled:
+        return {}, {}
+    both = list(zip(labelled, verdicts, strict=True))
+    names = sorted({one.group for one in labelled})
+    parts = {name: [(one, verdict) for one, verdict in both if one.group == name] for name in names}
+    parts["all"] = both
+    split = {name: ([one for one, _ in part], [verdict for _, verdict in part]) for name, part in parts.items()}
+    return (
+        {name: agreement(*part) for name, part in split.items()},
+        {name: length_bias(*part) for name, part in split.items()},
+    )
+
+
+def _judged_pairs(oracle: Oracle, pairs: Sequence[LabelledPair]) -> list[tuple[Verdict, Verdict]]:
+    verdicts = iter(oracle.judge([response for pair in pairs for response in (pair.chosen, pair.rejected)]))
+    return [(next(verdicts), next(verdicts)) for _ in pairs]
+
+
+def _sides(comparer: Comparer, pairs: Sequence[LabelledPair]) -> Tally:
+    return compare_both_orders(comparer, [pair.chosen for pair in pairs], [pair.rejected for pair in pairs])
+
+
+def _rates(run: Path, groups: dict[str, Agreement]) -> list[CorrectedRate]:
+    """Held-out rates before the first and after the last round that was measured."""
+    found = attack_errors(groups)
+    if found is None:
+        raise DataError("A rate can only be corrected by labelled single answers; pairs alone give no error rates.")
+    files = [run / "baseline" / "7_held_out.jsonl", *sorted(run.glob("rounds/*/7_held_out.jsonl"))]
+    measured = [file for file in files if file.exists()]
+    if not measured:
+        raise DataError(f"{run} has no held-out measurement; is it a run directory?")
+    rates = []
+    for file in dict.fromkeys((measured[0], measured[-1])):
+        raw = unacceptable_rate(read_records(file, Verdict))
+        rates.append(CorrectedRate(str(file.parent), raw, corrected(raw, found.sensitivity, found.specificity)))
+    return rates
+
+
+def _plain(value: Any) -> Any:
+    """Without NaN, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,187 @@
+"""What a run would take, computed from its settings and inputs; nothing is started and no weights are read."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from iteralign.constitution.gate import most_answers
+from iteralign.oracles.prices import load_prices
+from iteralign.preflight.cost import Answers, Cap, Money, Range, StepCost, caps, step_costs, total_cost
+from iteralign.preflight.hours import Counts, Hours, measured_hours
+from iteralign.runs import build
+from iteralign.runs import check as preflight
+from iteralign.settings.addresses import asked, described, with_addresses
+from iteralign.settings.settings import Settings
+from iteralign.targets.tokens import encoded
+from iteralign.weights.model import LocalModel
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Estimates; a range where the failures, which nobody knows beforehand, decide."""
+
+    prompts: int
+    held_out: int
+    benign: int
+    benign_held_out: int
+    too_long: list[str]
+    """Ids of prompts that don't fit the context with an answer; they would not be judged."""
+    rounds: int
+    oracle_calls: Range
+    oracle_tokens: Range
+    oracle_cost: Money | None
+    """None where a price is unknown."""
+    oracle_steps: list[StepCost]
+    caps: list[Cap]
+    answers: Answers
+    """By the target, to be judged."""
+    generated_tokens: Range
+    trial_answers: Range
+    """Answers by which proposed principles are tried; part of the generated tokens and the oracle calls."""
+    trainings: int
+    """At most; one a round."""
+    trained_rows: Range
+    parameters: int
+    trained_parameters: int
+    memory_bytes: int
+    """Weights, gradients and optimiser while training; activations are not in it."""
+    disk_bytes: Range
+    notes: list[str]
+    time: Hours | None = None
+    """By a measurement with the model itself (plan_hours.measured_hours); None without one."""
+
+
+def make_plan(settings: Settings, *, measure: bool = False) -> Plan:
+    """Raises IteralignError for whatever would stop the run before its first round (preflight.check).
+
+    `measure` loads the model, answers for half a minute, trains two steps and asks for one verdict.
+    """
+    return planned(settings, preflight.check(with_addresses(settings), settings.run_dir), measure=measure)
+
+
+def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False) -> Plan:
+    """The plan of settings that were checked."""
+    sets, model = ready.sets, ready.parts.model
+    assert model is not None  # the settings' own
+    notes = [*sets.notes, *(f"oracle: {described(one)}" for one in asked(settings.oracle))]
+    settings = with_addresses(settings)
+    _, too_long = encoded(model, [ready.parts.form.render(prompt) for prompt in sets.prompts], settings.sampling)
+    prompts = len(sets.prompts)
+    rounds = math.ceil(prompts / settings.rounds.prompts)
+    if settings.rounds.limit is not None:
+        rounds = min(rounds, settings.rounds.limit)
+        prompts = min(prompts, rounds * settings.rounds.prompts)
+    held_out = len(sets.held_out) + len(sets.benign_held_out)
+    answers = Answers(
+        looped=Range(prompts + len(sets.benign), prompts + len(sets.benign)),
+        measured=Range(held_out, held_out * (1 + math.ceil(rounds / settings.measure.every))),
+        revised=Range(0, prompts * settings.revision.tries),
+        tried=_trials(settings, rounds),
+    )
+    characters = sum(len(prompt.question) + sum(len(turn.text) for turn in prompt.history) for prompt in sets.prompts)
+    prices = load_prices(settings.oracle.prices_file)
+    steps = step_costs(settings, answers, rounds, characters // len(sets.prompts), prices)
+    tokens = sum((step.prompt_tokens + step.completion_tokens for step in steps), Range(0, 0))
+    cost = total_cost(steps)
+    calls = sum((step.calls for step in steps), Range(0, 0))
+    rows = _rows(settings, prompts, rounds)
+    counts = Counts(
+        answers=answers,
+        revision_texts=_texts_of_a_revision(settings),
+        calls=calls if steps else answers.total(),
+        trainings=rounds,
+        rows=rows,
+        scored=len(sets.benign_held_out),
+    )
+    sizes = _sizes(settings, model)
+    if settings.oracle.kind == "rules":
+        notes.append("oracle: the rules that ship with iteralign, a stand-in that needs no calls")
+    return Plan(
+        prompts=prompts,
+        held_out=len(sets.held_out),
+        benign=len(sets.benign),
+        benign_held_out=len(sets.benign_held_out),
+        too_long=[sets.prompts[index].id for index in too_long],
+        rounds=rounds,
+        oracle_calls=calls,
+        oracle_tokens=tokens,
+        oracle_cost=cost,
+        oracle_steps=steps,
+        caps=caps(settings, tokens, cost),
+        answers=answers,
+        generated_tokens=_generated(settings, answers),
+        trial_answers=answers.tried,
+        trainings=rounds,
+        trained_rows=rows,
+        parameters=sizes["parameters"],
+        trained_parameters=sizes["trained"],
+        memory_bytes=sizes["memory"],
+        disk_bytes=_disk(settings, sizes, rounds),
+        notes=notes,
+        time=measured_hours(settings, sets.prompts, counts) if measure else None,
+    )
+
+
+def _texts_of_a_revision(settings: Settings) -> int:
+    """Texts that the target writes for one revision, at most."""
+    return {"block": 1, "critique": 2, "sequential": settings.revision.max_principles}[settings.revision.mode]
+
+
+def _generated(settings: Settings, answers: Answers) -> Range:
+    written = answers.total() + answers.revised * (_texts_of_a_revision(settings) - 1)
+    return Range(written.least, written.most * settings.sampling.max_new_tokens)
+
+
+def _rows(settings: Settings, prompts: int, rounds: int) -> Range:
+    """Rows of all trainings: at most every prompt fails and is mended."""
+    training, size = settings.training, min(prompts, settings.rounds.prompts)
+    beside = max(training.min_replay, training.replay * size) + max(training.min_benign, training.benign * size)
+    return Range(0, prompts + math.ceil(rounds * beside))
+
+
+def size_text(count: int) -> str:
+    """Bytes in a readable unit."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def _trials(settings: Settings, rounds: int) -> Range:
+    """Of the gate: from no failure to as many principles as the proposer may give, in every round."""
+    if not settings.constitution.gate.enabled or not (settings.constitution.propose or settings.constitution.file):
+        return Range(0, 0)
+    gate = build.build_gate(settings)
+    principles = settings.oracle.max_principles
+    known = settings.oracle.kind == "rules" and settings.constitution.file is None
+    return Range(0, rounds * (min(gate.max_answers, most_answers(gate, principles)) if known else gate.max_answers))
+
+
+def _sizes(settings: Settings, model: LocalModel) -> dict[str, int]:
+    """Parameters, trained parameters, bytes of memory."""
+    network = model.empty_network()
+    parameters = sum(weight.numel() for weight in network.parameters())
+    training = settings.training
+    weight_bytes = 4 if training.method == "full" or model.dtype == "float32" else 2
+    trained = parameters if training.method == "full" else _lora_parameters(network, training.lora_r)
+    # AdamW keeps two moments in float32 beside weights and gradients (16 bytes a trained parameter in all).
+    memory = parameters * weight_bytes + trained * (12 if training.method == "full" else 16)
+    return {"parameters": parameters, "trained": trained, "memory": memory, "weight_bytes": weight_bytes}
+
+
+def _lora_parameters(network: Any, rank: int) -> int:
+    """Of adapters on the attention's projections, or on all linear layers where those have other names."""
+    layers = {name: layer for name, layer in network.named_modules() if hasattr(layer, "in_features")}
+    attention = [name for name in layers if name.rsplit(".", 1)[-1] in ("q_proj", "k_proj", "v_proj", "o_proj")]
+    return sum(rank * (layers[name].in_features + layers[name].out_features) for name in attention or layers)
+
+
+def _disk(settings: Settings, sizes: dict[str, int], rounds: int) -> Range:
+    final = sizes["parameters"] * sizes["weight_bytes"]
+    if settings.training.method == "lora":
+        return Range(final, final + rounds * sizes["trained"] * 4)
+    # last: the new one is written before the old one goes
+    kept = {"all": rounds, "last": min(rounds, 2), "none": 0}[settings.training.keep]
+    return Range(final, final + kept * sizes["parameters"] * 4)

@@ -1,0 +1,50 @@
+"""A run's pairs and principles in the forms that other tools read."""
+
+import json
+from pathlib import Path
+from typing import get_args
+
+from iteralign.constitution.forms import written
+from iteralign.errors import ConfigError
+from iteralign.files import write_text
+from iteralign.records import TrainingExample
+from iteralign.rundir.directory import read_records
+from iteralign.rundir.ledgers import check_run, read_run_ledger
+from iteralign.settings.choices import PairForm
+
+
+def export_pairs(run_dir: Path, form: str, output: Path) -> int:
+    """Write the verified pairs of all rounds as JSONL; returns the number of rows.
+
+    `sft`: prompt, completion (benign pairs too). `dpo`: prompt, chosen, rejected: the verified revision against the failed
+    answer. Both are trl's standard (not conversational) data set forms. Replayed rows are left out: they are doubles.
+    """
+    rows = pairs(run_dir)
+    lines: list[dict[str, str | None]]
+    match form:
+        case "sft":
+            lines = [{"prompt": row.prompt, "completion": row.completion} for row in rows if row.kind != "replay"]
+        case "dpo":
+            lines = [
+                {"prompt": row.prompt, "chosen": row.completion, "rejected": row.rejected}
+                for row in rows
+                if row.kind == "revision"
+            ]
+        case _:
+            raise ConfigError(f"{form} is no form of pairs: choose {', '.join(get_args(PairForm))}.")
+    distinct = list(dict.fromkeys(json.dumps(line, ensure_ascii=False) for line in lines))
+    write_text(output, "".join(line + "\n" for line in distinct))
+    return len(distinct)
+
+
+def pairs(run_dir: Path) -> list[TrainingExample]:
+    """Every row that the run trained on, in the order of the rounds."""
+    check_run(run_dir)
+    files = sorted((run_dir / "rounds").glob("*/5_examples.jsonl"))
+    return [row for file in files for row in read_records(file, TrainingExample)]
+
+
+def constitution_text(run_dir: Path, form: str) -> str:
+    """The constitution in one of the forms of `choices`."""
+    ledger, effects = read_run_ledger(run_dir)
+    return written(form, ledger, effects)

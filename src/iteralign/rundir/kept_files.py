@@ -1,0 +1,150 @@
+"""The files that a run keeps: written after their line in the manifest, and checked against it before they are trusted."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from iteralign.errors import CorruptFileError
+from iteralign.files import Background, write_text
+from iteralign.records import Checkpoint
+from iteralign.rundir.manifest import LOGS, NAME, Entry, Fault, Manifest, entry_for, names_in, ours
+
+_DERIVED = ("metrics.jsonl", "report.html", "guard_rails.jsonl", "constitution.yaml", "constitution.md")
+"""Written again from the rounds."""
+_MOST_NAMED = 20  # faults in one message
+
+
+class KeptFiles:
+    """The files of the run in `path`."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises CorruptFileError for a manifest that was changed."""
+        self.path = path
+        self.weights = Background()
+        """The writing of weights; what is computed meanwhile is kept back until it has ended."""
+        self._kept_back: list[tuple[Path, str]] = []
+        self.notes: list[str] = []
+        """What `check_files` found that is no obstacle."""
+        self.manifest = Manifest(path)
+
+    def commit(self, path: Path, text: str) -> None:
+        """Write a file after all those before it: none says that a round has trained before its weights are on disk."""
+        self._kept_back.append((path, text))
+        if not self.weights.busy:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until the weights are written, and write what was kept back."""
+        self.weights.wait()
+        while self._kept_back:
+            path, text = self._kept_back[0]
+            self._refuse_other(path, text)
+            self.write(path, text, self._weights_of(path, text))
+            del self._kept_back[0]
+
+    def write(self, path: Path, text: str, with_it: Mapping[str, Entry | None] | None = None) -> None:
+        """Write one of the run's files, after its line in the manifest."""
+        self.manifest.add({**(with_it or {}), self._name(path): entry_for(text)})
+        write_text(path, text)
+
+    def record(self, directory: Path) -> None:
+        """Note in the manifest the weights that were written into a directory of the run."""
+        self.manifest.add(self._entries_in(directory))
+
+    def check_weights(self, directory: Path) -> None:
+        """Raises CorruptFileError unless the weights in a directory of the run, about to be loaded, are those written there."""
+        self._refuse([fault for fault in self.manifest.faults_in(self._name(directory))])
+
+    def check_files(self, manifest: bool) -> None:
+        """Raises CorruptFileError unless all files are as they were written; says from where the run can go on. `manifest`:
+        whether there is to be one. A log that was changed gives a note, what is missing is computed again."""
+        if not self.manifest:
+            self._adopt(manifest)
+        faults = list(self.manifest.faults(big=False))
+        self._refuse([fault for fault in faults if not self._may_be_mended(fault)])
+        for fault in faults:
+            if fault.path in LOGS:
+                self.notes.append(f"{fault}. The run goes on: nothing is computed from it.")
+                self.manifest.forget(fault.path)
+
+    def _adopt(self, manifest: bool) -> None:
+        """Take the files of a run without a manifest as they are."""
+        if manifest:
+            raise CorruptFileError(
+                f"{self.path / NAME} is missing or empty: nobody can tell whether the run's files are what was computed. "
+                "Restore it from a copy."
+            )
+        if (self.path / "environment.json").exists():
+            self.notes.append(f"The run has no {NAME}: an earlier version wrote it. Its files are taken as they are.")
+        self.manifest.add({**self.manifest.found(ours(self.path))}, complete=False)
+
+    @staticmethod
+    def _may_be_mended(fault: Fault) -> bool:
+        """Whether resuming may go on: settings are checked by their values, what is missing is computed again."""
+        computed = fault.path.startswith(("baseline/", "rounds/", "model/", "oracle/", "tensorboard/", "constitution."))
+        missing = fault.what == "is missing" and (computed or fault.path in _DERIVED)
+        return missing or fault.path in ("config.yaml", NAME, *LOGS)
+
+    def _refuse(self, faults: Sequence[Fault]) -> None:
+        if faults:
+            raise CorruptFileError(
+                f"{self.path} holds files that are not what the run wrote:\n"
+                + "".join(f"  {fault}\n" for fault in faults[:_MOST_NAMED])
+                + ("  ...\n" if len(faults) > _MOST_NAMED else "")
+                + remedy([fault.path for fault in faults])
+            )
+
+    def _refuse_other(self, path: Path, text: str) -> None:
+        """Refuse a stage that was deleted and comes out differently, while stages that were computed from it are kept."""
+        name = self._name(path)
+        known = self.manifest.last(name)
+        later = [other for other in self.manifest.files if is_stage(other) and other > name]
+        if name in self.manifest.files or known in (None, entry_for(text)) or not later:
+            return
+        raise CorruptFileError(
+            f"{path} was deleted, and what is computed in its place is not the same. What comes after it was computed from "
+            f"what it was. {remedy([name])}"
+        )
+
+    def _weights_of(self, path: Path, text: str) -> dict[str, Entry | None]:
+        """The weights that a checkpoint's file speaks of, if its round has written them."""
+        if path.name != "6_checkpoint.json":
+            return {}
+        directory = self.path / Checkpoint.model_validate_json(text).path
+        return self._entries_in(directory) if directory.parent == path.parent else {}
+
+    def _entries_in(self, directory: Path) -> dict[str, Entry | None]:
+        """The files of a directory that was just written, and none for those that it no longer has."""
+        known = (name for name in self.manifest.files if name.startswith(f"{self._name(directory)}/"))
+        return {**dict.fromkeys(known), **self.manifest.found(names_in(self.path, directory))}
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
+
+def is_stage(name: str) -> bool:
+    """Whether a file of a run, by its name relative to it, is a stage's or a round's figures."""
+    parts = name.split("/")
+    return (parts[0] == "rounds" and len(parts) == 3) or (parts[0] == "baseline" and len(parts) == 2)
+
+
+def remedy(names: Sequence[str]) -> str:
+    """From where a run can go on whose files `names` are not what was written."""
+    stages = sorted(_stage_of(name) for name in names if name.startswith(("rounds/", "baseline/")))
+    others = [name for name in names if not name.startswith(("rounds/", "baseline/"))]
+    if not others:
+        first = stages[0]
+        after = (
+            "the other files of baseline/ and all rounds"
+            if first.startswith("baseline")
+            else (f"what follows it in {first.rpartition('/')[0]}/ and all later rounds")
+        )
+        return f"Restore them from a copy. Or delete {first}, {after}, and metrics.jsonl: resuming computes from there again."
+    if all(name in _DERIVED or name.startswith(("model/", "constitution.")) for name in others) and not stages:
+        return "Restore them from a copy. Or delete them and metrics.jsonl: resuming writes them again."
+    return "Restore them from a copy, or start a new run."
+
+
+def _stage_of(name: str) -> str:
+    """Weights come with their checkpoint's stage."""
+    parts = name.split("/")
+    return name if len(parts) < 4 else f"{parts[0]}/{parts[1]}/6_checkpoint.json"

@@ -1,0 +1,332 @@
+"""Settings -> objects: the only place that names backends. One `match` per seam; an unknown name lists the choices."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from iteralign.algorithm import Discovery, Mixture, Reflection
+from iteralign.constitution.doubles import Doubles
+from iteralign.constitution.gate import Gate
+from iteralign.constitution.given import read_constitution
+from iteralign.constitution.review import FileReview
+from iteralign.errors import ConfigError
+from iteralign.interfaces import Oracle, Target, Trainer
+from iteralign.lookahead import LookAhead
+from iteralign.prompts.forms import PromptForm, prompt_form
+from iteralign.records import Principle, RedTeamPrompt
+from iteralign.scoreboard.guard_rails import Limits
+from iteralign.settings.file import flat
+from iteralign.settings.oracle import EndpointSettings, GuardSettings, OracleSettings
+from iteralign.settings.settings import Settings
+from iteralign.text.similarity import Similarity, by_embeddings, by_words
+from iteralign.trainers.tracking import Tracking
+from iteralign.weights.model import LocalModel
+
+if TYPE_CHECKING:
+    from iteralign.oracles.budget import Ledger
+    from iteralign.oracles.cache import ReplyCache
+    from iteralign.oracles.client import ChatClient
+    from iteralign.oracles.guards import Family, GuardJudge
+    from iteralign.oracles.negotiation import Dialects
+
+
+def build_model(settings: Settings, root: Path) -> LocalModel:
+    """The owner of the target's weights; loads nothing yet. `root` is the run directory."""
+    model = settings.model
+    if settings.threads is not None:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+    return LocalModel(
+        demo_model() if model.path == "demo" else model.path,
+        root=root,
+        device=model.device,  # type: ignore[arg-type]
+        dtype=model.dtype,
+        trust_remote_code=model.trust_remote_code,
+        revision=model.revision,
+        attention=model.attention,
+        threads=settings.threads or "auto",
+        full=settings.training.method == "full",
+    )
+
+
+def build_target(settings: Settings, model: LocalModel) -> Target:
+    """The model as something that answers."""
+    match settings.model.engine:
+        case "transformers":
+            from iteralign.targets.transformers import TransformersTarget
+
+            return TransformersTarget(model, batch_size=settings.model.batch_size)
+        case "vllm":
+            from iteralign.targets.vllm import VllmTarget
+
+            rank = settings.training.lora_r if settings.training.method == "lora" else None
+            engine = settings.model.vllm
+            return VllmTarget(model, python=engine.python, memory=engine.memory, lora_rank=rank)
+        case "served":
+            from iteralign.endpoints.keys import NO_KEY, endpoint_key
+            from iteralign.targets.served import ServedTarget
+
+            server = settings.model.served
+            return ServedTarget(
+                model,
+                base_url=server.base_url,
+                name=server.name or settings.model.path,
+                key=endpoint_key(server.api_key_env, server.base_url) or NO_KEY,
+                concurrency=server.concurrency,
+            )
+
+
+def build_tracking(settings: Settings, directory: Path) -> Tracking:
+    """The trackers of the run in `directory`. Raises MissingExtraError."""
+    return Tracking(
+        settings.training.report_to,
+        directory,
+        settings.name or directory.resolve().name,
+        flat(settings.model_dump(mode="json")),
+    )
+
+
+def build_trainer(settings: Settings, model: LocalModel, target: Target, tracking: Tracking | None = None) -> Trainer:
+    """Fine-tuning in this process, or in several of its own; a target that can sleep does so meanwhile."""
+    from iteralign.targets.vllm import Sleeps, TakingTurns
+
+    trainer = _sft(settings, model, tracking)
+    return TakingTurns(trainer, target) if isinstance(target, Sleeps) else trainer
+
+
+def _sft(settings: Settings, model: LocalModel, tracking: Tracking | None) -> Trainer:
+    names = (
+        *("method", "learning_rate", "epochs", "batch_size", "gradient_accumulation", "max_length", "warmup_ratio"),
+        *("weight_decay", "scheduler", "lora_r", "lora_alpha", "lora_dropout", "gradient_checkpointing"),
+    )
+    chosen = {name: getattr(settings.training, name) for name in names} | {"seed": settings.seed}
+    chosen["write"] = settings.training.keep != "none"
+    if settings.training.processes > 1:
+        from iteralign.trainers.distributed import DistributedSFT
+
+        return DistributedSFT(model, processes=settings.training.processes, tracking=tracking, **chosen)
+    from iteralign.trainers.sft import SFT
+
+    return SFT(model, tracking=tracking, **chosen)
+
+
+def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = None) -> Oracle:
+    """The judge and proposer. `directory` is RUN/oracle, where calls are accounted for."""
+    oracle = _own_oracle(settings, seed, directory)
+    if not settings.guards:
+        return oracle
+    from iteralign.oracles.guards import JudgeAndProposer, Panel
+    from iteralign.oracles.guards.panel import Judge
+
+    judges: list[Judge] = [build_guard(guard, settings.cache) for guard in settings.guards]
+    if settings.guards_and_judge:
+        judges.append(oracle)
+    return JudgeAndProposer(Panel(judges, ", ".join(settings.judge_names)) if len(judges) > 1 else judges[0], oracle)
+
+
+def build_guard(settings: GuardSettings, cache: bool = True) -> "GuardJudge":
+    """A guard model as judge; a local one is loaded at its first judgement."""
+    from iteralign.oracles.guards import GuardJudge
+    from iteralign.oracles.guards.judge import ask_server, ask_target, forget_asked
+
+    kind = build_family(settings)
+    if settings.base_url is not None:
+        from iteralign.oracles.cache import ReplyCache
+        from iteralign.oracles.client import ChatClient
+
+        client = ChatClient(
+            settings.model,
+            settings.base_url,
+            key_variable=settings.api_key_env,
+            concurrency=settings.concurrency,
+            timeout=settings.timeout,
+            cache=ReplyCache() if cache else None,
+        )
+        return GuardJudge(kind, ask_server(client), settings.model, forget_asked(client))
+    from iteralign.targets.transformers import TransformersTarget
+
+    model = build_guard_model(settings)
+    return GuardJudge(kind, ask_target(TransformersTarget(model), model), settings.model)
+
+
+def build_family(settings: GuardSettings) -> "Family":
+    """What the guard is asked, and how its replies are read."""
+    from iteralign.oracles.guards.families import family
+
+    return family(settings.family, settings.policy)
+
+
+def build_guard_model(settings: GuardSettings) -> LocalModel:
+    """The owner of a local guard's weights; loads nothing yet."""
+    return LocalModel(
+        settings.model,
+        root=Path(),
+        device=settings.device,  # type: ignore[arg-type]
+        dtype=settings.dtype,
+        threads="kept",  # the target's
+    )
+
+
+def _own_oracle(settings: OracleSettings, seed: int, directory: Path | None) -> Oracle:
+    match settings.kind:
+        case "rules":
+            from iteralign.oracles.rules import RuleOracle
+
+            return RuleOracle(max_principles=settings.max_principles, seed=seed)
+        case "openai":
+            return _llm_oracle(settings, directory)
+
+
+def build_lookahead(
+    settings: Settings, target: Target, oracle: Oracle, form: PromptForm, groups: Sequence[Sequence[RedTeamPrompt]]
+) -> LookAhead:
+    """Target and oracle at work at the same time; its `form` replaces the one given."""
+    rounds, wasted = settings.lookahead.rounds, settings.lookahead.wasted_verdicts
+    return LookAhead(target, oracle, form, groups, settings.sampling, rounds=rounds, wasted_share=wasted)
+
+
+def build_form(settings: Settings, model: LocalModel) -> PromptForm:
+    """The prompt form; `chat` asks the tokenizer for its template."""
+    form = settings.form
+    return prompt_form(
+        form.name,
+        principles_file=form.principles_file,
+        draft_file=form.draft_file,
+        critique_file=form.critique_file,
+        critiqued_file=form.critiqued_file,
+        template_file=form.template_file,
+        render_chat=model.render_chat if form.name == "chat" else None,
+    )
+
+
+def build_reflection(settings: Settings) -> Reflection:
+    """How failures are answered again."""
+    revision = settings.revision
+    return Reflection(
+        revision.mode,
+        revision.max_principles,
+        revision.tries,
+        revision.temperature,
+        revision.best_of,
+        build_similarity(settings),
+    )
+
+
+def build_constitution(settings: Settings) -> list[Principle]:
+    """The principles that the run starts with; none unless the settings name a file."""
+    file = settings.constitution.file
+    return [] if file is None else read_constitution(file)
+
+
+def build_discovery(settings: Settings, directory: Path) -> Discovery:
+    """How principles come to be adopted; a person's review lies in the run directory."""
+    chosen, gate = settings.constitution, settings.constitution.gate
+    similarity = build_similarity(settings)
+    return Discovery(
+        propose=chosen.propose,
+        wording=chosen.wording,
+        contrast=chosen.contrast,
+        doubles=Doubles(chosen.same, chosen.close, chosen.neighbours, similarity) if chosen.doubles else None,
+        gate=build_gate(settings) if gate.enabled else None,
+        reviewer=FileReview(directory) if chosen.review == "required" else None,
+    )
+
+
+def build_gate(settings: Settings) -> Gate:
+    """What a principle has to show."""
+    names = ("own", "held_out", "benign", "min_fixed", "min_lift", "max_refusals", "max_answers")
+    chosen = {name: getattr(settings.constitution.gate, name) for name in names}
+    return Gate(**chosen, seed=settings.seed, similarity=build_similarity(settings))
+
+
+def build_similarity(settings: Settings) -> Similarity:
+    """How alike two texts are; loads nothing yet."""
+    model = settings.constitution.embeddings
+    return by_words if model is None else by_embeddings(model)
+
+
+def build_mixture(settings: Settings) -> Mixture:
+    """What is trained on beside verified revisions."""
+    training = settings.training
+    return Mixture(training.replay, training.min_replay, training.benign, training.min_benign, settings.seed)
+
+
+def build_limits(settings: Settings) -> Limits:
+    """What the guard rails allow."""
+    return Limits(**settings.guard_rails.model_dump())
+
+
+def demo_model() -> str:
+    """Directory of the model that ships with iteralign."""
+    return str(Path(__file__).parents[1] / "demo" / "model")
+
+
+def _llm_oracle(settings: OracleSettings, directory: Path | None) -> Oracle:
+    from iteralign.oracles.budget import Ledger
+    from iteralign.oracles.llm import LLMOracle, judge_template, repair_template
+    from iteralign.oracles.negotiation import Dialects
+    from iteralign.oracles.prices import load_prices
+    from iteralign.oracles.proposer import propose_template
+
+    if settings.judge is None:
+        raise ConfigError("oracle.judge: an endpoint must be given where oracle.kind is openai.")
+    cache = _cache(settings, directory)
+    ledger = None
+    if directory is not None:
+        ledger = Ledger(
+            directory / "calls.jsonl",
+            prices=load_prices(settings.prices_file),
+            max_tokens=settings.max_tokens,
+            max_cost=settings.max_cost,
+        )
+    shared = _Shared(cache, ledger, Dialects(None if directory is None else directory / "endpoints.json"))
+    judge = _client(settings.judge, "judge", shared)
+    return LLMOracle(
+        judge,
+        judge if settings.proposer is None else _client(settings.proposer, "proposer", shared),
+        panel=[_client(endpoint, f"panel[{number}]", shared) for number, endpoint in enumerate(settings.panel)],
+        judge_text=judge_template(settings.judge_file),
+        judge_repair=repair_template("judge", settings.judge_repair_file),
+        propose_text=propose_template(settings.proposer_file),
+        propose_repair=repair_template("propose", settings.proposer_repair_file),
+        votes=settings.votes,
+        max_principles=settings.max_principles,
+        max_characters=settings.max_characters,
+    )
+
+
+def _cache(settings: OracleSettings, directory: Path | None = None) -> "ReplyCache | None":
+    from iteralign.oracles.cache import ReplyCache
+
+    if settings.cache:
+        return ReplyCache()
+    # Not shared with other runs; but a resumed run must not pay twice.
+    return None if directory is None else ReplyCache(directory / "replies.sqlite")
+
+
+class _Shared(NamedTuple):
+    """What all clients of an oracle have in common."""
+
+    cache: "ReplyCache | None"
+    ledger: "Ledger | None"
+    dialects: "Dialects"
+
+
+def _client(endpoint: EndpointSettings, role: str, shared: _Shared) -> "ChatClient":
+    from iteralign.oracles.client import ChatClient
+
+    return ChatClient(
+        endpoint.model,
+        endpoint.base_url,
+        key_variable=endpoint.api_key_env,
+        concurrency=endpoint.concurrency,
+        max_retries=endpoint.max_retries,
+        retry_seconds=endpoint.retry_seconds,
+        connect_timeout=endpoint.connect_timeout,
+        timeout=endpoint.timeout,
+        max_tokens=endpoint.max_tokens,
+        reasoning_effort=endpoint.reasoning_effort,
+        section=f"oracle.{role}",
+        **shared._asdict(),
+    )

@@ -1,0 +1,50 @@
+"""A run's numbers as curves, for trackers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from iteralign.constitution.ledger import in_force
+from iteralign.oracles.budget import Total, read_calls
+from iteralign.records import Principle
+from iteralign.scoreboard.metrics import RoundMetrics
+from iteralign.trainers.tracking import Tracking
+
+
+def tell(tracking: Tracking | None, run_dir: Path, row: RoundMetrics, ledger: Sequence[Principle]) -> None:
+    """The trackers, of a round and of what the oracle has taken so far; step 0 is the base model, step n is after n rounds."""
+    if tracking:
+        numbers = {"principles": len(in_force(ledger))} | spending(run_dir)
+        tracking.scores(row.round + 1, curves(row) | numbers)
+
+
+def spending(run_dir: Path) -> dict[str, float]:
+    """Calls, tokens and, where all prices are known, dollars of the oracle since the run began."""
+    spent = Total()
+    for call in read_calls(run_dir / "oracle" / "calls.jsonl"):
+        spent.add(call)
+    counts: dict[str, float] = {"oracle_calls": spent.calls, "oracle_tokens": spent.tokens}
+    return counts | ({} if spent.cost is None else {"oracle_cost": spent.cost})
+
+
+def curves(row: RoundMetrics) -> dict[str, float]:
+    """What a round has measured and done; shares from 0 to 1."""
+    shares = {
+        "held_out_unacceptable": row.held_out,
+        "benign_refused": row.benign_refusals,
+        "degenerate": row.degenerate,
+    }
+    points = {name: one.count / one.total for name, one in shares.items() if one is not None and one.total}
+    if row.capability is not None:
+        points["capability_perplexity"] = row.capability.value
+    if row.round < 0:
+        return points
+    numbers = {
+        "failures": row.failures,
+        "principles_adopted": row.principles,
+        "revised": row.revised,
+        "verified": row.verified,
+        "trained": int(row.trained),
+        "thrown_away": int(row.problem is not None),
+        "target_tokens": row.tokens.read + row.tokens.written + row.tokens.trained,
+    }
+    return points | {"failed": row.failures / row.prompts if row.prompts else 0.0} | numbers

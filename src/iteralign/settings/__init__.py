@@ -1,0 +1,1 @@
+"""Every setting, once: typed, described under its field, loaded from files and the command line."""

@@ -1,0 +1,260 @@
+"""What a Hugging Face model consists of on disk, on the hub or in a GGUF file: configuration, tokenizer, weights."""
+
+import copy
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from iteralign.errors import TargetError
+from iteralign.weights.base_hash import directory_hash, file_sha256, sampled_hash
+from iteralign.weights.gguf import GGUF, is_gguf
+from iteralign.weights.load_errors import cannot_load, first_line
+from iteralign.weights.tensors import check_directory, quiet_transformers, refuse_strays, tensor_shapes
+
+_CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+
+
+class ModelFiles:
+    """A causal language model by directory, hub id or GGUF file. Nothing is imported or read before it is needed."""
+
+    def __init__(self, name_or_path: str, *, revision: str | None = None, trust_remote_code: bool = False) -> None:
+        """`trust_remote_code` runs Python code that comes with the model."""
+        self.name_or_path = name_or_path
+        self.revision = revision
+        self.trust_remote_code = trust_remote_code
+        self._gguf = GGUF(name_or_path, revision) if is_gguf(name_or_path) else None
+
+    @cached_property
+    def described_by(self) -> str:
+        """Directory or hub id that configuration and tokenizer are read from."""
+        return self.name_or_path if self._gguf is None else str(self._gguf.description())
+
+    @cached_property
+    def weights_in(self) -> str:
+        """Directory or hub id of the whole model, as transformers and vLLM load it."""
+        return self.name_or_path if self._gguf is None else str(self._gguf.model())
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer, padding on the left as generation needs it; a missing pad token becomes eos, else unk."""
+        import transformers
+
+        source = self.described_by
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                source,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+                padding_side="left",
+            )
+        except Exception as error:
+            raise cannot_load(error, self.name_or_path, "tokenizer") from error
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        if tokenizer.pad_token is None:
+            raise TargetError(
+                f"The tokenizer of {self.name_or_path} has no pad, eos or unk token, so answers can neither be "
+                "batched nor end. Set one of them and save the tokenizer again."
+            )
+        return tokenizer
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's configuration, as transformers knows it."""
+        import transformers
+
+        source = self.described_by
+        try:
+            return transformers.AutoConfig.from_pretrained(
+                source, revision=self.revision, trust_remote_code=self.trust_remote_code
+            )
+        except Exception as error:
+            raise cannot_load(error, self.name_or_path, "configuration") from error
+
+    @cached_property
+    def context_length(self) -> int | None:
+        """The most tokens that prompt and answer may have together; None where the model names no limit."""
+        config = self.config.get_text_config()
+        for field in _CONTEXT_FIELDS:
+            length = getattr(config, field, None)
+            if isinstance(length, int) and length > 0:
+                return length
+        named = self.tokenizer.model_max_length
+        return int(named) if named < 10**9 else None
+
+    @cached_property
+    def generation_config(self) -> Any:
+        """The model's own settings for generating, as a loaded model would have them; read without its weights."""
+        import transformers
+
+        try:
+            return transformers.GenerationConfig.from_pretrained(self.described_by, revision=self.revision)
+        except OSError:  # it has none
+            return transformers.GenerationConfig.from_model_config(self.config)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the text model is one part of a larger one, that sees or hears, whose other tensors are left out."""
+        return self.config.get_text_config() is not self.config
+
+    @property
+    def ties_embeddings(self) -> bool:
+        """Whether the output layer is the input embedding."""
+        return bool(self.config.get_text_config().tie_word_embeddings)
+
+    @property
+    def render_chat(self) -> Callable[[list[dict[str, str]]], str] | None:
+        """Messages to text by the tokenizer's chat template, ready to be answered; None where it has no template."""
+        if not self.tokenizer.chat_template:
+            return None
+        tokenizer = self.tokenizer
+
+        def render(messages: list[dict[str, str]]) -> str:
+            try:
+                return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+            except Exception as error:  # the template is a program: jinja's errors and its own
+                raise TargetError(
+                    f"The chat template of {self.name_or_path} fails on a conversation of {len(messages)} turns: "
+                    f"{first_line(error)}. Mend the template, or choose another form.name."
+                ) from error
+
+        return render
+
+    def fingerprint(self, *, fresh: bool = False) -> str:
+        """What tells this base model from another by the same name: the hub's commit, or a hash of the files, which are
+        read again where they have changed, or if `fresh`."""
+        if self._gguf is not None:
+            return file_sha256(self._gguf.path, fresh=fresh)
+        path = Path(self.name_or_path).expanduser()
+        if path.is_dir():
+            return directory_hash(path, fresh=fresh)
+        return str(getattr(self.config, "_commit_hash", None) or "unknown")
+
+    def is_still(self, fingerprint: str, *, fresh: bool = False) -> bool:
+        """Whether this is the base model that had this fingerprint, also one that an earlier version took."""
+        path = Path(self.name_or_path).expanduser()
+        if path.is_dir() and not fingerprint.startswith("files-"):
+            return sampled_hash(path) == fingerprint
+        return self.fingerprint(fresh=fresh) == fingerprint
+
+    def empty_network(self, attention: str | None = None) -> Any:
+        """The model's layers without weights. Raises TargetError where it is no causal language model, or `attention` can't
+        be had."""
+        import torch
+        import transformers
+
+        check_directory(Path(self.name_or_path).expanduser())
+        config = self.config
+        try:
+            with torch.device("meta"):
+                return transformers.AutoModelForCausalLM.from_config(
+                    config, trust_remote_code=self.trust_remote_code, attn_implementation=attention
+                )
+        except Exception as error:
+            raise cannot_load(error, self.name_or_path, "network") from error
+
+    def check_tensors(self) -> None:
+        """Raises TargetError where a directory's tensors, by name and shape, aren't those of the model. No weights are read.
+
+        Of a hub id and of a GGUF file loading them tells.
+        """
+        directory = Path(self.name_or_path).expanduser()
+        tensors = tensor_shapes(directory) if directory.is_dir() else {}
+        network = self.empty_network() if tensors else None
+        if network is None or hasattr(network.config, "quantization_config"):
+            return
+        with quiet_transformers():
+            try:
+                _, found = type(network).from_pretrained(
+                    None,
+                    config=network.config,
+                    state_dict=tensors,
+                    device_map="meta",
+                    ignore_mismatched_sizes=True,
+                    output_loading_info=True,
+                )
+            except Exception as error:
+                raise cannot_load(error, self.name_or_path, "model") from error
+        refuse_strays(self.name_or_path, found, self.is_part)
+
+    @cached_property
+    def parameters(self) -> int:
+        """How many; 0 where transformers can't build the model, which loading it will tell of."""
+        try:
+            return sum(weight.numel() for weight in self.empty_network().parameters())
+        except TargetError:
+            return 0
+
+    def read_weights(self, trained: Path | None, dtype: str, attention: str | None) -> Any:
+        """The PreTrainedModel of the base weights, or of full ones `trained` from them, on the CPU."""
+        import torch
+        import transformers
+
+        bars: Any = transformers.utils.logging
+        bars.disable_progress_bar()  # the run has its own
+        source = self.weights_in if trained is None else str(trained)
+        check_directory(Path(source).expanduser())
+        try:
+            network, found = transformers.AutoModelForCausalLM.from_pretrained(
+                source,
+                revision=self.revision if trained is None else None,
+                trust_remote_code=self.trust_remote_code,
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                use_safetensors=True,  # .bin files are pickles
+                ignore_mismatched_sizes=True,  # refused below, by name
+                output_loading_info=True,
+            )
+        except Exception as error:
+            raise cannot_load(error, self.name_or_path if trained is None else source, "model") from error
+        refuse_strays(source, found, self.is_part)
+        self._check_fit(network)
+        # peft names the base of an adapter by these.
+        network.name_or_path = network.config.name_or_path = self.name_or_path
+        return network
+
+    def _check_fit(self, network: Any) -> None:
+        rows = network.get_input_embeddings().weight.shape[0]
+        highest = max(self.tokenizer.get_vocab().values())
+        if highest >= rows:
+            raise TargetError(
+                f"The tokenizer of {self.name_or_path} does not fit the model: it has token id {highest}, the model "
+                f"embeds {rows} tokens. Use the tokenizer that the model was trained with, or resize the model's "
+                "embeddings and save it again."
+            )
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a prompt, the same for generating and training.
+
+    Special tokens are added unless the text begins with the bos token already, as chat templates write it. A final eos
+    that some tokenizers add is dropped: the text is to be continued. Never empty: no text gives bos or eos.
+    """
+    starts = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
+    ids = list(tokenizer(text, add_special_tokens=not starts, verbose=False)["input_ids"])
+    eos = tokenizer.eos_token_id
+    if ids and eos is not None and ids[-1] == eos and not text.endswith(tokenizer.eos_token):
+        ids.pop()
+    if not ids:
+        ids = [next(token for token in (tokenizer.bos_token_id, eos, tokenizer.pad_token_id) if token is not None)]
+    return ids
+
+
+def write_model(network: Any, tokenizer: Any, directory: Path, state: dict[str, Any] | None = None) -> None:
+    """Save model and tokenizer in Hugging Face format, safetensors only.
+
+    `state` holds the weights by name where the network has them only in part (sharded).
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    own = network.generation_config
+    try:
+        network.save_pretrained(str(directory), state_dict=state)
+    except ValueError:
+        # Some released models name a temperature without sampling, which transformers loads but won't save.
+        network.generation_config = copy.deepcopy(own)
+        network.generation_config.do_sample = True
+        network.save_pretrained(str(directory), state_dict=state)
+    finally:
+        network.generation_config = own
+    tokenizer.save_pretrained(str(directory))
