@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from iteralign.constitution.review import read_sheet
 from iteralign.data.files import read_rows
 from iteralign.errors import ConfigError, DataError
 from iteralign.oracles.guards.policy import policy_principles
+from iteralign.records import RedTeamPrompt
 from iteralign.settings.file import read_yaml
 from iteralign.text.bounded import MAX_DEPTH, BeyondBounds, load_json, load_yaml
 
@@ -43,12 +45,31 @@ else:
 
 def read_in_bounded_memory(path: Path) -> str:
     """What a process of its own says of the file; it is killed after a minute of computing."""
+    return in_bounded_memory(READ, str(path), str(MEMORY))
+
+
+def in_bounded_memory(code: str, *arguments: str) -> str:
     if not sys.platform.startswith("linux"):
         pytest.skip("RLIMIT_AS and /proc are Linux's")
-    command = [sys.executable, "-c", READ, str(path), str(MEMORY)]
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-500:]
     return done.stdout
+
+
+def test_a_small_file_of_records_takes_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(RedTeamPrompt(id=f"{n}", question="Why?").model_dump_json() + "\n" for n in range(3)))
+    code = """
+        import resource, sys
+        from pathlib import Path
+        from iteralign.records import RedTeamPrompt
+        from iteralign.rundir.directory import read_records
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + 64 * 1024**2,) * 2)
+        print(len(read_records(Path(sys.argv[1]), RedTeamPrompt)), "records")
+    """
+    assert in_bounded_memory(code, str(path)) == "3 records\n"
 
 
 def parquet(tmp_path: Path, table: Any) -> Path:

@@ -19,6 +19,8 @@ KEY = "sk-marked-5f2c9e77d1"
 PROBED = '{"iteralign_probe": "ready"}'
 """What a server that enforces JSON schemas replies at the first contact."""
 
+PATHS = tuple(f"/v1/{name}" for name in ("chat/completions", "completions", "load_lora_adapter", "unload_lora_adapter"))
+
 Play = Callable[["Handler", dict[str, Any]], None]
 
 
@@ -55,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.keys.append(self.headers.get("Authorization", ""))
             scripted = self.server.script and not is_probe(body)
             play = self.server.script.pop(0) if scripted else self.server.usual
-        if not self.path.endswith(("/v1/chat/completions", "/v1/completions")):
+        if not self.path.endswith(PATHS):
             play = status(404, "no such path")
         try:
             play(self, body)

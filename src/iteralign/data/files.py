@@ -18,7 +18,7 @@ from typing import Any
 from iteralign.data.parquet import parquet_rows
 from iteralign.data.pickles import load_plain_pickle
 from iteralign.errors import DataError, MissingExtraError
-from iteralign.text.bounded import unpacked_most
+from iteralign.text.bounded import read_most, unpacked_most
 
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".pkl")
 MAX_BYTES = 4 * 1024**3
@@ -84,10 +84,10 @@ def read_bytes(path: Path) -> bytes:
         most = unpacked_most(path.stat().st_size, MAX_BYTES)
         if path.suffix.lower() == ".gz":
             with gzip.open(path) as packed:
-                data = packed.read(most + 1)
+                data = read_most(packed, most)
         else:
             with path.open("rb") as plain:
-                data = plain.read(most + 1)
+                data = read_most(plain, most)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file; check the path.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -5,10 +5,11 @@ A few hundred bytes can stand for any amount of memory, or for an endless walk: 
 Everything here raises OSError, or a ValueError that says what is wrong.
 """
 
+import io
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MAX_TEXT = 64 * 1024**2
 """Bytes of a file that is read as one document."""
@@ -21,6 +22,7 @@ _MAX_NUMBER = 400
 
 _NUMBER = re.compile(r"[-+]?[0-9][0-9a-fA-FxobB_:.]*")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
+_PIECE = 4 * 1024**2
 _UNPACKED_FREELY = 32 * 1024**2
 _MAX_RATIO = 100
 
@@ -39,10 +41,18 @@ def read_text(path: Path, most: int = MAX_TEXT) -> str:
     if path.exists() and not path.is_file():  # reading a pipe would wait for ever
         raise BeyondBounds("it is no file" if not path.is_dir() else "it is a directory")
     with path.open("rb") as file:
-        data = file.read(most + 1)
+        data = read_most(file, most)
     if len(data) > most:
         raise BeyondBounds(f"it has more than {most // 1024**2} MiB")
     return data.decode("utf-8")
+
+
+def read_most(file: IO[bytes], most: int) -> bytes:
+    """All of the file, or more than `most` bytes of it. In pieces: `read` would take memory for `most` of any file."""
+    data = io.BytesIO()
+    while data.tell() <= most and (piece := file.read(_PIECE)):
+        data.write(piece)
+    return data.getvalue()
 
 
 def read_yaml(path: Path) -> Any:
