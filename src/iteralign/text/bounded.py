@@ -8,8 +8,9 @@ Everything here raises OSError, or a ValueError that says what is wrong.
 import io
 import json
 import re
+from gzip import GzipFile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 MAX_TEXT = 64 * 1024**2
 """Bytes of a file that is read as one document."""
@@ -47,7 +48,7 @@ def read_text(path: Path, most: int = MAX_TEXT) -> str:
     return data.decode("utf-8")
 
 
-def read_most(file: IO[bytes], most: int) -> bytes:
+def read_most(file: BinaryIO | GzipFile, most: int) -> bytes:
     """All of the file, or more than `most` bytes of it. In pieces: `read` would take memory for `most` of any file."""
     data = io.BytesIO()
     while data.tell() <= most and (piece := file.read(_PIECE)):
