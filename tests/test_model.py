@@ -131,6 +131,9 @@ def test_a_tokenizer_with_more_tokens_than_the_model(tiny_llama: Path, tmp_path:
 
 def test_an_adapter_that_is_not_there(tiny_llama: Path, tmp_path: Path) -> None:
     model = owner(tiny_llama, tmp_path)
+    with pytest.raises(TargetError, match=r"adapter is not there.*0000/6_checkpoint\.json"):
+        model.at(Checkpoint(kind="adapter", path="rounds/0000/adapter"))
+    (tmp_path / "rounds" / "0000" / "adapter").mkdir(parents=True)
     with pytest.raises(TargetError, match=r"no adapter_model\.safetensors"):
         model.at(Checkpoint(kind="adapter", path="rounds/0000/adapter"))
     assert model.at(model.base) is not None

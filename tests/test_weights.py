@@ -1,19 +1,18 @@
-"""Full weights: written beside the work, before any file that says so; or not at all, and trained again where needed."""
+"""Full weights: written beside the work, before any file that says so."""
 
+import shutil
 import threading
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from iteralign.errors import ConfigError, RunDirectoryError
+from iteralign.errors import RunDirectoryError, TargetError
 from iteralign.files import Background
 from iteralign.records import Principle
 from iteralign.rundir.directory import RunDirectory
 from iteralign.runs.progress import Silent
-from iteralign.runs.retrain import train_again
-from iteralign.runs.run import Outcome, build_parts, resume_run, start_run
+from iteralign.runs.run import Outcome, resume_run, start_run
 from iteralign.settings.settings import load_settings
 from iteralign.weights import model as model_module
 
@@ -142,36 +141,23 @@ class StopsBefore(Silent):
         return super().stage(round_number, rounds, stage)
 
 
-def test_a_run_that_keeps_no_weights_ends_with_the_same_model(tmp_path: Path, kept: Outcome) -> None:
+def test_a_run_whose_weights_are_gone_says_from_where_it_can_go_on(tmp_path: Path, kept: Outcome) -> None:
+    """Somebody made room; or an earlier version, with `training.keep: none`, wrote none."""
+    path = tmp_path / "run"
     with pytest.raises(Stops):
-        start_run(keeping("none"), tmp_path / "run", progress=StopsBefore(2, "1_responses"))
-    assert not weights_of(tmp_path / "run")
-    outcome = resume_run(tmp_path / "run")
-    assert outcome.metrics == kept.metrics
-    assert list(weights_of(tmp_path / "run")) == ["model/model.safetensors"]
-    model = {name: content for name, content in weights_of(kept.directory).items() if name.startswith("model/")}
-    assert weights_of(tmp_path / "run") == model
-    warnings = (tmp_path / "run" / "warnings.jsonl").read_text()
-    assert warnings.count("round(s) 0, 1 are trained again") == 1 and "it had" not in warnings
+        start_run(keeping("last"), path, progress=StopsBefore(2, "1_responses"))
+    assert {file.split("/")[1] for file in weights_of(path)} == {"0001"}
+    shutil.rmtree(path / "rounds" / "0001" / "checkpoint")
+    with pytest.raises(TargetError, match=r"0001/checkpoint is not there.* delete .*0001/6_checkpoint\.json"):
+        resume_run(path)
+    for number in range(3):
+        for stage in (path / "rounds" / f"{number:04d}").glob("*"):
+            if number or stage.name >= "6_checkpoint.json":
+                stage.unlink()
+    assert resume_run(path).metrics == kept.metrics
+    assert weights_of(path / "model") == weights_of(kept.directory / "model")
 
 
-def test_earlier_weights_can_be_had_again(tmp_path: Path, kept: Outcome) -> None:
-    """What a rollback does where no weights are kept."""
-    import torch
-
-    start_run(keeping("none"), tmp_path / "run")
-    with RunDirectory.open(tmp_path / "run") as run:
-        parts = build_parts(run.settings, run.path)
-        assert parts.model is not None
-        parts.model.train_again = partial(train_again, run, parts.model, parts.trainer)
-        earlier = run.round(1).read("6_checkpoint")
-        found = parts.model.at(earlier).state_dict()  # type: ignore[arg-type]
-    there = build_parts(keeping("all"), kept.directory).model
-    assert there is not None
-    expected = there.at(earlier).state_dict()  # type: ignore[arg-type]
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-
-
-def test_processes_hand_weights_back_on_disk() -> None:
-    with pytest.raises(ConfigError, match="on disk"):
-        load_settings(SMALL, ["training.keep=none", "training.processes=2"])
+def test_keep_none_of_before_is_keep_last(caplog: pytest.LogCaptureFixture) -> None:
+    assert keeping("none").training.keep == "last"
+    assert "training.keep: none is no longer there" in caplog.text and "last is taken" in caplog.text

@@ -239,6 +239,13 @@ def test_the_engine_sleeps_while_the_trainer_trains(llama: LocalModel, tmp_path:
     assert events == ["sleep", "train"]
 
 
+def test_the_weights_of_rounds_that_are_past_are_not_read(llama: LocalModel) -> None:
+    """A resumed run names each of them; with `training.keep: last` all but the last are gone."""
+    target = VllmTarget(llama, python=Path("python"))
+    for number in range(3):
+        target.load(Checkpoint(kind="full", path=f"rounds/000{number}/checkpoint", round=number))
+
+
 def test_it_streams(llama: LocalModel) -> None:
     assert isinstance(VllmTarget(llama, python=Path("python")), Streams)
 

@@ -264,7 +264,7 @@ def _disk(directory: Path, least: int, most: int) -> Finding:
         unwritable = "" if os.access(place, os.W_OK) else ", not writable"
         return Finding("disk", "fail", found + unwritable, "Choose another place by --run-dir, or make room.")
     if free < most:
-        return Finding("disk", "warn", found, "It may not be enough: make room, or set training.keep to last or none.")
+        return Finding("disk", "warn", found, "It may not be enough: make room, or set training.keep to last.")
     return Finding("disk", "ok", found)
 
 

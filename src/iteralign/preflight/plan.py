@@ -183,5 +183,5 @@ def _disk(settings: Settings, sizes: dict[str, int], rounds: int) -> Range:
     if settings.training.method == "lora":
         return Range(final, final + rounds * sizes["trained"] * 4)
     # last: the new one is written before the old one goes
-    kept = {"all": rounds, "last": min(rounds, 2), "none": 0}[settings.training.keep]
+    kept = {"all": rounds, "last": min(rounds, 2)}[settings.training.keep]
     return Range(final, final + kept * sizes["parameters"] * 4)

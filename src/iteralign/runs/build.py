@@ -101,7 +101,6 @@ def _sft(settings: Settings, model: LocalModel, tracking: Tracking | None) -> Tr
         *("weight_decay", "scheduler", "lora_r", "lora_alpha", "lora_dropout", "gradient_checkpointing"),
     )
     chosen = {name: getattr(settings.training, name) for name in names} | {"seed": settings.seed}
-    chosen["write"] = settings.training.keep != "none"
     if settings.training.processes > 1:
         from iteralign.trainers.distributed import DistributedSFT
 

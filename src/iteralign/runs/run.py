@@ -6,7 +6,6 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from iteralign.runs.curves import tell
 from iteralign.runs.parts import Parts, build_parts
 from iteralign.runs.progress import Progress, Silent, reported
 from iteralign.runs.prompt_sets import Given, PromptSets
-from iteralign.runs.retrain import train_again
 from iteralign.scoreboard.board import Score, Scoreboard
 from iteralign.scoreboard.ending import why_not_adopted, why_not_mended
 from iteralign.scoreboard.metrics import RoundMetrics, spent_tokens
@@ -153,7 +151,6 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
         if parts.model is not None:
             run.weights = parts.model.writing
             parts.model.written, parts.model.check = run.manifest.prepare, run.check_weights
-            parts.model.train_again = partial(train_again, run, parts.model, parts.trainer)
         try:
             try:
                 outcome = _begin_and_align(run, parts, progress)

@@ -3,12 +3,13 @@
 Loaded from YAML, overridden by `a.b=value`, checked strictly: an unknown key is an error that names the nearest known one.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from iteralign.errors import ConfigError
 from iteralign.prompts.forms import FormName
@@ -192,12 +193,21 @@ class TrainingSettings(Section):
     """... and at least this many, as far as there are any."""
     processes: int = Field(default=1, gt=0, le=1024)
     """Above 1: training runs in this many processes of its own on this machine (FSDP on GPUs). Full weights only."""
-    keep: Literal["all", "last", "none"] = "last"
-    """Which rounds' full weights stay on disk. Adapters are always kept. none writes them at the end alone; a resumed run and
-    a rollback then train earlier rounds again from their examples."""
+    keep: Literal["all", "last"] = "last"
+    """Which rounds' full weights stay on disk: of all, or of the last and the best. Adapters are always kept."""
     report_to: tuple[str, ...] = ()
     """Trackers: tensorboard (in RUN/tensorboard), wandb, mlflow, trackio: the scoreboard by round, the loss by step. The
     package must be installed; each tracker's own environment variables hold."""
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _none_is_no_more(cls, value: Any) -> Any:
+        if value != "none":
+            return value
+        logging.getLogger(__name__).warning(
+            "training.keep: none is no longer there, since resuming such a run trained its rounds again: last is taken."
+        )
+        return "last"
 
 
 class LookAheadSettings(Section):
@@ -292,10 +302,6 @@ class Settings(Section):
     def _processes_train_full_weights(self) -> "Settings":
         if self.training.processes > 1 and self.training.method != "full":
             raise ValueError("training.processes above 1 trains full weights: set training.method to full")
-        if self.training.processes > 1 and self.training.keep == "none":
-            raise ValueError(
-                "training.processes above 1 hands the weights back on disk: set training.keep to last or all"
-            )
         return self
 
 

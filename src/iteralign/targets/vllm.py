@@ -73,15 +73,11 @@ class VllmTarget:
         self._adapter: dict[str, Any] | None = None
         self._adapters = 0
         self._engine: _Engine | None = None
-        self._expected: list[float] | None = None
         self._asleep = False
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Generate with these weights from now on; the engine takes them at the next `generate`."""
-        if checkpoint != self._wanted:
-            trained = checkpoint.kind != "base"
-            self._expected = reference_logprobs(self.model, checkpoint) if trained else None
-        self.model.set_aside()
+        """Generate with these weights from now on; nothing is read before the next `generate`, at which the engine takes
+        them: a resumed run names many that it has no more use for."""
         self._wanted = checkpoint
 
     def generate(self, inputs: Sequence[str], sampling: Sampling) -> list[Generation]:
@@ -147,12 +143,15 @@ class VllmTarget:
 
     def _ready(self) -> "_Engine":
         """The engine, awake and with the weights wanted."""
+        checkpoint, same = self._wanted, self._engine is not None and self._loaded == self._wanted
+        trained = checkpoint.kind != "base" and not same
+        expected = reference_logprobs(self.model, checkpoint) if trained else None
+        self.model.set_aside()
         if self._engine is not None and self._asleep:
             self._engine.call(do="wake")
             self._asleep = False
-        if self._engine is not None and self._loaded == self._wanted:
+        if self._engine is not None and same:
             return self._engine
-        checkpoint = self._wanted
         if checkpoint.kind == "adapter" and self.model.device != "cpu":
             self.model.check(self.model.root / checkpoint.path)
             engine = self._engine or self._start(self.model.weights_in)
@@ -163,8 +162,8 @@ class VllmTarget:
             engine = self._with_full_weights(checkpoint)
             self._adapter = None
         self._loaded = checkpoint
-        if self._expected is not None:
-            self._compare(engine, self._expected)
+        if expected is not None:
+            self._compare(engine, expected)
         return engine
 
     def _with_full_weights(self, checkpoint: Checkpoint) -> "_Engine":

@@ -58,8 +58,6 @@ class SFTSettings:
     """Round r trains with seed + r: order of rows, dropout, first weights of an adapter."""
     log_steps: bool = False
     """Keep transformers' log of every step, for trackers."""
-    write: bool = True
-    """Write full weights, in the background; without it they are in memory alone (see LocalModel.train_again)."""
 
 
 class SFT:
@@ -160,8 +158,7 @@ class SFT:
                 trainee.save_pretrained(str(place), save_embedding_layers=False)
                 _sort_targets(place / "adapter_config.json")
             return directory / "adapter"
-        if self.settings.write:
-            self.model.write_beside(directory / "checkpoint")
+        self.model.write_beside(directory / "checkpoint")
         return directory / "checkpoint"
 
 

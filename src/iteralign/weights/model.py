@@ -69,8 +69,6 @@ class LocalModel(ModelFiles):
         """Told of full weights that were written, in the thread that wrote them."""
         self.check: Callable[[Path], None] = lambda directory: None
         """Asked before the run's own weights are read; raises where they are not what was written."""
-        self.train_again: Callable[[Checkpoint], None] | None = None
-        """Makes full weights that are not on disk, and leaves them here."""
 
     @property
     def base(self) -> Checkpoint:
@@ -141,8 +139,6 @@ class LocalModel(ModelFiles):
         A PreTrainedModel for base and full checkpoints, a PeftModel with a trainable adapter for an adapter.
         """
         wanted = self._identity(checkpoint)
-        if self.train_again is not None and not self.has(checkpoint):
-            self.train_again(checkpoint)
         if self._holds != wanted:
             self._holds = None
             below = self._identity(self.base) if checkpoint.kind == "adapter" else wanted
@@ -167,13 +163,6 @@ class LocalModel(ModelFiles):
             self.writing.wait()
             self._network.to("cpu")
             torch.cuda.empty_cache()
-
-    def has(self, checkpoint: Checkpoint) -> bool:
-        """Whether these weights are to be had without training: all are but full ones that are neither here nor on disk."""
-        if checkpoint.kind != "full" or self._holds == self._identity(checkpoint):
-            return True
-        self.writing.wait()
-        return (self.root / checkpoint.path).exists()
 
     def network(self, checkpoint: Checkpoint) -> Any:
         """The same weights as `at`, always as the PreTrainedModel that generates."""
@@ -211,7 +200,7 @@ class LocalModel(ModelFiles):
         """
         if checkpoint.kind == "adapter":
             network = self._read_adapter(self._read(self._identity(self.base)), checkpoint).merge_and_unload()
-        elif self._holds == self._identity(checkpoint) or not self.has(checkpoint):
+        elif self._holds == self._identity(checkpoint):
             network = self.at(checkpoint)
         else:
             network = self._read(self._identity(checkpoint))
@@ -255,9 +244,23 @@ class LocalModel(ModelFiles):
     def _read(self, identity: tuple[str, str]) -> Any:
         """Base or full weights from disk or hub, on the CPU."""
         kind, path = identity
-        if kind != "base":
-            self.check(self.root / path)
-        return self.read_weights(None if kind == "base" else self.root / path, self.dtype, self.attention)
+        if kind == "base":
+            return self.read_weights(None, self.dtype, self.attention)
+        self.writing.wait()
+        trained = self._there(path)
+        self.check(trained)
+        return self.read_weights(trained, self.dtype, self.attention)
+
+    def _there(self, path: str) -> Path:
+        """The directory of trained weights. Raises TargetError where it is gone."""
+        place = self.root / path
+        if not place.is_dir():
+            raise TargetError(
+                f"{place} is not there, with the weights that the run goes on from. Restore it from a copy. Or delete "
+                f"{place.parent / '6_checkpoint.json'}, what follows it there and all later rounds: resuming trains that "
+                "round again."
+            )
+        return place
 
     @property
     def _is_large(self) -> bool:
@@ -283,9 +286,9 @@ class LocalModel(ModelFiles):
     def _read_adapter(self, network: Any, checkpoint: Checkpoint) -> Any:
         import peft
 
-        path = self.root / checkpoint.path
+        path = self._there(checkpoint.path)
         if not (path / "adapter_model.safetensors").is_file():
-            raise TargetError(f"{path} holds no adapter_model.safetensors. Train that round again or restore it.")
+            raise TargetError(f"{path} holds no adapter_model.safetensors. Restore it from a copy.")
         self.check(path)
         try:
             return peft.PeftModel.from_pretrained(network, str(path), is_trainable=True)
