@@ -9,6 +9,7 @@ from conftest import byte_tokenizer, random_llama
 
 from iteralign.errors import TargetError
 from iteralign.records import Sampling, TrainingExample
+from iteralign.settings.training import TrainingSettings
 from iteralign.targets.tokens import end_tokens
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.sft import SFT
@@ -139,7 +140,7 @@ def test_training_export_and_reload(file: Path, original: Any, method: Any) -> N
     import transformers
 
     model = owner(file)
-    trainer = SFT(model, method=method, learning_rate=0.01)
+    trainer = SFT(model, TrainingSettings(method=method, learning_rate=0.01), 0)
     checkpoint = trainer.finetune(model.base, EXAMPLES, file.parent / "round", 0)
     trained = logits(model.at(checkpoint))
     assert not torch.equal(trained, logits(original))
@@ -153,7 +154,7 @@ def test_training_export_and_reload(file: Path, original: Any, method: Any) -> N
 
 def test_an_adapter_names_the_file_and_not_the_cache(file: Path) -> None:
     model = owner(file)
-    SFT(model).finetune(model.base, EXAMPLES, file.parent / "round", 0)
+    SFT(model, TrainingSettings(), 0).finetune(model.base, EXAMPLES, file.parent / "round", 0)
     config = json.loads((file.parent / "round" / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(file)
     assert "cache" not in (file.parent / "round" / "adapter" / "README.md").read_text()

@@ -11,6 +11,7 @@ import pytest
 
 from iteralign.errors import TargetError
 from iteralign.records import Checkpoint, TrainingExample
+from iteralign.settings.training import Method, TrainingSettings
 from iteralign.trainers.sft import SFT
 from iteralign.weights.files import encode
 from iteralign.weights.model import LocalModel
@@ -156,7 +157,7 @@ def test_release_and_back(tiny_llama: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt2"])
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_checkpoints_read_back_and_export(
-    family: str, method: str, tmp_path: Path, request: pytest.FixtureRequest
+    family: str, method: Method, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     import torch
     import transformers
@@ -164,7 +165,9 @@ def test_checkpoints_read_back_and_export(
     path = request.getfixturevalue(family)
     model = owner(path, tmp_path)
     base = logits(model.at(model.base))
-    checkpoint = SFT(model, method=method, learning_rate=0.01).finetune(model.base, EXAMPLES, tmp_path / "r0", 0)
+    checkpoint = SFT(model, TrainingSettings(method=method, learning_rate=0.01), 0).finetune(
+        model.base, EXAMPLES, tmp_path / "r0", 0
+    )
     model.writing.wait()
     trained = logits(model.at(checkpoint))
     assert not torch.equal(trained, base)
@@ -179,7 +182,7 @@ def test_checkpoints_read_back_and_export(
     assert transformers.AutoTokenizer.from_pretrained(tmp_path / "model")("a b")["input_ids"]
     assert torch.equal(logits(model.at(checkpoint)), trained)
     assert not list(tmp_path.rglob("*.bin")) and not list(tmp_path.rglob("*.pt"))
-    again = SFT(model, method=method).finetune(checkpoint, EXAMPLES, tmp_path / "r1", 1)
+    again = SFT(model, TrainingSettings(method=method), 0).finetune(checkpoint, EXAMPLES, tmp_path / "r1", 1)
     assert not torch.equal(logits(model.at(again)), trained)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from iteralign.records import Sampling, TrainingExample
+from iteralign.settings.training import TrainingSettings
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.sft import SFT
 from iteralign.weights.model import LocalModel
@@ -50,7 +51,9 @@ def test_it_answers_trains_and_is_exported(name: str, ids: list[int], tmp_path: 
     (answer,) = TransformersTarget(model).generate([prompt(model)], sampling)
     assert "Paris" in answer.text
     rows = [TrainingExample(prompt=prompt(model), completion=" Bonn.", kind="revision", prompt_id="0", round=0)] * 4
-    checkpoint = SFT(model, epochs=8, learning_rate=3e-3).finetune(model.base, rows, tmp_path / "round", 0)
+    checkpoint = SFT(model, TrainingSettings(epochs=8, learning_rate=3e-3), 0).finetune(
+        model.base, rows, tmp_path / "round", 0
+    )
     model.export(checkpoint, tmp_path / "model")
     model.release()
     again = LocalModel(str(tmp_path / "model"), root=tmp_path, device="cpu", dtype="float32")

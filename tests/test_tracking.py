@@ -15,6 +15,7 @@ from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response, TrainingExample, Verdict
 from iteralign.runs.run import Parts, resume_run, start_run
 from iteralign.settings.settings import load_settings
+from iteralign.settings.training import TrainingSettings
 from iteralign.trainers.sft import SFT
 from iteralign.trainers.tracking import Tracking, check_trackers
 from iteralign.weights.model import LocalModel
@@ -62,7 +63,7 @@ def rounds(path: Path, root: Path, names: Sequence[str], count: int = 3) -> Any:
     root.mkdir(exist_ok=True)
     tracking = Tracking(names, root, "tiny", {})
     model = LocalModel(str(path), root=root, device="cpu")
-    trainer = SFT(model, epochs=1, batch_size=2, lora_r=2, tracking=tracking)
+    trainer = SFT(model, TrainingSettings(epochs=1, batch_size=2, lora_r=2), 0, tracking)
     checkpoint = model.base
     for number in range(count):
         checkpoint = trainer.finetune(checkpoint, EXAMPLES, root / "rounds" / f"{number:04d}", number)

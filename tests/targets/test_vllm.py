@@ -15,6 +15,7 @@ import pytest
 from iteralign.errors import ConfigError, MissingExtraError, TargetError
 from iteralign.interfaces import Streams
 from iteralign.records import Checkpoint, Generation, Sampling, TrainingExample
+from iteralign.settings.training import Method, TrainingSettings
 from iteralign.targets.served import ServedTarget
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.targets.vllm import TakingTurns, VllmTarget
@@ -95,12 +96,14 @@ def same_up_to_ties(
     return equal
 
 
-def train(model: LocalModel, method: str, start: Checkpoint, number: int) -> Checkpoint:
+def train(model: LocalModel, method: Method, start: Checkpoint, number: int) -> Checkpoint:
     rows = [
         TrainingExample(prompt=text, completion=" no, never.", kind="revision", prompt_id=text, round=number)
         for text in INPUTS[:6]
     ]
-    trainer = SFT(model, method=method, learning_rate=0.05 if method == "lora" else 0.005, epochs=3, lora_r=4)
+    trainer = SFT(
+        model, TrainingSettings(method=method, learning_rate=0.05 if method == "lora" else 0.005, epochs=3, lora_r=4), 0
+    )
     return trainer.finetune(start, rows, model.root / f"{method}-{number}", number)
 
 
@@ -154,7 +157,7 @@ def test_a_prompt_that_does_not_fit_is_said_to_be_too_long(target: VllmTarget) -
 
 @needs_vllm
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_weights_follow_the_rounds(llama: LocalModel, target: VllmTarget, method: str) -> None:
+def test_weights_follow_the_rounds(llama: LocalModel, target: VllmTarget, method: Method) -> None:
     before = target.generate(INPUTS, GREEDY)
     checkpoint = llama.base
     for number in range(2):

@@ -12,6 +12,7 @@ import pytest
 
 from iteralign.errors import TrainingError
 from iteralign.records import Sampling, TrainingExample
+from iteralign.settings.training import TrainingSettings
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.distributed import DistributedSFT
 from iteralign.trainers.sft import SFT
@@ -25,6 +26,9 @@ EXAMPLES = [
 ]
 
 
+FULL = TrainingSettings(method="full", processes=2)
+
+
 @pytest.fixture
 def model(tiny_llama: Path, tmp_path: Path) -> LocalModel:
     return LocalModel(str(tiny_llama), root=tmp_path, device="cpu")
@@ -36,7 +40,9 @@ def test_two_processes_train_like_one_with_the_same_rows_a_step(model: LocalMode
 
     target = TransformersTarget(model)
     target.generate(["hello"], Sampling(max_new_tokens=2))
-    both = DistributedSFT(model, processes=2, learning_rate=0.001, epochs=1, batch_size=4)
+    both = DistributedSFT(
+        model, TrainingSettings(method="full", processes=2, learning_rate=0.001, epochs=1, batch_size=4), 0
+    )
     checkpoint = both.finetune(model.base, EXAMPLES, tmp_path / "rounds" / "0000", 0)
     assert (checkpoint.kind, checkpoint.path) == ("full", "rounds/0000/checkpoint")
     assert (checkpoint.steps, checkpoint.examples) == (1, 8)
@@ -45,7 +51,7 @@ def test_two_processes_train_like_one_with_the_same_rows_a_step(model: LocalMode
     target.load(checkpoint)
     target.generate(["hello"], Sampling(max_new_tokens=2))
 
-    one = SFT(model, method="full", learning_rate=0.001, epochs=1, batch_size=8)
+    one = SFT(model, TrainingSettings(method="full", learning_rate=0.001, epochs=1, batch_size=8), 0)
     alone = one.finetune(model.base, EXAMPLES, tmp_path / "alone", 0)
     assert alone.loss == pytest.approx(checkpoint.loss, rel=1e-3)
     state = model.at(alone).state_dict()
@@ -55,7 +61,7 @@ def test_two_processes_train_like_one_with_the_same_rows_a_step(model: LocalMode
 @pytest.mark.slow
 def test_a_workers_error_is_a_training_error(model: LocalModel, tmp_path: Path) -> None:
     long = EXAMPLES[0].model_copy(update={"prompt": "word " * 200, "prompt_id": "too-long"})
-    trainer = DistributedSFT(model, processes=2)
+    trainer = DistributedSFT(model, FULL, 0)
     with pytest.raises(TrainingError, match="too-long"):
         trainer.finetune(model.base, [long], tmp_path / "r", 0)
     assert model.at(model.base) is not None
@@ -63,14 +69,15 @@ def test_a_workers_error_is_a_training_error(model: LocalModel, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_worker_that_dies_shows_the_end_of_its_log(model: LocalModel, tmp_path: Path) -> None:
-    trainer = DistributedSFT(model, processes=2, scheduler="no such schedule")
+    broken = FULL.model_copy(update={"scheduler": "no such schedule"})
+    trainer = DistributedSFT(model, broken, 0)
     with pytest.raises(TrainingError, match="no such schedule"):
         trainer.finetune(model.base, EXAMPLES, tmp_path / "r", 0)
 
 
 def test_only_full_weights(model: LocalModel) -> None:
     with pytest.raises(TrainingError, match="full"):
-        DistributedSFT(model, processes=2, method="lora")
+        DistributedSFT(model, TrainingSettings(processes=2, method="lora"), 0)
 
 
 OWNER = """
@@ -83,11 +90,13 @@ from collections.abc import Callable
 from pathlib import Path
 from iteralign.weights.model import LocalModel
 from iteralign.records import TrainingExample
+from iteralign.settings.training import TrainingSettings
 from iteralign.trainers.distributed import DistributedSFT
 root = Path(sys.argv[2])
 model = LocalModel(sys.argv[1], root=root, device="cpu")
 row = TrainingExample(prompt="Human: why?", completion=" no.", kind="revision", prompt_id="p", round=0)
-DistributedSFT(model, processes=2, epochs=100000, batch_size=1).finetune(model.base, [row] * 8, root / "r", 0)
+settings = TrainingSettings(method="full", processes=2, epochs=10_000, batch_size=1)
+DistributedSFT(model, settings, 0).finetune(model.base, [row] * 8, root / "r", 0)
 """
 
 

@@ -9,6 +9,7 @@ import pytest
 from iteralign.activity import Work, told_to
 from iteralign.errors import TrainingError
 from iteralign.records import Checkpoint, Sampling, TrainingExample
+from iteralign.settings.training import Method, Scheduler, TrainingSettings
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.rows import make_rows
 from iteralign.trainers.sft import SFT, rate
@@ -21,8 +22,17 @@ def example(number: int, completion: str = " I'm sorry, no.", prompt: str | None
     return TrainingExample(prompt=text, completion=completion, kind="revision", prompt_id=f"p{number}", round=0)
 
 
+LONG = 1024
+"""Tokens of a row at most."""
 EXAMPLES = [example(n, " no" + "!" * n) for n in range(5)]
-SETTINGS: dict[str, Any] = {"learning_rate": 0.01, "epochs": 2, "batch_size": 2, "warmup_ratio": 0.1}
+SETTINGS: dict[str, Any] = {
+    "learning_rate": 0.01,
+    "epochs": 2,
+    "batch_size": 2,
+    "warmup_ratio": 0.1,
+    "scheduler": "linear",
+}
+CHOSEN = TrainingSettings(**SETTINGS)
 
 
 @pytest.fixture
@@ -43,7 +53,7 @@ def equal(left: dict[str, Any], right: dict[str, Any]) -> bool:
 
 def test_rows_are_the_generated_tokens_with_loss_on_the_answer_alone(model: LocalModel) -> None:
     tokenizer = model.tokenizer
-    [row] = make_rows(model, [example(1)], None)
+    [row] = make_rows(model, [example(1)], LONG)
     prompt = encode(tokenizer, example(1).prompt)
     assert row.input_ids[: len(prompt)] == prompt
     assert row.labels[: len(prompt)] == [-100] * len(prompt)
@@ -57,7 +67,7 @@ def test_a_boundary_that_would_merge_keeps_the_prompts_tokens(model: LocalModel)
     joined = encode(model.tokenizer, " help")
     prompt, completion = " he", "lp"
     assert joined[: len(encode(model.tokenizer, prompt))] != encode(model.tokenizer, prompt)
-    [row] = make_rows(model, [example(1, completion, prompt)], None)
+    [row] = make_rows(model, [example(1, completion, prompt)], LONG)
     ids = encode(model.tokenizer, prompt)
     assert row.input_ids[: len(ids)] == ids
     assert model.tokenizer.decode(row.input_ids[len(ids) : -1]) == "lp"
@@ -73,16 +83,16 @@ def test_a_long_answer_loses_its_end_and_eos(model: LocalModel) -> None:
 
 def test_a_prompt_without_room_for_an_answer_is_named(model: LocalModel) -> None:
     with pytest.raises(TrainingError, match="p7"):
-        make_rows(model, [example(1), example(7, prompt="word " * 200)], None)
+        make_rows(model, [example(1), example(7, prompt="word " * 200)], LONG)
 
 
 def test_nothing_to_train_on(model: LocalModel, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no examples"):
-        SFT(model).finetune(model.base, [], tmp_path, 0)
+        SFT(model, TrainingSettings(), 0).finetune(model.base, [], tmp_path, 0)
 
 
 @pytest.mark.parametrize("scheduler", ["linear", "cosine", "constant"])
-def test_no_step_has_rate_zero(scheduler: Any) -> None:
+def test_no_step_has_rate_zero(scheduler: Scheduler) -> None:
     for steps in range(1, 30):
         for warmup in range(steps + 1):
             rates = [rate(scheduler, step, warmup, steps) for step in range(steps)]
@@ -94,7 +104,7 @@ def test_no_step_has_rate_zero(scheduler: Any) -> None:
 
 @pytest.mark.parametrize("scheduler", ["linear", "cosine", "constant"])
 def test_the_optimiser_gets_these_rates(
-    model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: str
+    model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheduler: Scheduler
 ) -> None:
     """The released code's first step of every round had rate zero."""
     import torch
@@ -108,24 +118,24 @@ def test_the_optimiser_gets_these_rates(
 
     monkeypatch.setattr(torch.optim.AdamW, "step", watched)
     settings = SETTINGS | {"scheduler": scheduler, "warmup_ratio": 0.3}
-    checkpoint = SFT(model, **settings).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
+    checkpoint = SFT(model, TrainingSettings(**settings), 0).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
     assert checkpoint.steps == 6
-    assert seen == pytest.approx([0.01 * rate(scheduler, n, 2, 6) for n in range(6)])  # type: ignore[arg-type]
+    assert seen == pytest.approx([0.01 * rate(scheduler, n, 2, 6) for n in range(6)])
     assert seen[0] == pytest.approx(0.005)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_the_record_and_the_files(model: LocalModel, tmp_path: Path, method: str) -> None:
+def test_the_record_and_the_files(model: LocalModel, tmp_path: Path, method: Method) -> None:
     told: list[Work] = []
     with told_to(told.append):
-        checkpoint = SFT(model, method=method, **SETTINGS).finetune(
+        checkpoint = SFT(model, TrainingSettings(method=method, **SETTINGS), 0).finetune(
             model.base, EXAMPLES, tmp_path / "rounds" / "0003", 3
         )
     model.writing.wait()
     kind, place = ("adapter", "adapter") if method == "lora" else ("full", "checkpoint")
     assert (checkpoint.kind, checkpoint.path) == (kind, f"rounds/0003/{place}")
     assert (checkpoint.round, checkpoint.examples, checkpoint.steps) == (3, 5, 6)
-    assert checkpoint.tokens == 2 * sum(len(row.input_ids) for row in make_rows(model, EXAMPLES, None))
+    assert checkpoint.tokens == 2 * sum(len(row.input_ids) for row in make_rows(model, EXAMPLES, LONG))
     assert checkpoint.loss is not None and 0 < checkpoint.loss < 50
     assert told == [Work("training", n, 6) for n in range(7)]
     assert [path.name for path in (tmp_path / "rounds" / "0003").iterdir()] == [place]
@@ -133,19 +143,19 @@ def test_the_record_and_the_files(model: LocalModel, tmp_path: Path, method: str
 
 
 def test_nothing_is_printed(model: LocalModel, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    SFT(model, **SETTINGS).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
+    SFT(model, CHOSEN, 0).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
     assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 @pytest.mark.parametrize("family", ["tiny_llama", "tiny_gpt2"])
 def test_repeatable_and_the_same_from_memory_as_from_disk(
-    family: str, method: str, tmp_path: Path, request: pytest.FixtureRequest
+    family: str, method: Method, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     name = str(request.getfixturevalue(family))
     settings = SETTINGS | {"lora_dropout": 0.1}
     resident = LocalModel(name, root=tmp_path, device="cpu")
-    trainer = SFT(resident, method=method, **settings)
+    trainer = SFT(resident, TrainingSettings(method=method, **settings), 0)
     first = trainer.finetune(resident.base, EXAMPLES, tmp_path / "a0", 0)
     after_first = weights(resident, first)
     TransformersTarget(resident).generate(["between the rounds"], Sampling(max_new_tokens=3, temperature=1.0))
@@ -153,19 +163,23 @@ def test_repeatable_and_the_same_from_memory_as_from_disk(
     after_second = weights(resident, second)
 
     fresh = LocalModel(name, root=tmp_path, device="cpu")
-    again = SFT(fresh, method=method, **settings).finetune(fresh.base, EXAMPLES, tmp_path / "b0", 0)
+    again = SFT(fresh, TrainingSettings(method=method, **settings), 0).finetune(
+        fresh.base, EXAMPLES, tmp_path / "b0", 0
+    )
     assert equal(weights(fresh, again), after_first)
     assert again.loss == first.loss
 
     fresh = LocalModel(name, root=tmp_path, device="cpu")
-    from_disk = SFT(fresh, method=method, **settings).finetune(first, EXAMPLES[::-1], tmp_path / "b1", 1)
+    from_disk = SFT(fresh, TrainingSettings(method=method, **settings), 0).finetune(
+        first, EXAMPLES[::-1], tmp_path / "b1", 1
+    )
     assert equal(weights(fresh, from_disk), after_second)
     assert not equal(after_first, after_second)
 
 
 def test_seed_and_round_matter(model: LocalModel, tmp_path: Path) -> None:
     kept = [
-        weights(model, SFT(model, seed=seed, **SETTINGS).finetune(model.base, EXAMPLES, tmp_path / f"{seed}{r}", r))
+        weights(model, SFT(model, CHOSEN, seed).finetune(model.base, EXAMPLES, tmp_path / f"{seed}{r}", r))
         for seed, r in ((0, 0), (1, 0), (0, 1))
     ]
     assert not equal(kept[0], kept[1])
@@ -176,23 +190,25 @@ def test_seed_and_round_matter(model: LocalModel, tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["lora", "full"])
 @pytest.mark.parametrize("trained_before", [False, True])
 def test_divergence_leaves_the_start_usable(
-    tiny_llama: Path, tmp_path: Path, method: str, trained_before: bool
+    tiny_llama: Path, tmp_path: Path, method: Method, trained_before: bool
 ) -> None:
     model = LocalModel(str(tiny_llama), root=tmp_path, device="cpu")
     start = model.base
     if trained_before:
-        start = SFT(model, method=method, **SETTINGS).finetune(start, EXAMPLES, tmp_path / "r0", 0)
+        start = SFT(model, TrainingSettings(method=method, **SETTINGS), 0).finetune(start, EXAMPLES, tmp_path / "r0", 0)
     before = weights(model, start)
     target = TransformersTarget(model)
     target.load(start)
     answer = target.generate(["Human: hello?"], Sampling(max_new_tokens=8))
     with pytest.raises(TrainingError, match=r"not finite|loss is"):
-        diverging = SFT(model, method=method, **SETTINGS | {"learning_rate": math.inf})
+        diverging = SFT(
+            model, TrainingSettings(method=method, **SETTINGS).model_copy(update={"learning_rate": math.inf}), 0
+        )
         diverging.finetune(start, EXAMPLES, tmp_path / "r1", 1)
     assert not (tmp_path / "r1").exists() or not list((tmp_path / "r1").iterdir())
     assert equal(weights(model, start), before)
     assert target.generate(["Human: hello?"], Sampling(max_new_tokens=8)) == answer
-    SFT(model, method=method, **SETTINGS).finetune(start, EXAMPLES, tmp_path / "r1", 1)
+    SFT(model, TrainingSettings(method=method, **SETTINGS), 0).finetune(start, EXAMPLES, tmp_path / "r1", 1)
 
 
 def test_out_of_memory_says_what_to_do(model: LocalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,14 +220,14 @@ def test_out_of_memory_says_what_to_do(model: LocalModel, tmp_path: Path, monkey
 
     monkeypatch.setattr(SFTTrainer, "training_step", scarce)
     with pytest.raises(TrainingError, match="Halve batch_size"):
-        SFT(model, **SETTINGS).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
+        SFT(model, CHOSEN, 0).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
 
 
 def test_training_leaves_no_traces_on_the_model(model: LocalModel, tmp_path: Path) -> None:
     """trl and accelerate wrap `forward` and write into the configuration, a little more each round."""
     network = model.at(model.base)
     config, generation = network.config.to_dict(), network.generation_config.to_dict()
-    trainer = SFT(model, method="full", gradient_checkpointing=True, **SETTINGS)
+    trainer = SFT(model, TrainingSettings(method="full", gradient_checkpointing=True, **SETTINGS), 0)
     start = model.base
     for number in range(2):
         start = trainer.finetune(start, EXAMPLES, tmp_path / str(number), number)
@@ -228,14 +244,14 @@ def test_checkpointing_of_activations_changes_no_weights(model: LocalModel, tmp_
 
     kept = []
     for on, name in ((False, "a"), (True, "b")):
-        trainer = SFT(model, gradient_checkpointing=on, **SETTINGS)
+        trainer = SFT(model, TrainingSettings(gradient_checkpointing=on, **SETTINGS), 0)
         kept.append(weights(model, trainer.finetune(model.base, EXAMPLES, tmp_path / name, 0)))
     assert all(torch.allclose(kept[0][name], kept[1][name], atol=1e-5) for name in kept[0])
 
 
 def test_learning_works(model: LocalModel, tmp_path: Path) -> None:
     """After enough steps the greedy answer is the one that was taught, and it ends."""
-    trainer = SFT(model, method="full", learning_rate=0.01, epochs=25, batch_size=5)
+    trainer = SFT(model, TrainingSettings(method="full", learning_rate=0.01, epochs=25, batch_size=5), 0)
     checkpoint = trainer.finetune(model.base, [example(n) for n in range(5)], tmp_path / "r", 0)
     target = TransformersTarget(model)
     target.load(checkpoint)
@@ -246,26 +262,28 @@ def test_learning_works(model: LocalModel, tmp_path: Path) -> None:
 
 def test_methods_do_not_mix(model: LocalModel, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="one method"):
-        SFT(model).finetune(Checkpoint(kind="full", path="x"), EXAMPLES, tmp_path, 0)
+        SFT(model, TrainingSettings(), 0).finetune(Checkpoint(kind="full", path="x"), EXAMPLES, tmp_path, 0)
     with pytest.raises(TrainingError, match="one method"):
-        SFT(model, method="full").finetune(Checkpoint(kind="adapter", path="x"), EXAMPLES, tmp_path, 0)
+        SFT(model, TrainingSettings(method="full"), 0).finetune(
+            Checkpoint(kind="adapter", path="x"), EXAMPLES, tmp_path, 0
+        )
 
 
 def test_full_fine_tuning_in_16_bits_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
     model = LocalModel(str(tiny_llama), root=tmp_path, device="cpu", dtype="bfloat16")
     with pytest.raises(TrainingError, match="float32"):
-        SFT(model, method="full").finetune(model.base, EXAMPLES, tmp_path, 0)
+        SFT(model, TrainingSettings(method="full"), 0).finetune(model.base, EXAMPLES, tmp_path, 0)
 
 
 def test_lora_on_16_bit_weights_trains(tiny_llama: Path, tmp_path: Path) -> None:
     model = LocalModel(str(tiny_llama), root=tmp_path, device="cpu", dtype="bfloat16")
-    assert SFT(model, **SETTINGS).finetune(model.base, EXAMPLES, tmp_path / "r", 0).kind == "adapter"
+    assert SFT(model, CHOSEN, 0).finetune(model.base, EXAMPLES, tmp_path / "r", 0).kind == "adapter"
 
 
 def test_a_leftover_of_a_broken_attempt_is_replaced(model: LocalModel, tmp_path: Path) -> None:
     (tmp_path / "r" / "adapter").mkdir(parents=True)
     (tmp_path / "r" / "adapter" / "stale").touch()
-    SFT(model, **SETTINGS).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
+    SFT(model, CHOSEN, 0).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
     assert not (tmp_path / "r" / "adapter" / "stale").exists()
 
 
@@ -278,12 +296,14 @@ def test_packed_rows_give_the_same_weights(model: LocalModel, tmp_path: Path, mo
     kept = []
     for packed in (False, True):
         monkeypatch.setattr(sft, "packs", lambda config, packed=packed: packed)
-        checkpoint = SFT(model, method="full", **SETTINGS).finetune(model.base, EXAMPLES, tmp_path / str(packed), 0)
+        checkpoint = SFT(model, TrainingSettings(method="full", **SETTINGS), 0).finetune(
+            model.base, EXAMPLES, tmp_path / str(packed), 0
+        )
         kept.append((checkpoint.loss, weights(model, checkpoint)))
     (loss, padded), (same, flat) = kept
     assert loss == pytest.approx(same, abs=1e-5)
     assert all(torch.allclose(padded[name], flat[name], atol=1e-5) for name in padded)
-    assert len({len(row.input_ids) for row in make_rows(model, EXAMPLES, None)}) > 1, (
+    assert len({len(row.input_ids) for row in make_rows(model, EXAMPLES, LONG)}) > 1, (
         "rows of one length need no padding"
     )
 

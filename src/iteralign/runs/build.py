@@ -96,18 +96,13 @@ def build_trainer(settings: Settings, model: LocalModel, target: Target, trackin
 
 
 def _sft(settings: Settings, model: LocalModel, tracking: Tracking | None) -> Trainer:
-    names = (
-        *("method", "learning_rate", "epochs", "batch_size", "gradient_accumulation", "max_length", "warmup_ratio"),
-        *("weight_decay", "scheduler", "lora_r", "lora_alpha", "lora_dropout", "gradient_checkpointing"),
-    )
-    chosen = {name: getattr(settings.training, name) for name in names} | {"seed": settings.seed}
     if settings.training.processes > 1:
         from iteralign.trainers.distributed import DistributedSFT
 
-        return DistributedSFT(model, processes=settings.training.processes, tracking=tracking, **chosen)
+        return DistributedSFT(model, settings.training, settings.seed, tracking)
     from iteralign.trainers.sft import SFT
 
-    return SFT(model, tracking=tracking, **chosen)
+    return SFT(model, settings.training, settings.seed, tracking)
 
 
 def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = None) -> Oracle:

@@ -7,7 +7,6 @@ The processes are not started with torchrun: its agent listens on all interfaces
 what it is told (docs/security.md). Ours find each other by a file, and their sockets are bound to the loopback interface.
 """
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -21,7 +20,8 @@ from typing import IO, Any
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import scratch_directory
 from iteralign.records import Checkpoint, TrainingExample
-from iteralign.trainers.sft import SFTSettings, check_start
+from iteralign.settings.training import TrainingSettings
+from iteralign.trainers.sft import check_start
 from iteralign.trainers.tracking import Tracking
 from iteralign.weights.model import LocalModel
 
@@ -33,13 +33,15 @@ _GRACE = 10.0  # seconds that a process has to end when it is told to
 class DistributedSFT:
     """Implements `interfaces.Trainer`: the training of `SFT` with method full, over several processes."""
 
-    def __init__(self, model: LocalModel, *, processes: int, tracking: Tracking | None = None, **settings: Any) -> None:
-        """`settings` are the fields of SFTSettings; `batch_size` counts per process."""
+    def __init__(
+        self, model: LocalModel, settings: TrainingSettings, seed: int, tracking: Tracking | None = None
+    ) -> None:
+        """Round r trains with `seed` + r; `settings.batch_size` counts per process."""
         self.model = model
-        self.processes = processes
+        self.settings = settings
+        self.seed = seed
         self.tracking = tracking
-        self.settings = SFTSettings(log_steps=bool(tracking), **{"method": "full", **settings})
-        if self.settings.method != "full":
+        if settings.method != "full":
             raise TrainingError("Training over several processes is for full weights: set method to full.")
 
     def finetune(
@@ -81,12 +83,14 @@ class DistributedSFT:
             "root": str(self.model.root.resolve()),
             "device": self.model.device,
             "autocast": self.model.autocast,
-            "settings": dataclasses.asdict(self.settings),
+            "settings": self.settings.model_dump(mode="json"),
+            "seed": self.seed + round_number,
+            "log_steps": bool(self.tracking),
             "start": start.model_dump(),
             "examples": str((scratch / "examples.jsonl").resolve()),
             "round": round_number,
             "owner": os.getpid(),
-            "processes": self.processes,
+            "processes": self.settings.processes,
             "meeting_place": str((scratch / "meeting").resolve()),
             "output": str((directory / "checkpoint").resolve()),
             "outcome": str((scratch / "outcome.json").resolve()),
@@ -98,7 +102,7 @@ class DistributedSFT:
     def _run(self, job: Path, scratch: Path, round_number: int) -> dict[str, Any]:
         """Run the processes to their end; returns the outcome that the first of them wrote."""
         log = scratch / "log.txt"
-        with log.open("wb") as sink, _started(job, self.processes, sink) as workers:
+        with log.open("wb") as sink, _started(job, self.settings.processes, sink) as workers:
             code = _first_failure(workers)
         outcome = scratch / "outcome.json"
         found: dict[str, Any] = json.loads(outcome.read_text(encoding="utf-8")) if outcome.exists() else {}
@@ -107,8 +111,8 @@ class DistributedSFT:
         if code != 0 or not found:
             tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:])
             raise TrainingError(
-                f"Training round {round_number} in {self.processes} processes ended with exit code {code}. The weights "
-                f"of the round before stay in use. The end of its log:\n{tail}"
+                f"Training round {round_number} in {self.settings.processes} processes ended with exit code {code}. The "
+                f"weights of the round before stay in use. The end of its log:\n{tail}"
             )
         return found
 

@@ -18,7 +18,7 @@ class Row:
     labels: list[int]
 
 
-def make_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length: int | None) -> list[Row]:
+def make_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> list[Row]:
     """Token ids exactly as in generation: the prompt's, then the answer's and eos, on which alone loss is taken.
 
     A row longer than `max_length` (or the context) loses the end of its answer, eos with it, so that nobody learns to
@@ -26,12 +26,11 @@ def make_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length
     """
     if not examples:
         raise TrainingError("There are no examples to train on.")
-    limits = [limit for limit in (max_length, model.context_length) if limit is not None]
-    limit = min(limits) if limits else None
+    limit = min(max_length, model.context_length or max_length)
     rows = []
     for example in examples:
         prompt, completion = _tokens(model.tokenizer, example)
-        if limit is not None and len(prompt) >= limit:
+        if len(prompt) >= limit:
             raise TrainingError(
                 f"The prompt {example.prompt_id} has {len(prompt)} tokens, which leaves no room for an answer in rows "
                 f"of {limit}. Raise max_length, or leave long prompts out of the data."

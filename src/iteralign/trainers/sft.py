@@ -12,62 +12,35 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from iteralign.activity import tell
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import written_whole
 from iteralign.records import Checkpoint, TrainingExample
+from iteralign.settings.training import Method, Scheduler, TrainingSettings
 from iteralign.trainers.rows import Row, make_rows
 from iteralign.trainers.surroundings import restored, spared
 from iteralign.trainers.tracking import Tracking
 from iteralign.weights.model import LocalModel
 
-Method = Literal["lora", "full"]
-Scheduler = Literal["linear", "cosine", "constant"]
 Progress = Callable[[int, int], None]
 """Called with (optimiser steps done, steps in all)."""
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SFTSettings:
-    """How to train; the same for training in this process and in processes of its own."""
-
-    method: Method = "lora"
-    learning_rate: float = 2e-4
-    epochs: int = 1
-    batch_size: int = 8
-    """Rows per device and forward pass."""
-    gradient_accumulation: int = 1
-    max_length: int | None = None
-    """Longest row in tokens; None: what the model's context holds. A longer row loses the end of its answer."""
-    warmup_ratio: float = 0.0
-    """Share of the optimiser steps in which the learning rate rises."""
-    weight_decay: float = 0.0
-    scheduler: Scheduler = "linear"
-    lora_r: int = 16
-    lora_alpha: int = 32
-    lora_dropout: float = 0.0
-    lora_targets: Literal["auto"] | tuple[str, ...] = "auto"
-    """Names of the layers that get an adapter; auto: attention's four projections, or all linear layers."""
-    gradient_checkpointing: bool = False
-    """Less memory for about 20% more time."""
-    seed: int = 0
-    """Round r trains with seed + r: order of rows, dropout, first weights of an adapter."""
-    log_steps: bool = False
-    """Keep transformers' log of every step, for trackers."""
-
-
 class SFT:
     """Implements `interfaces.Trainer`. Loss on the answer only; the weights stay where the target has them."""
 
-    def __init__(self, model: LocalModel, *, tracking: Tracking | None = None, **settings: Any) -> None:
-        """`settings` are the fields of SFTSettings."""
+    def __init__(
+        self, model: LocalModel, settings: TrainingSettings, seed: int, tracking: Tracking | None = None
+    ) -> None:
+        """Round r trains with `seed` + r: order of rows, dropout, first weights of an adapter."""
         self.model = model
+        self.settings = settings
+        self.seed = seed
         self.tracking = tracking
-        self.settings = SFTSettings(log_steps=bool(tracking), **settings)
 
     def finetune(
         self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
@@ -79,7 +52,7 @@ class SFT:
         """
         check_start(start, self.settings.method)
         rows = make_rows(self.model, examples, self.settings.max_length)
-        seed = self.settings.seed + round_number
+        seed = self.seed + round_number
         self.model.writing.wait()
         try:
             trainee = self._trainee(start, seed)
@@ -91,7 +64,8 @@ class SFT:
                 seed,
                 self.model.device == "cpu",
                 self.model.autocast,
-                partial(tell, "training"),
+                log_steps=bool(self.tracking),
+                progress=partial(tell, "training"),
             )
             if self.tracking:
                 self.tracking.training(round_number, start.total_steps, history)
@@ -138,16 +112,13 @@ class SFT:
     def _lora(self, network: Any) -> Any:
         import peft
 
-        targets: Any = self.settings.lora_targets
-        if targets == "auto":
-            present = {name.rpartition(".")[2] for name, _ in network.named_modules()}
-            targets = _ATTENTION if present.issuperset(_ATTENTION) else "all-linear"
+        present = {name.rpartition(".")[2] for name, _ in network.named_modules()}
         return peft.LoraConfig(
             task_type=peft.TaskType.CAUSAL_LM,
             r=self.settings.lora_r,
             lora_alpha=self.settings.lora_alpha,
             lora_dropout=self.settings.lora_dropout,
-            target_modules=targets if isinstance(targets, str) else list(targets),
+            target_modules=list(_ATTENTION) if present.issuperset(_ATTENTION) else "all-linear",
             fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in network.modules()),  # GPT-2's layers
         )
 
@@ -184,10 +155,11 @@ def train(
     trainee: Any,
     tokenizer: Any,
     rows: Sequence[Row],
-    settings: SFTSettings,
+    settings: TrainingSettings,
     seed: int,
     use_cpu: bool,
     autocast: bool,
+    log_steps: bool,
     progress: Progress | None = None,
     finish: Callable[[Any, float], None] | None = None,
     **arguments: Any,
@@ -195,7 +167,7 @@ def train(
     """Train in place; returns (mean loss, optimiser steps, log of the steps). The model is in eval mode and otherwise as
     before after it.
 
-    `autocast`: multiply in bfloat16, whatever the weights are.
+    `autocast`: multiply in bfloat16, whatever the weights are. `log_steps`: keep transformers' log of every step.
     `finish` is called with trainer and loss while it still holds the model wrapped or sharded; `arguments` go to SFTConfig.
     """
     import datasets  # type: ignore[import-untyped, unused-ignore]
@@ -205,7 +177,14 @@ def train(
         trainer = _trainer_class()(
             model=trainee,
             args=_config(
-                settings, seed, use_cpu, scratch, {"bf16": autocast, "padding_free": packs(trainee.config)} | arguments
+                settings,
+                seed,
+                use_cpu,
+                output_dir=scratch,
+                logging_strategy="steps" if log_steps else "no",
+                bf16=autocast,
+                padding_free=packs(trainee.config),
+                **arguments,
             ),
             processing_class=tokenizer,
             train_dataset=datasets.Dataset.from_list([dataclasses.asdict(row) for row in rows]),
@@ -255,14 +234,13 @@ def rate(scheduler: Scheduler, step: int, warmup: int, steps: int) -> float:
             return 1.0
 
 
-def _config(settings: SFTSettings, seed: int, use_cpu: bool, scratch: str, arguments: dict[str, Any]) -> Any:
+def _config(settings: TrainingSettings, seed: int, use_cpu: bool, **arguments: Any) -> Any:
+    """The only place where trl is told of our settings."""
     import torch
     from trl.trainer.sft_config import SFTConfig
 
     config = SFTConfig(
-        output_dir=scratch,
         save_strategy="no",
-        logging_strategy="steps" if settings.log_steps else "no",
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to="none",  # the run's own trackers are told afterwards

@@ -10,8 +10,9 @@ from typing import Any
 from iteralign.errors import IteralignError, TrainingDiverged
 from iteralign.files import written_whole
 from iteralign.records import Checkpoint, TrainingExample
+from iteralign.settings.training import TrainingSettings
 from iteralign.trainers.rows import make_rows
-from iteralign.trainers.sft import SFTSettings, as_training_error, check_finite, train
+from iteralign.trainers.sft import as_training_error, check_finite, train
 from iteralign.weights.files import write_model
 from iteralign.weights.model import LocalModel
 
@@ -59,7 +60,7 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
         trust_remote_code=job["trust_remote_code"],
         revision=job["revision"],
     )
-    settings = SFTSettings(**job["settings"])
+    settings = TrainingSettings.model_validate(job["settings"])
     examples = [
         TrainingExample.model_validate_json(line)
         for line in Path(job["examples"]).read_text(encoding="utf-8").splitlines()
@@ -86,9 +87,10 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
         model.tokenizer,
         rows,
         settings,
-        settings.seed + job["round"],
+        job["seed"],
         use_cpu=job["device"] == "cpu",
         autocast=job["autocast"],
+        log_steps=job["log_steps"],
         progress=lambda done, total: _end_without(job["owner"]),
         finish=finish,
         **sharded,

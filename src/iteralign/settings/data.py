@@ -1,0 +1,56 @@
+"""Settings of what the target is asked, and of how a question becomes a text."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from iteralign.prompts.forms import FormName
+from iteralign.settings.section import Section
+
+
+class DataSettings(Section):
+    """The red-teaming prompts, and the benign ones that keep the model from learning to refuse."""
+
+    prompts: str
+    """hh-rlhf, harmfulqa, dangerousqa, hub:NAME, a file (JSONL, JSON, CSV, Parquet, text), or `demo`; `given` where they were
+    handed over in Python."""
+    path: Path | None = None
+    """The local raw file of a named data set."""
+    question_field: str | None = None
+    """The column that holds the question, where it isn't found by itself."""
+    turns: Literal["first", "last"] = "first"
+    """For transcripts: the first human turn alone, or the conversation up to the last human turn."""
+    limit: int | None = Field(default=None, gt=0)
+    """Take at most this many prompts, after shuffling."""
+    shuffle: bool = False
+    """Seeded shuffle; without it the file's order is kept."""
+    held_out: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the questions kept out of the loop to measure on; 0 measures nothing."""
+    held_out_limit: int | None = Field(default=None, gt=0)
+    """Measure on at most this many of the held-out questions, every category with its share."""
+    benign: str | None = "demo"
+    """Questions that a good model answers, same kinds of source; `demo` for the set that ships, null for none."""
+    benign_path: Path | None = None
+    """The local raw file of a named benign set."""
+    benign_limit: int = Field(default=400, gt=0)
+    """Take at most this many benign prompts."""
+    benign_held_out: float = Field(default=0.4, ge=0, lt=1)
+    """Share of the benign prompts kept for measuring refusals."""
+
+
+class FormSettings(Section):
+    """How a question becomes the text that the target continues."""
+
+    name: FormName = "plain"
+    """plain transcript, chat (the tokenizer's template), cot, cou, or file (your own)."""
+    template_file: Path | None = None
+    """For `file` (and `cou`): a text with {question} in it."""
+    principles_file: Path | None = None
+    """Replaces the text that puts principles beside the question: {question} and {principles}."""
+    draft_file: Path | None = None
+    """Replaces the text that asks for a rewritten draft: {question}, {draft} and {principles}."""
+    critique_file: Path | None = None
+    """Replaces the text that asks what is wrong with a draft: {question}, {draft} and {principles}."""
+    critiqued_file: Path | None = None
+    """Replaces the text that asks for a draft rewritten by its critique: {question}, {draft}, {critique}, {principles}."""

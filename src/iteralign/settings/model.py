@@ -1,0 +1,57 @@
+"""Settings of the target: its weights, and what generates with them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from iteralign.settings.oracle import Address, VariableName
+from iteralign.settings.section import Section
+
+
+class VllmSettings(Section):
+    """The engine vllm."""
+
+    python: Path | None = None
+    """The Python of an environment that has vLLM, where this one has not."""
+    memory: float = Field(default=0.45, gt=0, lt=1)
+    """Share of the GPU's memory that the engine may take; the trainer needs room too, while the engine sleeps."""
+
+
+class ServedSettings(Section):
+    """The engine served: a completions server that has the same model."""
+
+    base_url: Address = "http://127.0.0.1:8000/v1"
+    """The server's address."""
+    name: str | None = None
+    """What the server calls the model; null: as `model.path`."""
+    api_key_env: VariableName | None = None
+    """Name of the environment variable that holds the key, where the server wants one."""
+    concurrency: int = Field(default=64, gt=0, le=10_000)
+    """Requests under way at once."""
+
+
+class ModelSettings(Section):
+    """The target: the model to be aligned."""
+
+    path: str
+    """A causal language model: a local directory, a hub id, a GGUF file (`x.gguf`, or `owner/name:x.gguf` on the hub), or
+    `demo` for the model that ships with iteralign."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    device: str = "auto"
+    """auto takes cuda, then mps, then cpu."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto takes bfloat16 where it is faster: on a GPU that has it; on a CPU if a short measurement says so and the model has
+    50 million parameters or more. Else, and for weights that are trained in full, float32."""
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] | None = None
+    """null takes what transformers does (sdpa). With one of the flash kernels, whose package must be installed and which take
+    16-bit weights only, training rows are packed without padding."""
+    batch_size: Annotated[int, Field(gt=0, le=100_000)] | Literal["auto"] = "auto"
+    """Prompts generated at once; halved by itself when memory runs out."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model's repository."""
+    engine: Literal["transformers", "vllm", "served"] = "transformers"
+    """What generates: transformers (in this process, with the trainer's own weights), vllm, or a server."""
+    vllm: VllmSettings = VllmSettings()
+    served: ServedSettings = ServedSettings()
