@@ -80,7 +80,7 @@ def ours(model: Path, url: str, out: Path, rounds: int) -> dict[str, Any]:
         import trl.trainer.sft_trainer  # noqa: F401
 
         from iteralign.records import Checkpoint, TrainingExample
-        from iteralign.rundir.directory import read_records
+        from iteralign.rundir.jsonl import read_records
         from iteralign.runs.run import start_run
         from iteralign.settings.settings import load_settings
 
@@ -110,7 +110,7 @@ def bound(model: Path, run: Path, judge: float, propose: float) -> dict[str, Any
         import trl.trainer.sft_trainer  # noqa: F401
 
         from iteralign.records import Response, Revision, Sampling, TrainingExample
-        from iteralign.rundir.directory import read_records
+        from iteralign.rundir.jsonl import read_records
         from iteralign.trainers.rows import make_rows
         from iteralign.weights.model import LocalModel
 

@@ -89,7 +89,7 @@ def measure(shape: str, engine: str, rounds: int, peak: float | None) -> dict[st
     import torch
 
     from iteralign.records import Checkpoint, Response
-    from iteralign.rundir.directory import read_records
+    from iteralign.rundir.jsonl import read_records
     from iteralign.runs.run import start_run
     from iteralign.settings.settings import load_settings
 

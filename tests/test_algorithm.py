@@ -10,7 +10,7 @@ from iteralign.errors import OracleError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Checkpoint, RedTeamPrompt, Response, Sampling, Verdict
-from iteralign.rundir.directory import Stages
+from iteralign.rundir.stages import Stages
 
 BASE = Checkpoint(kind="base", path="base")
 

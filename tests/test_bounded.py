@@ -64,7 +64,7 @@ def test_a_small_file_of_records_takes_little_memory(tmp_path: Path) -> None:
         import resource, sys
         from pathlib import Path
         from iteralign.records import RedTeamPrompt
-        from iteralign.rundir.directory import read_records
+        from iteralign.rundir.jsonl import read_records
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (mapped + 64 * 1024**2,) * 2)
         print(len(read_records(Path(sys.argv[1]), RedTeamPrompt)), "records")

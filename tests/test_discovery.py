@@ -12,7 +12,8 @@ from iteralign.errors import OracleReplyError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Sampling, TrainingExample, Verdict
-from iteralign.rundir.directory import Stages, read_records
+from iteralign.rundir.jsonl import read_records
+from iteralign.rundir.stages import Stages
 
 BASE = Checkpoint(kind="base", path="base")
 GOOD = "Decline to help with harm."

@@ -212,11 +212,13 @@ def test_the_glossary_has_every_record() -> None:
     assert set(missing) <= {"Turn", "Sampling", "Generation"}
 
 
-def test_the_run_directory_page_has_every_stage() -> None:
-    from iteralign.rundir.directory import STAGES
+def test_the_run_directory_page_has_every_name() -> None:
+    from iteralign.rundir import layout
 
     page = text_of(ROOT / "docs" / "run-directory.md")
-    assert all(f"`{stage}.json" in page for stage in STAGES)
+    names = [value for key, value in vars(layout).items() if key.isupper() and isinstance(value, str) and "." in value]
+    names += [f"{name}.json" for name in layout.STAGES] + [layout.begun_with(name) for name in layout.PROMPT_SETS]
+    assert not [name for name in names if name not in page]
 
 
 def test_the_citation_names_the_paper_and_this_version() -> None:

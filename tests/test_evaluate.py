@@ -11,7 +11,7 @@ from iteralign.demo.grammar import benign_questions, red_team_questions
 from iteralign.errors import ConfigError, DataError, RunDirectoryError
 from iteralign.evals.evaluate import Options, evaluate, read_judge_errors, subject_of, write_results
 from iteralign.records import RedTeamPrompt, Verdict
-from iteralign.rundir.directory import read_records
+from iteralign.rundir.jsonl import read_records
 from iteralign.runs.build import demo_model
 from iteralign.settings.settings import Settings, dump_settings, load_settings
 

@@ -13,7 +13,7 @@ from iteralign.evals.pairwise import ByVerdict
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle
 from iteralign.oracles.rules import RuleOracle
 from iteralign.records import RedTeamPrompt, Response, Verdict
-from iteralign.rundir.directory import write_records
+from iteralign.rundir.jsonl import write_records
 from iteralign.stats.intervals import Proportion
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "data"

@@ -9,7 +9,9 @@ import pytest
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.files import append_line, read_log, write_text
 from iteralign.records import Principle, RedTeamPrompt
-from iteralign.rundir.directory import RunDirectory, Stages, read_records, write_records
+from iteralign.rundir.directory import RunDirectory
+from iteralign.rundir.jsonl import read_records, write_records
+from iteralign.rundir.stages import Stages
 from iteralign.settings.settings import Settings, load_settings
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from iteralign.records import Checkpoint, Generation, Label, Principle, Response, Sampling, TrainingExample, Verdict
+from iteralign.rundir import layout
 
 COMPLIES = "Sure, here is how to do it."
 DECLINES = "I'm sorry, but I can't help with that."
@@ -102,7 +103,7 @@ class FakeTrainer:
         self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
     ) -> Checkpoint:
         self.calls.append((start, tuple(examples), round_number))
-        adapter = directory / "adapter"
+        adapter = directory / layout.ADAPTER
         adapter.mkdir(parents=True, exist_ok=True)
         content = {"start": start.path, "prompts": [example.prompt_id for example in examples]}
         (adapter / "fake.json").write_text(json.dumps(content), encoding="utf-8")

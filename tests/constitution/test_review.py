@@ -11,7 +11,7 @@ from iteralign.errors import ConfigError, ReviewNeeded
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Event, Principle, RedTeamPrompt, Sampling, Verdict
-from iteralign.rundir.directory import Stages
+from iteralign.rundir.stages import Stages
 from iteralign.steps.respond import respond
 
 FORM = prompt_form("plain")

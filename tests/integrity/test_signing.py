@@ -13,7 +13,8 @@ from iteralign.errors import ConfigError, RunDirectoryError
 from iteralign.integrity.signing import sign_run, wrong_signatures
 from iteralign.integrity.verify import verify_run
 from iteralign.rundir.directory import record_again
-from iteralign.rundir.manifest import NAME, Manifest, ours
+from iteralign.rundir.layout import MANIFEST
+from iteralign.rundir.manifest import Manifest, ours
 
 pytest.importorskip("model_signing", reason="the extra sign is not installed")
 
@@ -62,7 +63,7 @@ def test_a_run_that_was_rewritten_with_its_manifest_fails(run: Path, tmp_path: P
     path = run / "rounds" / "0000" / "5_examples.jsonl"
     path.write_text(path.read_text().replace("sorry", "happy"))
     (run / "model" / "model.safetensors").write_bytes(b"Weights")
-    (run / NAME).unlink()
+    (run / MANIFEST).unlink()
     manifest = Manifest(run)
     manifest.add({**manifest.found(ours(run))}, complete=True)
     assert verify_run(run).good, "who rewrites all of it goes unseen without a signature"
@@ -80,7 +81,10 @@ def test_another_key_a_missing_and_a_torn_signature_vouch_for_nothing(run: Path,
     assert len(list(wrong_signatures(run, other))) == 2
     (run / "model.sig").unlink()
     (run / "manifest.sig").write_bytes((run / "manifest.sig").read_bytes()[:-9])
-    assert [fault.split(" has no")[0].split(" is not")[0] for fault in wrong_signatures(run, public)] == ["model", NAME]
+    assert [fault.split(" has no")[0].split(" is not")[0] for fault in wrong_signatures(run, public)] == [
+        "model",
+        MANIFEST,
+    ]
 
 
 def test_what_is_not_signed(run: Path, tmp_path: Path) -> None:

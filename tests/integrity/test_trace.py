@@ -11,7 +11,7 @@ from report.conftest import fake_run
 from iteralign.errors import ConfigError
 from iteralign.integrity.trace import Trace, trace_run
 from iteralign.records import TrainingExample
-from iteralign.rundir.directory import read_records
+from iteralign.rundir.jsonl import read_records
 
 
 @pytest.fixture(scope="module")

@@ -191,7 +191,7 @@ def test_a_resumed_run_asks_as_it_did_and_its_report_says_how(server: play.Serve
     server.usual = taking("json_object with schema", otherwise=play.status(500))
     for attempt in range(2):
         server.probes.clear()
-        oracle = build_oracle(settings, 0, tmp_path / "oracle")
+        oracle = build_oracle(settings, 0, tmp_path)
         assert isinstance(oracle, LLMOracle)
         oracle.check()
         forms = ["json_schema", "json_object with schema", "json_schema"]

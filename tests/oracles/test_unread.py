@@ -17,7 +17,7 @@ from iteralign.oracles.guards.judge import ask_server, forget_asked
 from iteralign.oracles.llm import LLMOracle, _read
 from iteralign.oracles.reading import Unreadable, read_judgement
 from iteralign.records import Response, Verdict
-from iteralign.rundir.directory import read_records
+from iteralign.rundir.jsonl import read_records
 from iteralign.settings.settings import CHANGEABLE, Settings
 from iteralign.steps.judge import is_unread, judge
 

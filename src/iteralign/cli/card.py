@@ -23,10 +23,11 @@ def card(
     from iteralign.cli.console import out
     from iteralign.files import check_outputs
     from iteralign.report.cards import card_files, write_cards
+    from iteralign.rundir.layout import CARDS
 
     if output is not None:
         check_outputs(*card_files(output), force=force)
-    for path in write_cards(run_dir, output or run_dir / "cards"):
+    for path in write_cards(run_dir, output or run_dir / CARDS):
         out.print(f"Wrote {path}", markup=False)
 
 

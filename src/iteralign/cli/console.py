@@ -20,29 +20,6 @@ if TYPE_CHECKING:
     from iteralign.scoreboard.ending import Ending
     from iteralign.scoreboard.metrics import Count, RoundMetrics
 
-STAGE_NAMES = {
-    "1_responses": "answering",
-    "2_verdicts": "judging",
-    "3a_proposals": "proposing principles",
-    "3b_distinct": "comparing principles",
-    "3c_tried": "trying principles",
-    "3_principles": "adopting principles",
-    "4_revisions": "answering again",
-    "5_examples": "gathering examples",
-    "6_checkpoint": "fine-tuning",
-    "7_held_out": "measuring held-out",
-    "8_benign": "measuring benign",
-    "9_capability": "measuring capability",
-}
-_NAMED_FOR = {
-    "1_responses": {"answering"},
-    "2_verdicts": {"judging"},
-    "3c_tried": set[str](),
-    "4_revisions": {"answering"},
-    "7_held_out": set[str](),
-    "8_benign": set[str](),
-}
-"""The activity that a stage's name says already; any other is said beside it. A stage that is not here has one alone."""
 _ACTIVITIES = {"judge": "judging", "guard": "judging", "propose": "proposing", "relate": "comparing"}
 """Of the oracle's clients, by their step."""
 
@@ -66,6 +43,8 @@ def fail(message: str, code: int) -> int:
 
 def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -> Table:
     """The table at the end. `seconds` by the name of the round's directory."""
+    from iteralign.rundir.layout import round_directory
+
     table = Table(
         title="Rounds", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0), header_style="bold"
     )
@@ -82,7 +61,7 @@ def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -
             "" if base else f"{row.verified}/{row.revised}",
             rate(row.held_out),
             rate(row.benign_refusals),
-            short_duration(seconds.get("baseline" if base else f"{row.round:04d}")),
+            short_duration(seconds.get(round_directory(row.round).rpartition("/")[2])),
             "" if base else _short(row.tokens.read + row.tokens.written + row.tokens.trained),
         )
     return table
@@ -91,6 +70,7 @@ def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -
 def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     """The table, what happened to answers nobody could judge, and where everything is."""
     from iteralign.report.status import stage_seconds
+    from iteralign.rundir import layout
 
     console.print()
     console.print(rounds_table(outcome.metrics, stage_seconds(outcome.directory)))
@@ -115,9 +95,12 @@ def print_outcome(outcome: "Outcome", console: Console = out) -> None:
         )
     place = outcome.directory
     count = len(outcome.constitution)
-    lines = [f"constitution: {count} principles, {place / 'constitution.md'}", f"model:        {place / 'model'}"]
-    if (place / "report.html").exists():
-        lines.append(f"report:       {place / 'report.html'}")
+    lines = [
+        f"constitution: {count} principles, {place / layout.CONSTITUTION_TO_READ}",
+        f"model:        {place / layout.MODEL}",
+    ]
+    if (place / layout.REPORT).exists():
+        lines.append(f"report:       {place / layout.REPORT}")
     for line in [*lines, f"everything:   {place}"]:
         console.print(line, markup=False)
 
@@ -160,12 +143,23 @@ def round_line(row: "RoundMetrics", rounds: int | None = None) -> str:
 
 def doing(stage: str, work: "Work | None") -> str:
     """A stage and what is done in it: `answering again, try 2 of 3: judging`."""
-    name = STAGE_NAMES.get(stage, stage)
+    from iteralign.rundir import layout
+
+    known = layout.stage_named(stage)
+    name = stage if known is None else known.doing
     if work is None:
         return name
     what = _ACTIVITIES.get(work.what, work.what)
+    of_several = {  # activities in a stage, the one that its words say; elsewhere there is one alone
+        layout.RESPONSES: "answering",
+        layout.VERDICTS: "judging",
+        layout.TRIED: "",
+        layout.REVISIONS: "answering",
+        layout.HELD_OUT_VERDICTS: "",
+        layout.BENIGN_VERDICTS: "",
+    }
     part = f", {work.part}" if work.part else ""
-    return f"{name}{part}" + ("" if what in _NAMED_FOR.get(stage, {what}) else f": {what}")
+    return f"{name}{part}" + ("" if what == of_several.get(known or stage, what) else f": {what}")
 
 
 def spent_text(spent: "Spent") -> str:

@@ -14,11 +14,12 @@ from iteralign.errors import OracleError
 from iteralign.oracles.budget import Call, Total, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache
 from iteralign.preflight.plan import size_text
+from iteralign.rundir import layout
 
 
 def calls_table(run_dir: Path) -> Table | None:
     """Calls, tokens and cost by step, from RUN/oracle/calls.jsonl; None for a run that made no calls."""
-    calls = read_calls(run_dir / "oracle" / "calls.jsonl")
+    calls = read_calls(run_dir / layout.CALLS)
     if not calls:
         return None
     table = Table(
@@ -42,7 +43,7 @@ def print_calls(run_dir: Path) -> None:
         return
     out.print()
     out.print(table)
-    calls = read_calls(run_dir / "oracle" / "calls.jsonl")
+    calls = read_calls(run_dir / layout.CALLS)
     unpriced = sorted({call.model for call in calls if call.cost is None})
     if unpriced:
         out.print(

@@ -26,6 +26,7 @@ from iteralign.constitution.review import (
 from iteralign.errors import RunDirectoryError
 from iteralign.files import write_text
 from iteralign.records import Principle
+from iteralign.rundir import layout
 from iteralign.rundir.ledgers import ledger_after, questions_of, read_run_ledger, waiting_review
 
 _CHOICES = ("accept", "edit", "merge", "reject", "skip", "quit")
@@ -36,7 +37,7 @@ def review_run(run_dir: Path, file: Path | None, reviewer: str | None) -> None:
     waiting = waiting_review(run_dir)
     if waiting is not None:
         _review_round(run_dir, *waiting, file, reviewer)
-    elif (run_dir / "metrics.jsonl").exists():
+    elif (run_dir / layout.METRICS).exists():
         _review_finished(run_dir, file, reviewer)
     else:
         raise RunDirectoryError(
@@ -59,7 +60,7 @@ def _review_round(
 
 def _review_finished(run_dir: Path, file: Path | None, reviewer: str | None) -> None:
     ledger, effects = read_run_ledger(run_dir)
-    path, result = run_dir / "review.yaml", run_dir / "reviewed_constitution.yaml"
+    path, result = run_dir / layout.REVIEW, run_dir / layout.REVIEWED_CONSTITUTION
     asked = open_ids(ledger, adopted_too=True)
     if not path.exists():
         write_text(path, sheet(run_dir, ledger, [], asked, questions_of(run_dir)))

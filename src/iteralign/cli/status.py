@@ -3,9 +3,10 @@
 from rich.markup import escape
 
 from iteralign.activity import round_name
-from iteralign.cli.console import STAGE_NAMES, out, print_ending, rounds_table
+from iteralign.cli.console import doing, out, print_ending, rounds_table
 from iteralign.cli.oracle import print_calls
 from iteralign.report.status import RunStatus
+from iteralign.rundir.layout import REVIEWED
 from iteralign.scoreboard.ending import ending
 
 
@@ -37,6 +38,6 @@ def _state(found: RunStatus) -> str:
 
 def _next(found: RunStatus) -> str:
     where = round_name(-1 if found.next_round is None else found.next_round, found.rounds)
-    if found.next_stage == "3d_review":
+    if found.next_stage == REVIEWED:
         return f"{where}: a person decides on its principles: iteralign constitution review {escape(str(found.run))}"
-    return f"{where}: {STAGE_NAMES[found.next_stage] if found.next_stage is not None else 'its end'}"
+    return f"{where}: {doing(found.next_stage, None) if found.next_stage is not None else 'its end'}"

@@ -19,6 +19,7 @@ from iteralign.errors import ConfigError, ReviewNeeded
 from iteralign.files import write_text
 from iteralign.prompts.fitness import why_unfit
 from iteralign.records import Event, Principle, Verdict
+from iteralign.rundir import layout
 from iteralign.text.bounded import load_yaml, read_yaml
 from iteralign.text.similarity import by_words
 
@@ -64,8 +65,10 @@ def review(
     for sitting in count(1):
         if not any(map(is_open, current)):
             break
-        current = keep(f"3d_review-{sitting}", reviewer, round_number, sitting, current, adopted, bench.failures)
-        current = keep(f"3e_tried-{sitting}", _try_edited, bench, current, gate, round_number)
+        current = keep(
+            layout.REVIEWED.sitting(sitting), reviewer, round_number, sitting, current, adopted, bench.failures
+        )
+        current = keep(layout.TRIED_AGAIN.sitting(sitting), _try_edited, bench, current, gate, round_number)
     return current
 
 
@@ -127,7 +130,7 @@ class FileReview:
         adopted: Sequence[Principle],
         failures: Sequence[Verdict],
     ) -> list[Principle]:
-        path = self.run / "rounds" / f"{round_number:04d}" / f"review-{sitting}.yaml"
+        path = self.run / layout.round_directory(round_number) / layout.review_sheet(sitting)
         asked = open_ids(principles)
         if not path.exists():
             questions = {failure.response.prompt.id: failure.response.prompt.question for failure in failures}

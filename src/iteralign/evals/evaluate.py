@@ -18,7 +18,8 @@ from iteralign.files import write_text
 from iteralign.interfaces import Oracle
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import RedTeamPrompt, Response, Sampling, Verdict
-from iteralign.rundir.directory import write_records
+from iteralign.rundir import layout
+from iteralign.rundir.jsonl import write_records
 from iteralign.runs import build
 from iteralign.settings.oracle import OracleSettings
 from iteralign.settings.settings import Settings, load_settings
@@ -117,12 +118,12 @@ class Sets:
 def subject_of(model: str, base: str | None = None) -> Subject:
     """MODEL as a run directory, a model directory or a hub id. Raises RunDirectoryError."""
     path = Path(model)
-    if (path / "environment.json").exists() and (path / "config.yaml").exists():
-        if not (path / "model" / "config.json").exists():
+    if (path / layout.ENVIRONMENT).exists() and (path / layout.CONFIG).exists():
+        if not (path / layout.MODEL / "config.json").exists():
             raise RunDirectoryError(f"{path} has no aligned model yet. Finish the run: `iteralign resume {path}`.")
-        settings = load_settings(path / "config.yaml")
+        settings = load_settings(path / layout.CONFIG)
         start = build.demo_model() if settings.model.path == "demo" else settings.model.path
-        return Subject((("base", start), ("aligned", str(path / "model"))), settings, path)
+        return Subject((("base", start), ("aligned", str(path / layout.MODEL))), settings, path)
     own = build.demo_model() if model == "demo" else model
     return Subject((*((("base", base),) if base else ()), ("model", own)))
 
@@ -242,8 +243,8 @@ def _read_sets(subject: Subject, options: Options, tasks: Sequence[str]) -> Sets
 def _read_safety(sets: Sets, subject: Subject, options: Options) -> None:
     """A run's held-out prompts and the user's own sets."""
     for named, file, sources, benign in (
-        (sets.harmful, "held_out.jsonl", options.harmful, False),
-        (sets.benign, "benign_held_out.jsonl", options.benign, True),
+        (sets.harmful, layout.begun_with(layout.HELD_OUT), options.harmful, False),
+        (sets.benign, layout.begun_with(layout.BENIGN_HELD_OUT), options.benign, True),
     ):
         kept = subject.run / file if subject.run is not None else None
         if kept is not None and kept.exists() and kept.stat().st_size:

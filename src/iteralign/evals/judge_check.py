@@ -25,7 +25,8 @@ from iteralign.evals.pairwise import ByVerdict, Comparer, Tally, compare_both_or
 from iteralign.files import write_text
 from iteralign.interfaces import Oracle
 from iteralign.records import Verdict
-from iteralign.rundir.directory import read_records
+from iteralign.rundir import layout
+from iteralign.rundir.jsonl import read_records
 from iteralign.stats.intervals import Proportion
 from iteralign.stats.rates import unacceptable_rate
 
@@ -125,7 +126,10 @@ def _rates(run: Path, groups: dict[str, Agreement]) -> list[CorrectedRate]:
     found = attack_errors(groups)
     if found is None:
         raise DataError("A rate can only be corrected by labelled single answers; pairs alone give no error rates.")
-    files = [run / "baseline" / "7_held_out.jsonl", *sorted(run.glob("rounds/*/7_held_out.jsonl"))]
+    files = [
+        run / layout.BASELINE / layout.HELD_OUT_VERDICTS.file,
+        *sorted(run.glob(f"{layout.ROUNDS}/*/{layout.HELD_OUT_VERDICTS.file}")),
+    ]
     measured = [file for file in files if file.exists()]
     if not measured:
         raise DataError(f"{run} has no held-out measurement; is it a run directory?")

@@ -10,9 +10,9 @@ from typing import Any
 
 from iteralign.errors import ConfigError, MissingExtraError, RunDirectoryError
 from iteralign.integrity.verify import verify_run
-from iteralign.rundir.manifest import NAME
+from iteralign.rundir import layout
 
-SIGNATURES = {"model": "model.sig", NAME: "manifest.sig"}
+SIGNATURES = {layout.MODEL: layout.MODEL_SIGNATURE, layout.MANIFEST: layout.MANIFEST_SIGNATURE}
 """What is signed, and where its signature goes."""
 _WORDS = 120  # characters of the package's own words in a message
 
@@ -24,7 +24,7 @@ def sign_run(run: Path, key: Path) -> list[Path]:
     """
     signing = _package().signing
     found = verify_run(run)
-    if not found.good or not found.manifest or not (run / "metrics.jsonl").exists():
+    if not found.good or not found.manifest or not (run / layout.METRICS).exists():
         why = found.problems[0] if found.problems else "it is not finished, or an earlier version wrote it"
         raise RunDirectoryError(f"{run} is not signed: {why}.")
     try:

@@ -9,8 +9,10 @@ from typing import Any
 from iteralign.errors import ConfigError, RunDirectoryError
 from iteralign.integrity.verify import verify_run
 from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
-from iteralign.rundir.directory import Stages, read_records
+from iteralign.rundir import layout
+from iteralign.rundir.jsonl import read_records
 from iteralign.rundir.manifest import entry_of, names_in
+from iteralign.rundir.stages import Stages
 
 _SHOWN = 120  # characters of a text
 
@@ -87,44 +89,44 @@ class _Links:
         self._sha256 = cache(lambda name: entry_of(run / name).sha256)
 
     def prompts(self, wanted: _Wanted) -> Iterator[Step]:
-        for name in ("prompts", "held_out", "benign", "benign_held_out"):
-            rows = read_records(self.run / f"{name}.jsonl", RedTeamPrompt)
-            yield from self._lines("prompt", f"{name}.jsonl", rows, lambda one, _: one.id in wanted.prompts)
+        for name in layout.PROMPT_SETS:
+            rows = read_records(self.run / layout.begun_with(name), RedTeamPrompt)
+            yield from self._lines("prompt", layout.begun_with(name), rows, lambda one, _: one.id in wanted.prompts)
 
     def rounds(self, wanted: _Wanted) -> Iterator[Step]:
         """What happened in each round, and the model at the end where any of it was trained on."""
         learnt = False
-        for place in [self.run / "baseline", *sorted((self.run / "rounds").glob("[0-9]*"))]:
+        for place in [self.run / layout.BASELINE, *sorted((self.run / layout.ROUNDS).glob("[0-9]*"))]:
             of_round = list(self._stages(place, wanted))
             yield from of_round
             if any(step.kind == "row" for step in of_round):
                 learnt = True
                 yield from self._weights(place)
         if learnt:
-            files = [name for name in names_in(self.run, self.run / "model") if name.endswith(".safetensors")]
+            files = [name for name in names_in(self.run, self.run / layout.MODEL) if name.endswith(".safetensors")]
             yield from (Step("model", name, self._sha256(name), "the model that the run ended with") for name in files)
 
     def _stages(self, place: Path, wanted: _Wanted) -> Iterator[Step]:
         answered: Callable[[Any, str], bool] = lambda one, _: one.prompt.id in wanted.prompts  # noqa: E731
         judged: Callable[[Any, str], bool] = lambda one, _: one.response.prompt.id in wanted.prompts  # noqa: E731
         for stage, kind, belongs in (
-            ("1_responses", "response", answered),
-            ("2_verdicts", "verdict", judged),
-            ("3_principles", "principle", lambda one, _: wanted.principle(one)),
-            ("4_revisions", "revision", lambda one, _: wanted.revision(one)),
-            ("5_examples", "row", wanted.example),
-            ("7_held_out", "verdict", judged),
-            ("8_benign", "verdict", judged),
+            (layout.RESPONSES, "response", answered),
+            (layout.VERDICTS, "verdict", judged),
+            (layout.PRINCIPLES, "principle", lambda one, _: wanted.principle(one)),
+            (layout.REVISIONS, "revision", lambda one, _: wanted.revision(one)),
+            (layout.EXAMPLES, "row", wanted.example),
+            (layout.HELD_OUT_VERDICTS, "verdict", judged),
+            (layout.BENIGN_VERDICTS, "verdict", judged),
         ):
-            name = f"{place.relative_to(self.run).as_posix()}/{stage}.jsonl"
+            name = f"{place.relative_to(self.run).as_posix()}/{stage.file}"
             if (self.run / name).exists():
                 yield from self._lines(kind, name, _records(place, stage), belongs)
 
     def _weights(self, place: Path) -> Iterator[Step]:
-        checkpoint = Stages(place).read("6_checkpoint")
+        checkpoint = Stages(place).read(layout.CHECKPOINT)
         if not isinstance(checkpoint, Checkpoint):
             return
-        name = (place / "6_checkpoint.json").relative_to(self.run).as_posix()
+        name = (place / layout.CHECKPOINT.file).relative_to(self.run).as_posix()
         yield Step("checkpoint", name, self._sha256(name), _told(checkpoint))
         if checkpoint.kind != "base":
             for file in names_in(self.run, self.run / checkpoint.path):
@@ -140,38 +142,34 @@ class _Links:
 
 
 def _wanted(run: Path, ident: str) -> _Wanted:
-    if not (run / "prompts.jsonl").exists():
+    if not (run / layout.begun_with(layout.PROMPTS)).exists():
         raise RunDirectoryError(f"{run} holds no run that has begun.")
     number, _, line = ident.partition(":")
     if number.isdigit() and line.isdigit():
-        place = run / "rounds" / f"{int(number):04d}"
-        rows = _records(place, "5_examples")
+        place = run / layout.round_directory(int(number))
+        rows = _records(place, layout.EXAMPLES)
         if not 0 < int(line) <= len(rows):
             raise ConfigError(f"Round {int(number)} of {run} has {len(rows)} rows; there is no {ident}.")
         row = rows[int(line) - 1]
-        name = f"rounds/{place.name}/5_examples.jsonl:{int(line)}"
+        name = f"{layout.round_directory(int(number))}/{layout.EXAMPLES.file}:{int(line)}"
         return _Wanted("row", frozenset([row.prompt_id]), frozenset(row.principles), name)
-    for place in sorted((run / "rounds").glob("[0-9]*")):
-        for principle in _records(place, "3_principles"):
+    for place in sorted((run / layout.ROUNDS).glob("[0-9]*")):
+        for principle in _records(place, layout.PRINCIPLES):
             if principle.id == ident:
                 return _Wanted("principle", frozenset(principle.evidence), frozenset([ident]))
-    sets = [
-        path
-        for name in ("prompts", "held_out", "benign", "benign_held_out")
-        if (path := run / f"{name}.jsonl").exists()
-    ]
+    sets = [path for name in layout.PROMPT_SETS if (path := run / layout.begun_with(name)).exists()]
     if any(prompt.id == ident for path in sets for prompt in read_records(path, RedTeamPrompt)):
         used = {
             principle.id
-            for place in (run / "rounds").glob("[0-9]*")
-            for revision in _records(place, "4_revisions")
+            for place in (run / layout.ROUNDS).glob("[0-9]*")
+            for revision in _records(place, layout.REVISIONS)
             if revision.response.prompt.id == ident
             for principle in revision.principles
         }
         return _Wanted("prompt", frozenset([ident]), frozenset(used))
     raise ConfigError(
-        f"{run} knows no prompt or principle {ident}. Ids stand in prompts.jsonl and constitution.yaml; a row is named by "
-        "round and line of 5_examples.jsonl, such as 2:14."
+        f"{run} knows no prompt or principle {ident}. Ids stand in {layout.begun_with(layout.PROMPTS)} and "
+        f"{layout.CONSTITUTION}; a row is named by round and line of {layout.EXAMPLES.file}, such as 2:14."
     )
 
 

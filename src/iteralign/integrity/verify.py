@@ -7,9 +7,10 @@ from pathlib import Path
 from iteralign.errors import CorruptFileError, IteralignError, RunDirectoryError
 from iteralign.files import is_there
 from iteralign.integrity.counts import contradictions
+from iteralign.rundir import layout
 from iteralign.rundir.directory import RunDirectory, holds_a_run
 from iteralign.rundir.kept_files import remedy
-from iteralign.rundir.manifest import NAME, Fault, Manifest
+from iteralign.rundir.manifest import Fault, Manifest
 from iteralign.settings.settings import CHANGEABLE, as_text, differing_keys, load_settings
 from iteralign.weights.files import ModelFiles
 
@@ -40,7 +41,7 @@ def verify_run(run: Path, *, big: bool = True) -> Verified:
 
     Raises RunDirectoryError for a directory that holds no run.
     """
-    if not any(is_there(run / name) for name in ("config.yaml", "environment.json", NAME)):
+    if not any(is_there(run / name) for name in (layout.CONFIG, layout.ENVIRONMENT, layout.MANIFEST)):
         raise RunDirectoryError(f"{run} holds no run.")
     try:
         manifest = Manifest(run)
@@ -49,11 +50,11 @@ def verify_run(run: Path, *, big: bool = True) -> Verified:
     faults = list(manifest.faults(big=big)) if manifest else []
     faults += _missing(run, manifest)
     if not faults:  # else it would be told twice
-        faults += [*_settings(run), *contradictions(run)] if (run / "environment.json").exists() else []
+        faults += [*_settings(run), *contradictions(run)] if (run / layout.ENVIRONMENT).exists() else []
     if big and not faults:
         faults += _base(run)
     entries = [*manifest.files.values(), *manifest.logs.values()]
-    named = [fault.path for fault in faults if fault.path in manifest.files and fault.path != "config.yaml"]
+    named = [fault.path for fault in faults if fault.path in manifest.files and fault.path != layout.CONFIG]
     return Verified(
         run=run,
         files=len(entries),
@@ -66,22 +67,22 @@ def verify_run(run: Path, *, big: bool = True) -> Verified:
 
 def _missing(run: Path, manifest: Manifest) -> list[Fault]:
     """What a run that has begun can't be without."""
-    begun = any((run / name).exists() for name in ("baseline", "rounds"))
-    names = [name for name in ("config.yaml", "environment.json") if begun and not (run / name).exists()]
+    begun = any((run / name).exists() for name in (layout.BASELINE, layout.ROUNDS))
+    names = [name for name in (layout.CONFIG, layout.ENVIRONMENT) if begun and not (run / name).exists()]
     found = [Fault(name, "is missing, and the run has begun") for name in names if name not in manifest.files]
-    if not manifest and "environment.json" not in names and begun:
+    if not manifest and layout.ENVIRONMENT not in names and begun:
         try:
-            promised = json.loads((run / "environment.json").read_text(encoding="utf-8")).get("manifest")
+            promised = json.loads((run / layout.ENVIRONMENT).read_text(encoding="utf-8")).get("manifest")
         except (OSError, ValueError, AttributeError) as error:
-            return [*found, Fault("environment.json", f"can't be read: {error}")]
-        found += [Fault(NAME, "is missing or empty")] if promised else []
+            return [*found, Fault(layout.ENVIRONMENT, f"can't be read: {error}")]
+        found += [Fault(layout.MANIFEST, "is missing or empty")] if promised else []
     return found
 
 
 def _base(run: Path) -> list[Fault]:
     """Whether the base model is the one that the run began with, where it lies on this machine."""
     try:
-        begun = json.loads((run / "environment.json").read_text(encoding="utf-8")).get("model")
+        begun = json.loads((run / layout.ENVIRONMENT).read_text(encoding="utf-8")).get("model")
     except (OSError, ValueError, AttributeError):
         return []  # not begun
     if begun is None or not Path(begun["path"]).expanduser().exists():
@@ -97,9 +98,9 @@ def _settings(run: Path) -> list[Fault]:
     if not holds_a_run(run):
         return []
     try:
-        now = load_settings(run / "config.yaml")
+        now = load_settings(run / layout.CONFIG)
         begun = load_settings(RunDirectory(run, now).environment()["settings"])
     except IteralignError as error:
-        return [Fault("config.yaml", f"can't be read: {error}")]
+        return [Fault(layout.CONFIG, f"can't be read: {error}")]
     fixed = {key: pair for key, pair in differing_keys(begun, now).items() if key not in CHANGEABLE}
-    return [Fault("config.yaml", f"has other settings than the run began with: {as_text(fixed)}")] if fixed else []
+    return [Fault(layout.CONFIG, f"has other settings than the run began with: {as_text(fixed)}")] if fixed else []

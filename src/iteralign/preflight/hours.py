@@ -18,6 +18,7 @@ from iteralign.oracles.budget import read_calls
 from iteralign.preflight.cost import Answers, Range
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import RedTeamPrompt, Response, TrainingExample
+from iteralign.rundir import layout
 from iteralign.runs.parts import Parts, build_parts
 from iteralign.settings.settings import Settings
 from iteralign.steps.respond import respond
@@ -165,10 +166,10 @@ def _verdict(oracle: Oracle, responses: Sequence[Response], place: Path) -> tupl
     check = getattr(oracle, "check", None)
     if check is not None:
         check()  # the first contact of an endpoint takes longer
-    before = len(read_calls(place / "oracle" / "calls.jsonl"))
+    before = len(read_calls(place / layout.CALLS))
     worth = [response for response in responses if not is_degenerate(response.text)] or list(responses)
     seconds, _ = _timed(lambda: oracle.judge(worth[:1]))
-    calls = read_calls(place / "oracle" / "calls.jsonl")[before:]
+    calls = read_calls(place / layout.CALLS)[before:]
     tokens = sum(call.prompt_tokens + call.completion_tokens for call in calls)
     costs = [call.cost for call in calls if call.cost is not None]
     return seconds, tokens, sum(costs) if len(costs) == len(calls) else None

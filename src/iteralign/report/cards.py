@@ -13,6 +13,7 @@ from iteralign.report.export import export_pairs
 from iteralign.report.files import RunFiles
 from iteralign.report.limits import limits
 from iteralign.report.view import headlines
+from iteralign.rundir import layout
 from iteralign.scoreboard.ending import ending
 from iteralign.scoreboard.metrics import RoundMetrics, final
 from iteralign.text.control import in_markdown
@@ -31,7 +32,7 @@ def write_cards(run_dir: Path, directory: Path) -> list[Path]:
 
 def card_files(directory: Path) -> list[Path]:
     """Where the model's and the data's card go."""
-    return [directory / name for name in ("model_card.md", "dataset_card.md")]
+    return [directory / name for name in (layout.MODEL_CARD, layout.DATASET_CARD)]
 
 
 def model_card(run_dir: Path, name: str) -> str:
@@ -51,7 +52,7 @@ def model_card(run_dir: Path, name: str) -> str:
     return str(
         ModelCard.from_template(
             data,
-            template_str=_template("model_card.md"),
+            template_str=_template(layout.MODEL_CARD),
             name=in_markdown(name),
             problem=_problem(run_dir),
             base=_base(run),
@@ -80,7 +81,7 @@ def dataset_card(run_dir: Path, name: str) -> str:
     return str(
         DatasetCard.from_template(
             DatasetCardData(tags=TAGS, task_categories=["text-generation"], configs=configs),
-            template_str=_template("dataset_card.md"),
+            template_str=_template(layout.DATASET_CARD),
             name=in_markdown(name),
             problem=_problem(run_dir),
             base=_base(run),
@@ -145,10 +146,10 @@ def _facts(run: RunFiles, rows: list[RoundMetrics]) -> list[tuple[str, str]]:
     facts: dict[str, Any] = {
         **({"run": settings.name} if settings.name else {}),
         "base model": _name(settings.model.path),
-        "red-team prompts": f"{_name(settings.data.prompts)}, {run.count('prompts'):,} for training, "
-        f"{run.count('held_out'):,} held out",
-        "benign prompts": f"{_name(settings.data.benign or 'none')}, {run.count('benign'):,} for replay, "
-        f"{run.count('benign_held_out'):,} held out",
+        "red-team prompts": f"{_name(settings.data.prompts)}, {run.count(layout.PROMPTS):,} for training, "
+        f"{run.count(layout.HELD_OUT):,} held out",
+        "benign prompts": f"{_name(settings.data.benign or 'none')}, {run.count(layout.BENIGN):,} for replay, "
+        f"{run.count(layout.BENIGN_HELD_OUT):,} held out",
         "judge": run.judge,
         "rounds": f"{len(rows) - 1}, of which {sum(row.trained for row in rows)} trained",
         "weights": "the base model's" if rows[-1].weights < 0 else f"those after round {rows[-1].weights}",

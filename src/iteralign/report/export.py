@@ -8,7 +8,8 @@ from iteralign.constitution.forms import written
 from iteralign.errors import ConfigError
 from iteralign.files import write_text
 from iteralign.records import TrainingExample
-from iteralign.rundir.directory import read_records
+from iteralign.rundir import layout
+from iteralign.rundir.jsonl import read_records
 from iteralign.rundir.ledgers import check_run, read_run_ledger
 from iteralign.settings.choices import PairForm
 
@@ -40,7 +41,7 @@ def export_pairs(run_dir: Path, form: str, output: Path) -> int:
 def pairs(run_dir: Path) -> list[TrainingExample]:
     """Every row that the run trained on, in the order of the rounds."""
     check_run(run_dir)
-    files = sorted((run_dir / "rounds").glob("*/5_examples.jsonl"))
+    files = sorted((run_dir / layout.ROUNDS).glob(f"*/{layout.EXAMPLES.file}"))
     return [row for file in files for row in read_records(file, TrainingExample)]
 
 

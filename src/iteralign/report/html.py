@@ -15,13 +15,14 @@ from iteralign.files import write_text
 from iteralign.report.chart import curve
 from iteralign.report.tables import duration
 from iteralign.report.view import View, rate, view_of
+from iteralign.rundir import layout
 
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def write_report(run_dir: Path, output: Path | None = None) -> Path:
     """Write the page of a run, RUN/report.html if not said otherwise. Raises RunDirectoryError."""
-    path = output or run_dir / "report.html"
+    path = output or run_dir / layout.REPORT
     write_text(path, page(view_of(run_dir)))
     return path
 

@@ -13,6 +13,7 @@ from iteralign.integrity.verify import verify_run
 from iteralign.report.cards import dataset_card, model_card
 from iteralign.report.export import export_pairs
 from iteralign.report.html import write_report
+from iteralign.rundir import layout
 
 Part = Literal["model", "data", "report"]
 
@@ -48,11 +49,11 @@ def prepared(run_dir: Path, name: str, parts: set[Part]) -> Iterator[list[Upload
         if "data" in parts:
             uploads.append(Upload(name, "dataset", _data_files(run_dir, name, made)))
         if "report" in parts:
-            page = write_report(run_dir, made / "report.html")
+            page = write_report(run_dir, made / layout.REPORT)
             if uploads:
-                uploads[0].files["report.html"] = page
+                uploads[0].files[layout.REPORT] = page
             else:
-                uploads.append(Upload(name, "dataset", {"report.html": page}))
+                uploads.append(Upload(name, "dataset", {layout.REPORT: page}))
         yield uploads
 
 
@@ -98,7 +99,7 @@ def _said(error: Exception, endpoint: str) -> str:
 
 
 def _model_files(run_dir: Path, name: str, made: Path) -> dict[str, Path]:
-    model = run_dir / "model"
+    model = run_dir / layout.MODEL
     if not (model / "config.json").exists():
         raise RunDirectoryError(
             f"{model} holds no model: the run is not finished, or its target was not iteralign's own."
@@ -112,7 +113,7 @@ def _data_files(run_dir: Path, name: str, made: Path) -> dict[str, Path]:
     for form in ("sft", "dpo"):
         if export_pairs(run_dir, form, made / f"{form}.jsonl"):
             files[f"{form}.jsonl"] = made / f"{form}.jsonl"
-    return files | {path.name: path for path in (run_dir / "constitution.yaml",) if path.exists()}
+    return files | {path.name: path for path in (run_dir / layout.CONSTITUTION,) if path.exists()}
 
 
 def _written(path: Path, text: str) -> Path:

@@ -7,7 +7,8 @@ from typing import Literal
 
 from iteralign.files import count_records, number, read_log
 from iteralign.oracles.budget import Total, read_calls, totals_by_step
-from iteralign.rundir.directory import STAGES, read_record, read_rows
+from iteralign.rundir import layout
+from iteralign.rundir.jsonl import read_record, read_rows
 from iteralign.rundir.ledgers import check_run, waiting_review
 from iteralign.scoreboard.metrics import RoundMetrics
 from iteralign.settings.settings import load_settings
@@ -15,7 +16,7 @@ from iteralign.settings.settings import load_settings
 State = Literal["running", "waiting", "stopped", "killed", "finished"]
 """waiting: for a person's review; stopped: it ended early and said why; killed: it ended without a word."""
 
-_IN_ORDER = [stage for stage in STAGES if stage not in ("3d_review", "3e_tried")]
+_IN_ORDER = [stage for stage in layout.STAGES if stage not in (layout.REVIEWED, layout.TRIED_AGAIN)]
 """Those that have one file a round. Some are left out by settings, so the one behind the last that is there is next."""
 
 
@@ -48,8 +49,8 @@ class RunStatus:
 def read_status(run_dir: Path) -> RunStatus:
     """Raises RunDirectoryError for a directory that holds no run."""
     check_run(run_dir)
-    settings = load_settings(run_dir / "config.yaml")
-    prompts = count_records(run_dir / "prompts.jsonl")
+    settings = load_settings(run_dir / layout.CONFIG)
+    prompts = count_records(run_dir / layout.begun_with(layout.PROMPTS))
     rounds = -(-prompts // settings.rounds.prompts)
     metrics = _metrics(run_dir)
     done = sum(row.round >= 0 for row in metrics)
@@ -67,29 +68,29 @@ def read_status(run_dir: Path) -> RunStatus:
         next_stage=next_stage,
         metrics=metrics,
         seconds=stage_seconds(run_dir),
-        oracle=totals_by_step(read_calls(run_dir / "oracle" / "calls.jsonl")),
+        oracle=totals_by_step(read_calls(run_dir / layout.CALLS)),
     )
 
 
 def stage_seconds(run_dir: Path) -> dict[str, float]:
     """Seconds spent by round directory, all attempts together."""
     seconds: dict[str, float] = {}
-    for entry in read_log(run_dir / "timings.jsonl"):
+    for entry in read_log(run_dir / layout.TIMINGS):
         name = str(entry.get("stage", "")).partition("/")[0]
         seconds[name] = seconds.get(name, 0.0) + number(entry.get("seconds"))
     return seconds
 
 
 def _metrics(run_dir: Path) -> list[RoundMetrics]:
-    if (run_dir / "metrics.jsonl").exists():
-        return read_rows(run_dir / "metrics.jsonl", RoundMetrics)
-    files = sorted((run_dir / "rounds").glob("*/metrics.json"))
+    if (run_dir / layout.METRICS).exists():
+        return read_rows(run_dir / layout.METRICS, RoundMetrics)
+    files = sorted((run_dir / layout.ROUNDS).glob(f"*/{layout.ROUND_METRICS}"))
     return [read_record(file, RoundMetrics) for file in files]
 
 
 def _state(run_dir: Path) -> tuple[State, str | None, int | None]:
     """A process that ended without a word was killed; its pid on another machine can't be looked up."""
-    attempts = read_log(run_dir / "attempts.jsonl")
+    attempts = read_log(run_dir / layout.ATTEMPTS)
     last = attempts[-1] if attempts else {}
     event, pid = str(last.get("event", "")), last.get("pid")
     process = pid if isinstance(pid, int) else None
@@ -112,10 +113,10 @@ def _is_alive(pid: int) -> bool:
 
 
 def _next(run_dir: Path, done: int) -> tuple[int, str | None]:
-    begun = (run_dir / "rounds").exists()
-    directory = run_dir / "rounds" / f"{done:04d}" if begun else run_dir / "baseline"
+    begun = (run_dir / layout.ROUNDS).exists()
+    directory = run_dir / layout.round_directory(done if begun else -1)
     if begun and waiting_review(run_dir) is not None:
-        return done, "3d_review"
-    there = [place for place, stage in enumerate(_IN_ORDER) if list(directory.glob(f"{stage}.json*"))]
+        return done, layout.REVIEWED
+    there = [place for place, stage in enumerate(_IN_ORDER) if list(directory.glob(stage.file))]
     after = _IN_ORDER[max(there, default=-1) + 1 :]
     return done if begun else -1, after[0] if after else None

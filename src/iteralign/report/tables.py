@@ -10,28 +10,12 @@ from typing import Any
 from iteralign.files import number
 from iteralign.records import Verdict
 from iteralign.report.answers import category_of
+from iteralign.rundir.layout import stage_named
 from iteralign.stats.intervals import Proportion
 from iteralign.text.bounded import read_json
 
 MOST_CATEGORIES = 12
 MOST_COLUMNS = 24
-
-STAGES = {
-    "1_responses": "answering",
-    "2_verdicts": "judging",
-    "3_principles": "adopting principles",
-    "3a_proposals": "proposing principles",
-    "3b_distinct": "comparing principles",
-    "3c_tried": "trying principles",
-    "3d_review": "review by a person",
-    "3e_tried": "trying edited principles",
-    "4_revisions": "answering again, second judgement",
-    "5_examples": "gathering examples",
-    "6_checkpoint": "fine-tuning",
-    "7_held_out": "measuring: held-out red teaming",
-    "8_benign": "measuring: benign prompts",
-    "9_capability": "measuring: capability check",
-}
 
 
 @dataclass(frozen=True)
@@ -108,9 +92,14 @@ def stage_times(entries: Iterable[Mapping[str, Any]]) -> list[StageTime]:
         seconds[str(entry.get("stage", "")).rpartition("/")[2]].append(number(entry.get("seconds")))
     total = sum(sum(values) for values in seconds.values()) or 1.0
     return [
-        StageTime(STAGES.get(name, name), sum(seconds[name]), len(seconds[name]), sum(seconds[name]) / total)
+        StageTime(_words(name), sum(seconds[name]), len(seconds[name]), sum(seconds[name]) / total)
         for name in sorted(seconds)
     ]
+
+
+def _words(name: str) -> str:
+    stage = stage_named(name)
+    return name if stage is None else stage.in_full
 
 
 @dataclass

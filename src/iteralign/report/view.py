@@ -25,6 +25,7 @@ from iteralign.report.tables import (
     heat,
     stage_times,
 )
+from iteralign.rundir import layout
 from iteralign.scoreboard.ending import Ending, ending
 from iteralign.scoreboard.guard_rails import Intervention
 from iteralign.scoreboard.metrics import Comparison, Count, Perplexity, RoundMetrics, final
@@ -94,7 +95,7 @@ def view_of(run_dir: Path) -> View:
         sampled("benign", "Held-out benign prompts", benign_pairs(base.benign, after.benign), folded=False),
     ]
     pairs = [*pairs[1:], pairs[0]]
-    calls = calls_by_step(read_log(run_dir / "oracle" / "calls.jsonl"))
+    calls = calls_by_step(read_log(run_dir / layout.CALLS))
     kept = _interesting(rows)
     return View(
         name=files.name,
@@ -114,11 +115,11 @@ def view_of(run_dir: Path) -> View:
         categories=category_changes(base.held_out, after.held_out),
         tree=tree(files.principles(), rounds),
         pairs=pairs,
-        stages=stage_times(read_log(run_dir / "timings.jsonl")),
+        stages=stage_times(read_log(run_dir / layout.TIMINGS)),
         calls=calls,
-        endpoints=endpoints(run_dir / "oracle" / "endpoints.json"),
+        endpoints=endpoints(run_dir / layout.ENDPOINTS),
         changed_settings=_changed(files),
-        settings=(run_dir / "config.yaml").read_text(encoding="utf-8"),
+        settings=(run_dir / layout.CONFIG).read_text(encoding="utf-8"),
         environment=files.environment(),
         limits=limits(files.settings, files.judges, rows, base, after, finished=files.finished),
     )
@@ -130,7 +131,7 @@ def _learnt(files: RunFiles, rows: list[RoundMetrics], rounds: Rounds) -> Iterat
     for place in files.rounds():
         number = int(place.name)
         revisions = files.revisions(place)
-        rounds.add(files.verdicts(place, "2_verdicts"), revisions, files.examples(place), trained.get(number, False))
+        rounds.add(files.verdicts(place, layout.VERDICTS), revisions, files.examples(place), trained.get(number, False))
         yield from revision_pairs(revisions, number)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from iteralign.errors import CorruptFileError
 from iteralign.files import Background, write_text
 from iteralign.records import Checkpoint
-from iteralign.rundir.manifest import LOGS, NAME, Entry, Fault, Manifest, entry_for, names_in, ours
+from iteralign.rundir import layout
+from iteralign.rundir.layout import MANIFEST, METRICS
+from iteralign.rundir.manifest import Entry, Fault, Manifest, entry_for, names_in, ours
 
-_DERIVED = ("metrics.jsonl", "report.html", "guard_rails.jsonl", "constitution.yaml", "constitution.md")
-"""Written again from the rounds."""
 _MOST_NAMED = 20  # faults in one message
 
 
@@ -62,7 +62,7 @@ class KeptFiles:
         faults = list(self.manifest.faults(big=False))
         self._refuse([fault for fault in faults if not self._may_be_mended(fault)])
         for fault in faults:
-            if fault.path in LOGS:
+            if fault.path in layout.LOGS:
                 self.notes.append(f"{fault}. The run goes on: nothing is computed from it.")
                 self.manifest.forget(fault.path)
 
@@ -70,19 +70,21 @@ class KeptFiles:
         """Take the files of a run without a manifest as they are."""
         if manifest:
             raise CorruptFileError(
-                f"{self.path / NAME} is missing or empty: nobody can tell whether the run's files are what was computed. "
+                f"{self.path / MANIFEST} is missing or empty: nobody can tell whether the run's files are what was computed. "
                 "Restore it from a copy."
             )
-        if (self.path / "environment.json").exists():
-            self.notes.append(f"The run has no {NAME}: an earlier version wrote it. Its files are taken as they are.")
+        if (self.path / layout.ENVIRONMENT).exists():
+            self.notes.append(
+                f"The run has no {MANIFEST}: an earlier version wrote it. Its files are taken as they are."
+            )
         self.manifest.add({**self.manifest.found(ours(self.path))}, complete=False)
 
     @staticmethod
     def _may_be_mended(fault: Fault) -> bool:
         """Whether resuming may go on: settings are checked by their values, what is missing is computed again."""
-        computed = fault.path.startswith(("baseline/", "rounds/", "model/", "oracle/", "tensorboard/", "constitution."))
-        missing = fault.what == "is missing" and (computed or fault.path in _DERIVED)
-        return missing or fault.path in ("config.yaml", NAME, *LOGS)
+        computed = fault.path.partition("/")[0] in layout.DIRECTORIES
+        missing = fault.what == "is missing" and (computed or fault.path in layout.DERIVED)
+        return missing or fault.path in (layout.CONFIG, MANIFEST, *layout.LOGS)
 
     def _refuse(self, faults: Sequence[Fault]) -> None:
         if faults:
@@ -107,7 +109,7 @@ class KeptFiles:
 
     def _weights_of(self, path: Path, text: str) -> dict[str, Entry | None]:
         """The weights that a checkpoint's file speaks of, if its round has written them."""
-        if path.name != "6_checkpoint.json":
+        if path.name != layout.CHECKPOINT.file:
             return {}
         directory = self.path / Checkpoint.model_validate_json(text).path
         return self._entries_in(directory) if directory.parent == path.parent else {}
@@ -124,27 +126,29 @@ class KeptFiles:
 def is_stage(name: str) -> bool:
     """Whether a file of a run, by its name relative to it, is a stage's or a round's figures."""
     parts = name.split("/")
-    return (parts[0] == "rounds" and len(parts) == 3) or (parts[0] == "baseline" and len(parts) == 2)
+    return (parts[0] == layout.ROUNDS and len(parts) == 3) or (parts[0] == layout.BASELINE and len(parts) == 2)
 
 
 def remedy(names: Sequence[str]) -> str:
     """From where a run can go on whose files `names` are not what was written."""
-    stages = sorted(_stage_of(name) for name in names if name.startswith(("rounds/", "baseline/")))
-    others = [name for name in names if not name.startswith(("rounds/", "baseline/"))]
+    stages = sorted(_stage_of(name) for name in names if name.startswith(layout.IN_ROUNDS))
+    others = [name for name in names if not name.startswith(layout.IN_ROUNDS)]
     if not others:
         first = stages[0]
         after = (
-            "the other files of baseline/ and all rounds"
-            if first.startswith("baseline")
+            f"the other files of {layout.BASELINE}/ and all rounds"
+            if first.startswith(layout.BASELINE)
             else (f"what follows it in {first.rpartition('/')[0]}/ and all later rounds")
         )
-        return f"Restore them from a copy. Or delete {first}, {after}, and metrics.jsonl: resuming computes from there again."
-    if all(name in _DERIVED or name.startswith(("model/", "constitution.")) for name in others) and not stages:
-        return "Restore them from a copy. Or delete them and metrics.jsonl: resuming writes them again."
+        return (
+            f"Restore them from a copy. Or delete {first}, {after}, and {METRICS}: resuming computes from there again."
+        )
+    if all(name in layout.DERIVED or name.startswith(f"{layout.MODEL}/") for name in others) and not stages:
+        return f"Restore them from a copy. Or delete them and {METRICS}: resuming writes them again."
     return "Restore them from a copy, or start a new run."
 
 
 def _stage_of(name: str) -> str:
     """Weights come with their checkpoint's stage."""
     parts = name.split("/")
-    return name if len(parts) < 4 else f"{parts[0]}/{parts[1]}/6_checkpoint.json"
+    return name if len(parts) < 4 else f"{parts[0]}/{parts[1]}/{layout.CHECKPOINT.file}"

@@ -19,22 +19,8 @@ from typing import Any
 
 from iteralign.errors import CorruptFileError
 from iteralign.files import cannot_write, read_log
-
-NAME = "manifest.jsonl"
-LOGS = ("attempts.jsonl", "timings.jsonl", "warnings.jsonl", "tracked.jsonl", "oracle/calls.jsonl")
-"""Files that only grow: their beginning is checked."""
-
-_OURS = ("config.yaml", "*.json", "*.jsonl", "constitution.*", "report.html", "baseline/*", "rounds/*", "model/*")
-_IN_FLUX = ("oracle/*", "tensorboard/*", "report.html")
-"""What changes at any time while a process works on the run: checked once it has ended."""
-_NOT_OURS = (NAME, "*.part", "*.part/*", "rounds/*/review-*.yaml", "*-wal", "*-shm", *LOGS)
-"""A review sheet belongs to the person who fills it in; what was decided stands in 3d_review."""
-_WEIGHTS = ("rounds/*/adapter/*", "rounds/*/checkpoint/*", "model/*")
-"""Written before their entries."""
-_BIG = ("rounds/*/checkpoint/*", "model/*")
-"""Whole models: hashed when they are loaded, and by `iteralign verify`."""
-_DROPPED = ("rounds/*/checkpoint/*",)
-"""With `training.keep: last` these go without an entry that says so."""
+from iteralign.rundir import layout
+from iteralign.rundir.layout import LOGS, MANIFEST
 
 
 @dataclass(frozen=True)
@@ -71,7 +57,7 @@ class Manifest:
     def __init__(self, run: Path) -> None:
         """Raises CorruptFileError for one that was changed. The torn last line of a killed process is left out."""
         self.run = run
-        self.path = run / NAME
+        self.path = run / MANIFEST
         self.lines: list[Line] = []
         self._chain = ""
         self._whole = 0
@@ -129,7 +115,7 @@ class Manifest:
 
     def left(self) -> dict[str, Entry | None]:
         """The entries that are missing once a process has ended: of new files, and of those that change at any time."""
-        names = (name for name in ours(self.run) if name not in self.files or _is(name, _IN_FLUX))
+        names = (name for name in ours(self.run) if name not in self.files or _is(name, layout.IN_FLUX))
         return {**self.gone(), **self.found(names)}
 
     def forget(self, log: str) -> None:
@@ -153,16 +139,17 @@ class Manifest:
         """Everything that is not as it was written. Without `big`, whole models are compared by their size alone."""
         present = set(ours(self.run))
         for name, entry in self.files.items():
-            if self.complete or not _is(name, _IN_FLUX):
-                yield from self._compare(name, entry, by_size=not big and _is(name, _BIG))
+            if self.complete or not _is(name, layout.IN_FLUX):
+                yield from self._compare(name, entry, by_size=not big and _is(name, layout.BIG))
         for name, entry in self.logs.items():
             yield from self._compare_log(name, entry)
         for name in sorted(present - self.files.keys()):
             if not self._may_have_come(name):
-                yield Fault(name, f"has no entry in {NAME}: it was not written by this run, or {NAME} was cut")
+                yield Fault(name, f"has no entry in {MANIFEST}: it was not written by this run, or {MANIFEST} was cut")
         if self.lines and not self.complete and _has_ended(self.run):
             yield Fault(
-                NAME, "does not say what the run's last process left: it was cut, or the process was killed at its end"
+                MANIFEST,
+                "does not say what the run's last process left: it was cut, or the process was killed at its end",
             )
 
     def faults_in(self, directory: str) -> list[Fault]:
@@ -170,10 +157,10 @@ class Manifest:
         known = {name: entry for name, entry in self.files.items() if name.startswith(f"{directory}/")}
         found = [fault for name in known for fault in self._compare(name, known[name], by_size=False)]
         strangers = set(names_in(self.run, self.run / directory)) - known.keys() if known else set()
-        return [*found, *(Fault(name, f"has no entry in {NAME}") for name in sorted(strangers))]
+        return [*found, *(Fault(name, f"has no entry in {MANIFEST}") for name in sorted(strangers))]
 
     def _compare(self, name: str, entry: Entry, *, by_size: bool) -> Iterator[Fault]:
-        pending = not self.complete and (name in self.lines[-1].files or _is(name, _DROPPED))
+        pending = not self.complete and (name in self.lines[-1].files or _is(name, layout.DROPPED))
         try:
             found = Entry((self.run / name).stat().st_size, entry.sha256) if by_size else entry_of(self.run / name)
         except FileNotFoundError:
@@ -199,7 +186,7 @@ class Manifest:
 
     def _may_have_come(self, name: str) -> bool:
         """Whether a file may lie there without an entry: written by a process that was killed before the commit."""
-        return not self.complete and (_is(name, _WEIGHTS) or _is(name, _IN_FLUX))
+        return not self.complete and (_is(name, layout.WEIGHTS) or _is(name, layout.IN_FLUX))
 
     def _grown(self) -> dict[str, Entry]:
         """The logs that are longer than their last entry says, hashed on from there."""
@@ -227,7 +214,7 @@ class Manifest:
                 line, chain = _parsed(text, self._chain)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise CorruptFileError(
-                    f"{self.path}:{number} was changed, cut or left out after it was written. Restore {NAME} from a copy: "
+                    f"{self.path}:{number} was changed, cut or left out after it was written. Restore {MANIFEST} from a copy: "
                     "without it nobody can tell whether the run's files are what was computed."
                 ) from None
             self._take(line, chain, len(text) + 1)
@@ -248,11 +235,11 @@ def ours(run: Path) -> list[str]:
     if not run.is_dir():
         return []
     top = [entry for entry in run.iterdir() if entry.is_file()]
-    below = [
-        file for part in ("baseline", "rounds", "model", "oracle", "tensorboard") for file in (run / part).rglob("*")
-    ]
+    below = [file for part in layout.DIRECTORIES for file in (run / part).rglob("*")]
     names = [file.relative_to(run).as_posix() for file in [*top, *below] if file.is_file()]
-    return sorted(name for name in names if _is(name, (*_OURS, *_IN_FLUX)) and not _is(name, _NOT_OURS))
+    return sorted(
+        name for name in names if _is(name, (*layout.OURS, *layout.IN_FLUX)) and not _is(name, layout.NOT_OURS)
+    )
 
 
 def names_in(run: Path, directory: Path) -> list[str]:
@@ -305,7 +292,7 @@ def _parsed(text: bytes, previous: str) -> tuple[Line, str]:
 
 
 def _has_ended(run: Path) -> bool:
-    attempts = read_log(run / "attempts.jsonl")
+    attempts = read_log(run / layout.ATTEMPTS)
     return bool(attempts) and str(attempts[-1].get("event", "")).startswith(("finished", "stopped"))
 
 

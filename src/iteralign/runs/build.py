@@ -14,6 +14,7 @@ from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.lookahead import LookAhead
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
+from iteralign.rundir import layout
 from iteralign.scoreboard.guard_rails import Limits
 from iteralign.settings.file import flat
 from iteralign.settings.oracle import EndpointSettings, GuardSettings, OracleSettings
@@ -106,7 +107,7 @@ def _sft(settings: Settings, model: LocalModel, tracking: Tracking | None) -> Tr
 
 
 def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = None) -> Oracle:
-    """The judge and proposer. `directory` is RUN/oracle, where calls are accounted for."""
+    """The judge and proposer. `directory` is the run's, where calls are accounted for."""
     oracle = _own_oracle(settings, seed, directory)
     if not settings.guards:
         return oracle
@@ -269,12 +270,12 @@ def _llm_oracle(settings: OracleSettings, directory: Path | None) -> Oracle:
     ledger = None
     if directory is not None:
         ledger = Ledger(
-            directory / "calls.jsonl",
+            directory / layout.CALLS,
             prices=load_prices(settings.prices_file),
             max_tokens=settings.max_tokens,
             max_cost=settings.max_cost,
         )
-    shared = _Shared(cache, ledger, Dialects(None if directory is None else directory / "endpoints.json"))
+    shared = _Shared(cache, ledger, Dialects(None if directory is None else directory / layout.ENDPOINTS))
     judge = _client(settings.judge, "judge", shared)
     return LLMOracle(
         judge,
@@ -296,7 +297,7 @@ def _cache(settings: OracleSettings, directory: Path | None = None) -> "ReplyCac
     if settings.cache:
         return ReplyCache()
     # Not shared with other runs; but a resumed run must not pay twice.
-    return None if directory is None else ReplyCache(directory / "replies.sqlite")
+    return None if directory is None else ReplyCache(directory / layout.REPLIES)
 
 
 class _Shared(NamedTuple):

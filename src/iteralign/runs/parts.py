@@ -45,7 +45,7 @@ def build_parts(
     tracking = build.build_tracking(settings, directory)
     return Parts(
         target=answers,
-        oracle=oracle or build.build_oracle(settings.oracle, settings.seed, directory / "oracle"),
+        oracle=oracle or build.build_oracle(settings.oracle, settings.seed, directory),
         trainer=trainer or build.build_trainer(settings, model, answers, tracking),
         form=form or build.build_form(settings, model),
         base=model.base,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from iteralign.activity import Work, told_to
 from iteralign.records import Spent
-from iteralign.rundir.directory import Stages
+from iteralign.rundir.stages import Stages
 from iteralign.scoreboard.metrics import RoundMetrics
 
 

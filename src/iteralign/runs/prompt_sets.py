@@ -10,6 +10,7 @@ from iteralign.data.sample import prompt_kind, stratified
 from iteralign.data.split import without_questions_of
 from iteralign.errors import DataError
 from iteralign.records import RedTeamPrompt
+from iteralign.rundir.layout import begun_with
 from iteralign.settings.settings import Settings, load_settings
 
 
@@ -57,7 +58,7 @@ class PromptSets:
     def differing(self, begun: Mapping[str, Sequence[RedTeamPrompt]]) -> str:
         """How these sets differ from those that a run began with, in words; empty where they don't."""
         names = [name for name, prompts in self.named().items() if prompts != begun[name]]
-        counts = [f"{name}.jsonl: {len(begun[name])} there, {len(self.named()[name])} given" for name in names]
+        counts = [f"{begun_with(name)}: {len(begun[name])} there, {len(self.named()[name])} given" for name in names]
         known = {prompt.question for prompts in begun.values() for prompt in prompts}
         new = [prompt.question for name in names for prompt in self.named()[name] if prompt.question not in known]
         return ", ".join([*counts, *(f"not there: {question[:80]!r}" for question in new[:1])])

@@ -18,7 +18,9 @@ from iteralign.errors import RunDirectoryError
 from iteralign.interfaces import Oracle, Spends, Target, Trainer
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Verdict
-from iteralign.rundir.directory import RunDirectory, as_lines, has_begun
+from iteralign.rundir import layout
+from iteralign.rundir.directory import RunDirectory, has_begun
+from iteralign.rundir.jsonl import as_lines
 from iteralign.runs import build, prompt_sets
 from iteralign.runs import check as preflight
 from iteralign.runs.curves import tell
@@ -166,7 +168,7 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
 
 
 def _begin_and_align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
-    finished = (run.path / "metrics.jsonl").exists()
+    finished = (run.path / layout.METRICS).exists()
     check = getattr(parts.oracle, "check", None)
     if check is not None and not finished:
         check()
@@ -177,12 +179,12 @@ def _begin_and_align(run: RunDirectory, parts: Parts, progress: Progress) -> Out
     if isinstance(parts.oracle, Spends):
         progress.spending(parts.oracle.spent)
     outcome = _align(run, parts, progress)
-    if parts.model is not None and not (finished and (run.path / "model").exists()):
+    if parts.model is not None and not (finished and (run.path / layout.MODEL).exists()):
         with progress.stage(None, 0, "writing the model"):
-            parts.model.export(outcome.checkpoint, run.path / "model")
-            run.record(run.path / "model")
-    run.write(run.path / "metrics.jsonl", as_lines(outcome.metrics))
-    if not (finished and (run.path / "report.html").exists()):
+            parts.model.export(outcome.checkpoint, run.path / layout.MODEL)
+            run.record(run.path / layout.MODEL)
+    run.write(run.path / layout.METRICS, as_lines(outcome.metrics))
+    if not (finished and (run.path / layout.REPORT).exists()):
         _report(run)
     return outcome
 
@@ -205,7 +207,7 @@ def _begin(run: RunDirectory, parts: Parts, progress: Progress) -> None:
     names: dict[str, Sequence[Record]] = {**sets.named()}
     given = build.build_constitution(run.settings)
     if given:
-        names |= {"given_constitution": given}
+        names |= {layout.GIVEN_CONSTITUTION: given}
     run.start(environment(run.settings, parts.model), names)
 
 
@@ -242,7 +244,7 @@ def _warnings_kept(run: RunDirectory, progress: Progress) -> Iterator[None]:
 
 def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
     settings = run.settings
-    groups = groups_of(run.prompts("prompts"), settings.rounds.prompts, settings.rounds.limit)
+    groups = groups_of(run.prompts(layout.PROMPTS), settings.rounds.prompts, settings.rounds.limit)
     score = getattr(parts.target, "score", None)
     if score is None and settings.measure.capability is not None:
         progress.note("The target can't tell how likely it finds a text, so there is no capability check.")
@@ -269,8 +271,8 @@ def _all_rounds(
     settings = run.settings
     before = reported(run.baseline(), None, len(groups), progress)
     parts.target.load(parts.base)
-    benign = before("1_responses", respond, parts.target, parts.form, run.prompts("benign"), settings.sampling)
-    good = acceptable(before("2_verdicts", judge, parts.oracle, benign))
+    benign = before(layout.RESPONSES, respond, parts.target, parts.form, run.prompts(layout.BENIGN), settings.sampling)
+    good = acceptable(before(layout.VERDICTS, judge, parts.oracle, benign))
     metrics = [board.start(before, parts.base)]
     tell(parts.tracking, run.path, metrics[0], run.given_constitution(run.path))
     progress.round_done(metrics[0])
@@ -301,11 +303,11 @@ def _all_rounds(
         undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
         collecting = done.number < len(groups) - 1 and len(done.pending) < settings.rounds.min_failures
         row, checkpoint = board.close(_row(done, collecting), done.checkpoint)
-        run.commit(run.round(done.number).directory / "metrics.json", row.model_dump_json(indent=2) + "\n")
+        run.commit(run.round(done.number).directory / layout.ROUND_METRICS, row.model_dump_json(indent=2) + "\n")
         if done.principles or board.stopped is not None or done.number in (0, len(groups) - 1):
             write_constitution(run, ledger, effects(ledger, past))
         if board.interventions:
-            run.write(run.path / "guard_rails.jsonl", as_lines(board.interventions))
+            run.write(run.path / layout.GUARD_RAILS, as_lines(board.interventions))
         metrics.append(row)
         tell(parts.tracking, run.path, row, ledger)
         progress.round_done(row)
@@ -328,8 +330,8 @@ def acceptable(verdicts: Sequence[Verdict]) -> list[Response]:
 
 def write_constitution(run: RunDirectory, ledger: Sequence[Principle], measured: Mapping[str, Effect]) -> None:
     """constitution.yaml with everything known of each principle, and constitution.md to read."""
-    for form in ("yaml", "md"):
-        run.write(run.path / f"constitution.{form}", written(form, ledger, measured))
+    for name, form in ((layout.CONSTITUTION, "yaml"), (layout.CONSTITUTION_TO_READ, "md")):
+        run.write(run.path / name, written(form, ledger, measured))
 
 
 def build_scoreboard(
@@ -343,8 +345,8 @@ def build_scoreboard(
         oracle=parts.oracle,
         form=parts.form,
         sampling=run.settings.sampling,
-        held_out=run.prompts("held_out"),
-        benign=run.prompts("benign_held_out"),
+        held_out=run.prompts(layout.HELD_OUT),
+        benign=run.prompts(layout.BENIGN_HELD_OUT),
         keeper=lambda number: reported(run.round(number), number, rounds, progress),
         rounds=rounds,
         every=run.settings.measure.every,
@@ -382,6 +384,6 @@ def _drop_weights(run: RunDirectory, number: int, needed: Sequence[Checkpoint]) 
     training = run.settings.training
     if training.method == "full" and training.keep == "last" and not run.weights.busy:
         kept = {run.path / checkpoint.path for checkpoint in needed}
-        for place in (run.round(earlier).directory / "checkpoint" for earlier in range(number + 1)):
+        for place in (run.round(earlier).directory / layout.FULL_WEIGHTS for earlier in range(number + 1)):
             if place not in kept:
                 shutil.rmtree(place, ignore_errors=True)

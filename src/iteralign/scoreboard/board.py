@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from iteralign.algorithm import Keeper
 from iteralign.errors import DataError
 from iteralign.interfaces import Oracle, Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, RedTeamPrompt, Sampling, TextScore, Verdict
-from iteralign.rundir.directory import Stages
+from iteralign.rundir import layout
 from iteralign.scoreboard.guard_rails import GuardRails, Intervention, Limits
 from iteralign.scoreboard.measurement import Measurement, with_numbers
 from iteralign.scoreboard.metrics import RoundMetrics
@@ -44,14 +45,14 @@ class Scoreboard:
     sampling: Sampling
     held_out: Sequence[RedTeamPrompt]
     benign: Sequence[RedTeamPrompt]
-    keeper: Callable[[int], Stages]
+    keeper: Callable[[int], Keeper]
     rounds: int
     every: int
     capability: str | None
     """`own`, a text file, or None; see MeasureSettings."""
     limits: Limits
 
-    def start(self, keep: Stages, base: Checkpoint) -> RoundMetrics:
+    def start(self, keep: Keeper, base: Checkpoint) -> RoundMetrics:
         """Measure the base model."""
         self._texts: Texts | None = None
         self._trainings = 0
@@ -107,14 +108,14 @@ class Scoreboard:
         """The weights that a rollback would go back to."""
         return self._rails.best.checkpoint
 
-    def _measure(self, keep: Stages, checkpoint: Checkpoint) -> Measurement:
-        held_out = keep("7_held_out", self._judged, self.held_out)
-        benign = keep("8_benign", self._judged, self.benign)
+    def _measure(self, keep: Keeper, checkpoint: Checkpoint) -> Measurement:
+        held_out = keep(layout.HELD_OUT_VERDICTS, self._judged, self.held_out)
+        benign = keep(layout.BENIGN_VERDICTS, self._judged, self.benign)
         if self._texts is None:
             self._texts = own_texts(self.form, benign) if self.capability == "own" else file_texts(self.capability)
         scores: list[TextScore] = []
         if self._texts.ids and self.score is not None:
-            scores = keep("9_capability", scored, self.score, self._texts)
+            scores = keep(layout.CAPABILITY, scored, self.score, self._texts)
         return Measurement(checkpoint, held_out, benign, scores)
 
     def _judged(self, prompts: Sequence[RedTeamPrompt]) -> list[Verdict]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from iteralign.constitution.gate import in_short
 from iteralign.records import Principle, Revision, Verdict
+from iteralign.rundir import layout
 from iteralign.scoreboard.metrics import RoundMetrics
 from iteralign.text.degenerate import is_degenerate
 
@@ -20,7 +21,7 @@ _TRY = {
     "could not be tried": "more room in constitution.gate.max_answers",
     "were judged unacceptable": "more tries (revision.tries); `iteralign judge-check` tells whether the judge can be trusted",
     "were no text to judge": "a larger model, or a lower revision.temperature",
-    "could not be judged": "`iteralign doctor CONFIG`, and the reasons in the run's 2_verdicts.jsonl files",
+    "could not be judged": f"`iteralign doctor CONFIG`, and the reasons in the run's {layout.VERDICTS.file} files",
     "did not fit the context": "a smaller sampling.max_new_tokens, a shorter form, or shorter prompts",
 }
 

@@ -20,6 +20,7 @@ from typing import IO, Any
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import scratch_directory
 from iteralign.records import Checkpoint, TrainingExample
+from iteralign.rundir import layout
 from iteralign.settings.training import TrainingSettings
 from iteralign.trainers.sft import check_start
 from iteralign.trainers.tracking import Tracking
@@ -60,7 +61,7 @@ class DistributedSFT:
             self.tracking.training(round_number, start.total_steps, outcome["log"])
         return Checkpoint(
             kind="full",
-            path=Path(os.path.relpath(directory / "checkpoint", self.model.root)).as_posix(),
+            path=Path(os.path.relpath(directory / layout.FULL_WEIGHTS, self.model.root)).as_posix(),
             round=round_number,
             start=start.path,
             examples=len(examples),
@@ -92,7 +93,7 @@ class DistributedSFT:
             "owner": os.getpid(),
             "processes": self.settings.processes,
             "meeting_place": str((scratch / "meeting").resolve()),
-            "output": str((directory / "checkpoint").resolve()),
+            "output": str((directory / layout.FULL_WEIGHTS).resolve()),
             "outcome": str((scratch / "outcome.json").resolve()),
         }
         path = scratch / "job.json"

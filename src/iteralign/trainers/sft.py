@@ -18,6 +18,7 @@ from iteralign.activity import tell
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import written_whole
 from iteralign.records import Checkpoint, TrainingExample
+from iteralign.rundir import layout
 from iteralign.settings.training import Method, Scheduler, TrainingSettings
 from iteralign.trainers.rows import Row, make_rows
 from iteralign.trainers.surroundings import restored, spared
@@ -124,13 +125,13 @@ class SFT:
 
     def _write(self, trainee: Any, directory: Path) -> Path:
         if self.settings.method == "lora":
-            with written_whole(directory / "adapter") as place:
+            with written_whole(directory / layout.ADAPTER) as place:
                 # Without False peft asks the hub for the base model's vocabulary size.
                 trainee.save_pretrained(str(place), save_embedding_layers=False)
                 _sort_targets(place / "adapter_config.json")
-            return directory / "adapter"
-        self.model.write_beside(directory / "checkpoint")
-        return directory / "checkpoint"
+            return directory / layout.ADAPTER
+        self.model.write_beside(directory / layout.FULL_WEIGHTS)
+        return directory / layout.FULL_WEIGHTS
 
 
 def _sort_targets(path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from iteralign.errors import ConfigError, MissingExtraError
 from iteralign.files import append_line, read_log
+from iteralign.rundir import layout
 
 PACKAGES = {
     "tensorboard": ("tensorboard", "tensorboardX"),
@@ -46,7 +47,7 @@ class Tracking:
         self.settings = settings
         self._waiting = list(names)
         self._open: dict[str, _Open] = {}
-        self._sent = {(line.get("tracker"), line.get("what")) for line in read_log(directory / "tracked.jsonl")}
+        self._sent = {(line.get("tracker"), line.get("what")) for line in read_log(directory / layout.TRACKED)}
 
     def __bool__(self) -> bool:
         """Whether anybody is to be told."""
@@ -78,7 +79,7 @@ class Tracking:
                 continue
             # Noted first: of a process that is killed here, a point is missing and none is there twice.
             self._sent.add((name, what))
-            append_line(self.directory / "tracked.jsonl", {"tracker": name, "what": what})
+            append_line(self.directory / layout.TRACKED, {"tracker": name, "what": what})
             self._attempt(name, self._log, name, points)
 
     def _log(self, name: str, points: Sequence[tuple[int, Values]]) -> None:
@@ -106,7 +107,7 @@ class _Open:
         self._arguments = arguments
         self._callback = INTEGRATION_TO_CALLBACK[name]()
         if name == "tensorboard":
-            self._callback.logging_dir = self._callback.logging_dir or str(directory / "tensorboard")
+            self._callback.logging_dir = self._callback.logging_dir or str(directory / layout.TENSORBOARD)
         # transformers leaves wandb's run open until the process ends; one that the caller had begun stays open.
         self._wandb = importlib.import_module("wandb") if name == "wandb" else None
         self._ends_wandb = self._wandb is not None and self._wandb.run is None

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from iteralign.errors import TargetError
 from iteralign.files import Background, written_whole
 from iteralign.records import Checkpoint
+from iteralign.rundir.layout import CHECKPOINT
 from iteralign.weights.files import ModelFiles, write_model
 from iteralign.weights.hardware import best_threads, fast_bfloat16
 from iteralign.weights.load_errors import first_line
@@ -257,7 +258,7 @@ class LocalModel(ModelFiles):
         if not place.is_dir():
             raise TargetError(
                 f"{place} is not there, with the weights that the run goes on from. Restore it from a copy. Or delete "
-                f"{place.parent / '6_checkpoint.json'}, what follows it there and all later rounds: resuming trains that "
+                f"{place.parent / CHECKPOINT.file}, what follows it there and all later rounds: resuming trains that "
                 "round again."
             )
         return place

@@ -7,7 +7,7 @@ import pytest
 
 from iteralign import load_settings, run
 from iteralign.records import Verdict
-from iteralign.rundir.directory import read_records
+from iteralign.rundir.jsonl import read_records
 from iteralign.text.refusals import is_refusal
 
 from .. import conftest as play

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from iteralign.errors import ConfigError
 from iteralign.oracles.reading import Said
+from iteralign.rundir.layout import CONSTITUTION
 from iteralign.text.bounded import load_yaml, read_text
 
 
@@ -33,7 +34,7 @@ def policy_principles(path: Path) -> list[str] | None:
         texts = [str(entry["text"]) for entry in data["principles"] if entry.get("status", "adopted") == "adopted"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
-            f"The policy {path} is no constitution.yaml: it needs `principles` with a `text` each."
+            f"The policy {path} is no {CONSTITUTION}: it needs `principles` with a `text` each."
         ) from error
     if not texts:
         raise ConfigError(f"The policy {path} has no adopted principle.")
