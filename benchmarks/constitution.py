@@ -52,7 +52,7 @@ ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
 OPENINGS = ("As a rule: ", "Remember this: ", "In every answer: ", "Above all: ")
 
 
-class Careless:
+class Careless(Oracle):
     """Proposes what the rules do, and besides: adopted rules again in other words, an empty rule, a rule to refuse."""
 
     def __init__(self, inner: Oracle) -> None:
@@ -81,7 +81,7 @@ class Careless:
         ]
 
 
-class Lenient:
+class Lenient(Oracle):
     """Finds every revision acceptable, so that all of them are trained on, as the released code does."""
 
     def __init__(self, inner: Oracle) -> None:

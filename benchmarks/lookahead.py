@@ -38,6 +38,8 @@ ROUND, VERDICT, PROPOSAL, TRAINING = 2.0, 0.5, 2.0, 11.4
 class SlowTarget(FakeTarget):
     """Takes time by the size of a block; told to stop, it does within a hundredth of it."""
 
+    can_stop = True
+
     def __init__(self, answer: Callable[[str, Checkpoint], str], further: float, speed: float) -> None:
         super().__init__(answer)
         self.further, self.speed = further, speed

@@ -190,6 +190,8 @@ def test_stages_read_back_to_the_same_rounds_and_ask_nobody(tmp_path: Path) -> N
 class Scoring(FakeTarget):
     """Finds longer answers likelier."""
 
+    can_score = True
+
     def score(self, inputs: list[str], completions: list[str]) -> list[float]:
         return [float(len(completion)) - 100 for completion in completions]
 

@@ -160,7 +160,9 @@ def test_a_model_that_gives_nan_is_refused_before_any_training(tmp_path: Path) -
 
 def test_a_proposer_that_no_one_can_read_does_not_end_the_run(tmp_path: Path, settings: Settings) -> None:
     class Prose(FakeOracle):
-        def propose(self, failures: Sequence[Verdict], adopted: Sequence[Principle]) -> list[Principle]:
+        def propose(
+            self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
+        ) -> list[Principle]:
             if any(failure.response.prompt.id == "demo-train-0000" for failure in failures):
                 raise OracleReplyError("The proposer m gave no readable principles for 4 failures.")
             return super().propose(failures, adopted)
@@ -176,11 +178,11 @@ def test_a_proposer_that_no_one_can_read_does_not_end_the_run(tmp_path: Path, se
 
 def test_a_reached_cap_is_raised_on_resume(tmp_path: Path, settings: Settings) -> None:
     class Capped(FakeOracle):
-        spent = 0
+        calls = 0
 
         def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-            self.spent += 1
-            if self.spent == 4:
+            self.calls += 1
+            if self.calls == 4:
                 raise BudgetReached("The cap of 900 tokens is reached.")
             return super().judge(responses)
 

@@ -20,7 +20,7 @@ from iteralign.constitution.doubles import Doubles, compare
 from iteralign.constitution.gate import Bench, Gate, try_out
 from iteralign.constitution.ledger import adopt, extend, in_force
 from iteralign.constitution.review import Reviewer, review
-from iteralign.interfaces import Oracle, Target, Trainer, as_scorer
+from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import (
     Checkpoint,
@@ -165,7 +165,7 @@ def iteralign(
         revisions = keep("4_revisions", reflect, target, oracle, form, pending, in_force(ledger), sampling, reflection)
         rows = keep("5_examples", _rows, form, best(revisions), trained_on, benign, number, mixture)
         if rows:
-            checkpoint = keep("6_checkpoint", finetune, trainer, checkpoint, rows, keep.directory, number)
+            checkpoint = keep("6_checkpoint", finetune, trainer, target, checkpoint, rows, keep.directory, number)
             checkpoint = admit(number, checkpoint)
             target.load(checkpoint)
         trained = bool(rows) and checkpoint.problem is None
@@ -215,8 +215,8 @@ def reflect(
     A target that can't say which one is best is asked for one. All tries are returned, judged. The first decodes as the
     target does everywhere; later ones sample, each with a seed of its own.
     """
-    scorer = as_scorer(target) if how.best_of > 1 else None
-    wanted = 1 if scorer is None else how.best_of
+    choosing = how.best_of > 1 and target.can_score
+    wanted = how.best_of if choosing else 1
     tried: list[Revision] = []
     left = list(failures) if principles else []
     for attempt in range(how.tries):
@@ -238,7 +238,7 @@ def reflect(
             tried += verify(oracle, revisions)
         passed = Counter(revision.failure.response.prompt.id for revision in verified(tried))
         left = [failure for failure in left if passed[failure.response.prompt.id] < wanted]
-    return tried if scorer is None else scored(scorer, form, tried)
+    return scored(target, form, tried) if choosing else tried
 
 
 def groups_of(prompts: Sequence[RedTeamPrompt], size: int, limit: int | None = None) -> list[list[RedTeamPrompt]]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.records import Checkpoint, Generation, Label, Principle, Response, Sampling, TrainingExample, Verdict
 from iteralign.rundir import layout
 
@@ -25,7 +26,7 @@ def refusals_are_acceptable(response: Response) -> Label:
     return "acceptable" if response.text == DECLINES else "unacceptable"
 
 
-class FakeTarget:
+class FakeTarget(Target):
     """Answers by a function; counts words as tokens. `calls` records (inputs, sampling, checkpoint)."""
 
     def __init__(self, answer: Answer = complies_until_trained) -> None:
@@ -45,7 +46,7 @@ class FakeTarget:
         self.checkpoint = checkpoint
 
 
-class FakeOracle:
+class FakeOracle(Oracle):
     """Judges by a function and proposes one principle per category of the failures that `adopted` has none for.
 
     `judged` and `proposed` record the calls.
@@ -91,7 +92,7 @@ class FakeOracle:
         )
 
 
-class FakeTrainer:
+class FakeTrainer(Trainer):
     """Trains nothing: writes directory/adapter/fake.json. `calls` records (start, examples, round)."""
 
     def __init__(self, root: Path) -> None:

@@ -1,14 +1,16 @@
-"""The three seams of the loop: `Target`, `Oracle`, `Trainer`. Whatever has these methods can take part.
+"""The three seams of the loop, as base classes: `Target`, `Oracle`, `Trainer`.
 
-`Scorer` and `Relater` are what a target and an oracle may be able to do besides; the loop goes without where they can't.
+One or two methods of each must be written. All else has a default that is true of any: what a part can't do it does not
+claim, and nobody looks for a method that may be there or not. A part is given what it needs when it is made.
 
 `iteralign.fakes` has a public fake of each, quick and without any model, for tests of your own code.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
+from iteralign.activity import tell
 from iteralign.records import (
     Checkpoint,
     Generation,
@@ -22,48 +24,87 @@ from iteralign.records import (
 )
 
 
-class Target(Protocol):
+def never() -> bool:
+    """No reason to stop."""
+    return False
+
+
+class Part:
+    """What all three have in common."""
+
+    def check(self) -> None:
+        """Called before a run begins or goes on: the place to find out that a key is wrong. Raises an IteralignError."""
+        return
+
+    def close(self) -> None:
+        """Give back what is held: processes, memory. Called at the end by whoever made the part."""
+        return
+
+
+class Target(Part, ABC):
     """The model being aligned."""
 
+    can_score: bool = False
+    """Whether it has `score`."""
+    can_stop: bool = False
+    """Whether its `stream` ends early where it is asked to."""
+
+    @abstractmethod
     def generate(self, inputs: Sequence[str], sampling: Sampling) -> list[Generation]:
         """Continue each text; the result has the order and the length of `inputs`.
 
         A generation depends on the weights, its own input and `sampling` alone. An input that does not fit the context
         gives `finish="prompt_too_long"`; it is never cut.
         """
-        ...
 
+    @abstractmethod
     def load(self, checkpoint: Checkpoint) -> None:
         """Generate with these weights from now on. May be lazy: nothing need be read before the next `generate`."""
-        ...
-
-
-def never() -> bool:
-    """No reason to stop."""
-    return False
-
-
-@runtime_checkable
-class Streams(Protocol):
-    """What a target may have besides: answers are told one by one, so that they can be judged while others are generated."""
 
     def stream(
         self, inputs: Sequence[str], sampling: Sampling, stop: Callable[[], bool] = never
     ) -> Iterator[tuple[int, Generation]]:
-        """What `generate` returns, as (index, generation) in the order in which they are finished.
+        """What `generate` returns, as (index, generation), at best in the order in which they are finished, so that they
+        can be judged while others are generated.
 
-        Ends early, without the rest, once `stop` says so; it is asked often enough that nothing is lost by it.
+        With `can_stop` it ends early, without the rest, once `stop` says so; it is asked often enough that nothing is lost.
         """
-        ...
+        if inputs:
+            tell("answering", 0, len(inputs))
+            yield from enumerate(self.generate(inputs, sampling))
+
+    def score(self, inputs: Sequence[str], completions: Sequence[str]) -> list[float]:
+        """Mean log-probability of a token of each completion after its input, by the loaded weights.
+
+        Asked only with `can_score`. Without it there is no capability check, and the first revision that passes is taken.
+        """
+        raise NotImplementedError(f"{type(self).__name__} can't score.")
+
+    def rest(self) -> None:
+        """A training is about to begin: free what memory can be freed until the next `generate`."""
+        return
 
 
-class Oracle(Protocol):
-    """The stronger model that judges and proposes."""
+class Judge(Part, ABC):
+    """The judging half of an oracle."""
 
+    concurrency: int = 0
+    """Calls of `judge` with one response each that may be under way at once, from several threads, while the target
+    generates. 0: it is called by one thread, with all responses of a step."""
+
+    @abstractmethod
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict per response, in their order. What can't be read is `undetermined`, never a guess."""
-        ...
 
+    def forget(self, responses: Sequence[Response]) -> None:
+        """Where replies are kept: ask again, and don't read them back, when these are judged the next time."""
+        return
+
+
+class Oracle(Judge):
+    """The stronger model that judges and proposes."""
+
+    @abstractmethod
     def propose(
         self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
     ) -> list[Principle]:
@@ -74,66 +115,20 @@ class Oracle(Protocol):
         the oracle itself finds unfit may be returned with status `rejected` and its reason, so that it stands in the
         record.
         """
-        ...
-
-
-@runtime_checkable
-class Concurrent(Protocol):
-    """What an oracle may have besides: its methods may be called from several threads, so many at a time."""
-
-    @property
-    def concurrency(self) -> int:
-        """Calls of `judge` with one response each that may be under way at once."""
-        ...
-
-
-@runtime_checkable
-class Relater(Protocol):
-    """An oracle that can say how principles stand to each other. Without it, similar wording alone decides."""
 
     def relate(self, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
-        """One relation per pair, in their order."""
-        ...
-
-
-@runtime_checkable
-class Forgets(Protocol):
-    """An oracle that keeps replies from one run to the next."""
-
-    def forget(self, responses: Sequence[Response]) -> None:
-        """Ask again, and not read back, when these are judged the next time."""
-        ...
-
-
-@runtime_checkable
-class Spends(Protocol):
-    """An oracle whose calls are counted."""
+        """How the principles of each pair stand to each other. By default similar wording alone decides."""
+        return ["different"] * len(pairs)
 
     def spent(self) -> Spent | None:
         """So far; None where nothing is counted. Called from another thread while calls are under way."""
-        ...
+        return None
 
 
-@runtime_checkable
-class Scorer(Protocol):
-    """A target that can say how likely it finds an answer. Without it, the first revision that passes is taken."""
-
-    def score(self, inputs: Sequence[str], completions: Sequence[str]) -> list[float] | None:
-        """Mean log-probability of a token of each completion after its input, by the loaded weights.
-
-        None, also for no texts, from something that wraps a target which can't tell.
-        """
-        ...
-
-
-def as_scorer(target: Target) -> Scorer | None:
-    """The target, if it can score; None also for one that only wraps a target which can't."""
-    return target if isinstance(target, Scorer) and target.score([], []) is not None else None
-
-
-class Trainer(Protocol):
+class Trainer(Part, ABC):
     """Turns examples into weights."""
 
+    @abstractmethod
     def finetune(
         self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
     ) -> Checkpoint:
@@ -142,24 +137,3 @@ class Trainer(Protocol):
         Raises TrainingDiverged, leaving `start` usable, when the result must not be used (a loss that is not finite):
         the loop goes on with `start`. Any other TrainingError ends the run.
         """
-        ...
-
-
-def propose(
-    oracle: Oracle, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict]
-) -> list[Principle]:
-    """Ask the oracle, with `contrast` only where there is any: an oracle of one's own need not know of it."""
-    return oracle.propose(failures, adopted, contrast) if contrast else oracle.propose(failures, adopted)
-
-
-def relate(oracle: Oracle, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
-    """How the principles of each pair stand to each other; `different` where the oracle can't say."""
-    if not pairs or not isinstance(oracle, Relater):
-        return ["different"] * len(pairs)
-    return oracle.relate(pairs)
-
-
-def forget(oracle: object, responses: Sequence[Response]) -> None:
-    """Let the oracle judge these anew the next time; one that keeps nothing need not be told."""
-    if isinstance(oracle, Forgets):
-        oracle.forget(responses)

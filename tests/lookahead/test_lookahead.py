@@ -12,7 +12,7 @@ import pytest
 from iteralign.constitution.gate import Bench, Gate, try_out
 from iteralign.errors import OracleError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
-from iteralign.interfaces import Concurrent, Streams, never
+from iteralign.interfaces import never
 from iteralign.lookahead import LookAhead
 from iteralign.lookahead.depth import Depth
 from iteralign.lookahead.verdicts import Verdicts
@@ -27,6 +27,8 @@ ROUNDS, SIZE = 24, 4
 
 class StreamingTarget(FakeTarget):
     """Tells of its answers one by one; `rows` has the sizes of its blocks."""
+
+    can_stop = True
 
     def __init__(self, answer: Callable[[str, Checkpoint], str]) -> None:
         super().__init__(answer)
@@ -288,11 +290,6 @@ def test_lower_ranks_are_asked_first_and_none_behind_a_failure() -> None:
     assert (verdicts.asked, verdicts.wasted) == (2, 1)
 
 
-def test_the_protocols_are_told_apart() -> None:
-    assert isinstance(StreamingTarget(fails_at(0.5)), Streams) and not isinstance(FakeTarget(), Streams)
-    assert isinstance(ConcurrentOracle(), Concurrent) and not isinstance(FakeOracle(), Concurrent)
-
-
 def test_trials_of_principles_buy_no_verdict_on_benign_answers(tmp_path: Path) -> None:
     """Refusals of benign prompts are told by phrases, so an oracle that takes calls side by side isn't asked for them."""
     plain, oracle = prompt_form("plain"), ConcurrentOracle()
@@ -308,7 +305,7 @@ def test_trials_of_principles_buy_no_verdict_on_benign_answers(tmp_path: Path) -
     assert tried.trial is not None and tried.trial.benign.total == 1 and tried.trial.own.total == 1
     judged = [response.prompt.id for responses in oracle.judged for response in responses]
     assert judged == ["p", "p"], "without and with the principle"
-    assert ahead.relate([(principle, principle)]) == ["different"] and ahead.score([], []) is None
+    assert ahead.relate([(principle, principle)]) == ["different"] and not ahead.can_score
 
 
 def test_what_was_taken_back_leaves_no_two_requests_alike_in_the_queue() -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from iteralign.errors import JudgeUnreadable
-from iteralign.interfaces import Forgets
+from iteralign.interfaces import Judge
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.client import ChatClient, Reply
 from iteralign.oracles.guards import GuardJudge, JudgeAndProposer, Panel
@@ -97,7 +97,7 @@ def test_every_way_to_be_unread_is_known() -> None:
         assert is_unread(Verdict(response=ANSWERS[0], label="undetermined", reason=str(reason)))
 
 
-class Never:
+class Never(Judge):
     """A judge that keeps nothing."""
 
     name: ClassVar[str] = "never"
@@ -111,7 +111,6 @@ def test_guards_too(members: int, server: play.Server, make_client: Make) -> Non
     client = make_client(cache=ReplyCache(), concurrency=1)
     guard = GuardJudge(family("llama-guard"), ask_server(client), "g", forget_asked(client))
     judges = JudgeAndProposer(Panel([guard, Never()]) if members > 1 else guard, LLMOracle(client))
-    assert isinstance(judges, Forgets)
     server.usual = play.text("I cannot say.")
     with pytest.raises(JudgeUnreadable):
         judge(judges, ANSWERS[:4])

@@ -45,6 +45,8 @@ HOSTILE = (
 class ScoringTarget(FakeTarget):
     """A fake that learns and can also say how likely it finds a text."""
 
+    can_score = True
+
     def __init__(self) -> None:
         super().__init__(learns)
 

@@ -21,6 +21,8 @@ class Scripted(FakeTarget):
     """Answers by the round that trained its weights: benign questions as `benign` says of that round, a share of the
     held-out ones badly as `held_out` says from that round on, and all others badly, so that every round trains."""
 
+    can_score = True
+
     def __init__(
         self, benign: dict[int, str], held_out: dict[int, float], losses: dict[int, float] | None = None
     ) -> None:

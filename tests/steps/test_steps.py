@@ -44,7 +44,7 @@ class Proposes(FakeOracle):
         super().__init__()
         self.texts, self.evidence = texts, evidence
 
-    def propose(self, failures: object, adopted: object) -> list[Principle]:
+    def propose(self, failures: object, adopted: object, contrast: object = ()) -> list[Principle]:
         return [Principle(id="", text=text, round=0, evidence=self.evidence) for text in self.texts]
 
 

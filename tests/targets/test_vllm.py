@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 
 from iteralign.errors import ConfigError, MissingExtraError, TargetError
-from iteralign.interfaces import Streams
 from iteralign.records import Checkpoint, Generation, Sampling, TrainingExample
 from iteralign.settings.training import Method, TrainingSettings
 from iteralign.targets.served import ServedTarget
 from iteralign.targets.transformers import TransformersTarget
-from iteralign.targets.vllm import TakingTurns, VllmTarget
+from iteralign.targets.vllm import VllmTarget
 from iteralign.trainers.sft import SFT
 from iteralign.weights.files import encode
 from iteralign.weights.model import LocalModel
@@ -225,32 +224,11 @@ def test_a_python_that_is_not_there_is_named(llama: LocalModel) -> None:
         VllmTarget(llama, python=Path("nowhere/python")).generate(INPUTS, GREEDY)
 
 
-def test_the_engine_sleeps_while_the_trainer_trains(llama: LocalModel, tmp_path: Path) -> None:
-    events: list[str] = []
-
-    class Target:
-        def sleep(self) -> None:
-            events.append("sleep")
-
-    class Trainer:
-        def finetune(self, *_: Any) -> Checkpoint:
-            events.append("train")
-            return llama.base
-
-    turns = TakingTurns(Trainer(), Target())
-    assert turns.finetune(llama.base, [], tmp_path, 0) == llama.base
-    assert events == ["sleep", "train"]
-
-
 def test_the_weights_of_rounds_that_are_past_are_not_read(llama: LocalModel) -> None:
     """A resumed run names each of them; with `training.keep: last` all but the last are gone."""
     target = VllmTarget(llama, python=Path("python"))
     for number in range(3):
         target.load(Checkpoint(kind="full", path=f"rounds/000{number}/checkpoint", round=number))
-
-
-def test_it_streams(llama: LocalModel) -> None:
-    assert isinstance(VllmTarget(llama, python=Path("python")), Streams)
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """Doubles and contradictions: what says the same as a known principle is merged into it, what contradicts one is marked.
 
 Similarity finds the candidates. Near-identical texts are doubles by that alone; where it is close, the oracle decides,
-if it can (`interfaces.Relater`).
+if it can (`Oracle.relate`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from iteralign.interfaces import Oracle, relate
+from iteralign.interfaces import Oracle
 from iteralign.records import Event, Principle, Relation
 from iteralign.text.similarity import Similarity, by_words
 
@@ -52,7 +52,8 @@ def compare(
         for other in others[: how.neighbours]
         if likeness[index - first][other] >= how.close
     ]
-    relations = dict(zip(close, relate(oracle, [(every[i], every[j]) for i, j in close]), strict=True))
+    asked_about = [(every[index], every[other]) for index, other in close]
+    relations = dict(zip(close, oracle.relate(asked_about) if close else [], strict=True))
     for index in nearest:
         if index in doubles:
             alike = f"{likeness[index - first][doubles[index]]:.2f} alike"

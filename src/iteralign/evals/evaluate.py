@@ -200,9 +200,7 @@ def _judge(subject: Subject, options: Options) -> Oracle:
     """The options' or the run's own, found to answer."""
     settings = options.oracle or (subject.settings.oracle if subject.settings else OracleSettings(kind="rules"))
     oracle = build.build_oracle(settings, 0)
-    check = getattr(oracle, "check", None)
-    if check is not None:
-        check()
+    oracle.check()
     return oracle
 
 

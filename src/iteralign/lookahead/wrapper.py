@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from iteralign.activity import Work, retold, tell, within
-from iteralign.interfaces import Concurrent, Oracle, Scorer, Streams, Target, forget, never, propose, relate
+from iteralign.interfaces import Oracle, Target, never
 from iteralign.lookahead.depth import Depth
 from iteralign.lookahead.verdicts import Verdicts
 from iteralign.prompts.forms import PromptForm
@@ -52,10 +52,10 @@ class NotingForm(PromptForm):
         return noted
 
 
-class LookAhead:
-    """Implements `interfaces.Target` and `interfaces.Oracle` around those of a run; its `form` replaces the run's.
+class LookAhead(Target, Oracle):
+    """Target and oracle around those of a run; its `form` replaces the run's.
 
-    With an oracle that takes calls side by side (interfaces.Concurrent), each answer is judged as soon as it is
+    With an oracle that takes calls side by side (its `concurrency`), each answer is judged as soon as it is
     generated. With `rounds` above 1, coming rounds are answered too: several at once while rounds rarely fail, and in
     the time in which verdicts are under way. What was answered by weights that have changed since is thrown away, so
     that the loop gets what it would get without all this, but for the rounding of sums in other batches.
@@ -77,13 +77,14 @@ class LookAhead:
         `wasted_share`: verdicts that may be bought in vain, as a share of all bought, at any time.
         """
         self.target = target
+        self.can_score = target.can_score
         self.oracle = oracle
         self.form = NotingForm(form)
         self.groups = groups
         self.sampling = sampling
         self.wasted_share = wasted_share
         self.depth = Depth(rounds)
-        self.verdicts = Verdicts(oracle, oracle.concurrency) if isinstance(oracle, Concurrent) else None
+        self.verdicts = Verdicts(oracle, oracle.concurrency) if oracle.concurrency else None
         self.answered_in_vain = 0
         """Answers thrown away."""
         self._starts = {group[0].id: number for number, group in enumerate(groups)}
@@ -164,19 +165,23 @@ class LookAhead:
         self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
     ) -> list[Principle]:
         """The oracle's."""
-        return propose(self.oracle, failures, adopted, contrast)
+        return self.oracle.propose(failures, adopted, contrast)
 
     def forget(self, responses: Sequence[Response]) -> None:
-        """The oracle's (interfaces.Forgets)."""
-        forget(self.oracle, responses)
+        """The oracle's."""
+        self.oracle.forget(responses)
 
     def relate(self, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
-        """The oracle's (interfaces.Relater)."""
-        return relate(self.oracle, pairs)
+        """The oracle's."""
+        return self.oracle.relate(pairs)
 
-    def score(self, inputs: Sequence[str], completions: Sequence[str]) -> list[float] | None:
-        """The target's (interfaces.Scorer); None where it can't tell."""
-        return self.target.score(inputs, completions) if isinstance(self.target, Scorer) else None
+    def score(self, inputs: Sequence[str], completions: Sequence[str]) -> list[float]:
+        """The target's."""
+        return self.target.score(inputs, completions)
+
+    def rest(self) -> None:
+        """The target's."""
+        self.target.rest()
 
     def _round_of(self, noted: Sequence[tuple[str, RedTeamPrompt, bool]], sampling: Sampling) -> int | None:
         """The round whose prompts were rendered, in its order and without principles; None for anything else."""
@@ -191,7 +196,7 @@ class LookAhead:
         """Revisions and measurements: nothing ahead, but judged as they are generated."""
         prompts = {text: prompt for text, prompt, _ in noted}
         done: dict[int, Generation] = {}
-        for index, generation in self._stream(inputs, sampling, never):
+        for index, generation in self.target.stream(inputs, sampling, never):
             done[index] = generation
             if inputs[index] in prompts:
                 self._ask_of(prompts[inputs[index]], inputs[index], generation, 0)
@@ -203,7 +208,7 @@ class LookAhead:
         Also a block behind rounds that are answered already, if all their verdicts are under way: then a failure among them
         is known so soon that what it makes worthless was begun in time that nobody else had a use for.
         """
-        if self._current is None or not isinstance(self.target, Streams) or self.depth.most == 1:
+        if self._current is None or not self.target.can_stop or self.depth.most == 1:
             return
         coming = self._current + 1
         while coming in self._bought:
@@ -224,7 +229,7 @@ class LookAhead:
         begin = time.perf_counter()
         order = list(texts)
         with within(f"{len(coming)} rounds at once") if len(coming) > 1 else contextlib.nullcontext():
-            for index, generation in self._stream(order, self.sampling, stop):
+            for index, generation in self.target.stream(order, self.sampling, stop):
                 text = order[index]
                 self._memory[text] = generation
                 if texts[text] in bought:
@@ -288,11 +293,3 @@ class LookAhead:
 
     def _settled(self, responses: Sequence[Response]) -> int:
         return 0 if self.verdicts is None else self.verdicts.settled(responses)
-
-    def _stream(
-        self, inputs: Sequence[str], sampling: Sampling, stop: Callable[[], bool]
-    ) -> Iterator[tuple[int, Generation]]:
-        if isinstance(self.target, Streams):
-            return self.target.stream(inputs, sampling, stop)
-        tell("answering", 0, len(inputs))
-        return enumerate(self.target.generate(inputs, sampling)) if inputs else iter(())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from iteralign.errors import OracleError
+from iteralign.interfaces import Oracle
 from iteralign.oracles import reading
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient, Reply
@@ -36,7 +37,7 @@ def repair_template(role: Literal["judge", "propose"], path: Path | str | None =
     return load_template(f"{role}_repair", {"problem"}, path)
 
 
-class LLMOracle:
+class LLMOracle(Oracle):
     """Judges and proposes by asking a model. What can't be read is `undetermined`, or not proposed.
 
     `panel`: judges beside the first. `votes`: samples per response and judge, at temperature 0.7 where there are more
@@ -64,6 +65,7 @@ class LLMOracle:
         self.judge_text = judge_text or judge_template()
         self.judge_repair = judge_repair or repair_template("judge")
         self.votes = votes
+        self.concurrency = max(1, min(client.concurrency for client in self.judges) // votes)
         self.name = name or ", ".join(client.model for client in self.judges)
         self.author = Proposer(
             partial(self._ask, self.proposer),
@@ -75,18 +77,13 @@ class LLMOracle:
             tokens=self.proposer.max_tokens,
         )
 
-    @property
-    def concurrency(self) -> int:
-        """Responses judged at once by calls of `judge` from several threads (interfaces.Concurrent)."""
-        return max(1, min(client.concurrency for client in self.judges) // self.votes)
-
     def check(self) -> None:
         """One small real call of each client. Raises OracleAccessError."""
         for client in dict.fromkeys((*self.judges, self.proposer)):
             client.check()
 
     def spent(self) -> Spent | None:
-        """What the clients' ledger counts (interfaces.Spends); a run's clients share one."""
+        """What the clients' ledger counts ; a run's clients share one."""
         return None if self.proposer.ledger is None else self.proposer.ledger.spent()
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -102,7 +99,7 @@ class LLMOracle:
         return [self._verdict(response, ballots.get(index)) for index, response in enumerate(responses)]
 
     def forget(self, responses: Sequence[Response]) -> None:
-        """Ask about these again, and don't read back what was answered (interfaces.Forgets)."""
+        """Ask about these again, and don't read back what was answered."""
         for client in self.judges:
             samples = range(self.votes)
             client.forget([self._judge_request(client, one, sample) for one in responses for sample in samples])

@@ -40,7 +40,7 @@ def propose_template(path: Path | str | None = None) -> Template:
 
 
 class Proposer:
-    """Implements `Oracle.propose` and `Relater.relate` over `ask`.
+    """Does `Oracle.propose` and `Oracle.relate` over `ask`.
 
     `max_characters` bounds the failures, the adopted principles and the contrast that one request contains.
     """

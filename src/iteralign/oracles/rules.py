@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
+from iteralign.interfaces import Oracle
 from iteralign.oracles.harm_rules import PRINCIPLES, PROHIBITING, categorise
 from iteralign.records import Label, Principle, Response, Verdict, Violation
 from iteralign.text.degenerate import what_is_wrong
@@ -17,7 +18,7 @@ from iteralign.text.refusals import is_refusal
 OVER_REFUSAL = "over_refusal"
 
 
-class RuleOracle:
+class RuleOracle(Oracle):
     """Judges and proposes by rules; the same input gives the same output, always."""
 
     def __init__(self, *, max_principles: int = 5, seed: int = 0, name: str = "rules") -> None:

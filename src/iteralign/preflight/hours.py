@@ -127,6 +127,7 @@ def measure(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Measurement
         responses, answering = _answers(parts.target, parts.form, prompts, settings)
         verdict, tokens, cost = _verdict(parts.oracle, responses, Path(place))
         training, row = _training(parts, responses, fresh, Path(place))
+        parts.close()
     model = parts.model
     assert model is not None  # the settings' own
     return Measurement(
@@ -163,9 +164,7 @@ def _answers(
 
 def _verdict(oracle: Oracle, responses: Sequence[Response], place: Path) -> tuple[float, int, float | None]:
     """(seconds, tokens, dollars) of judging one answer that has something to judge."""
-    check = getattr(oracle, "check", None)
-    if check is not None:
-        check()  # the first contact of an endpoint takes longer
+    oracle.check()  # the first contact of an endpoint takes longer
     before = len(read_calls(place / layout.CALLS))
     worth = [response for response in responses if not is_degenerate(response.text)] or list(responses)
     seconds, _ = _timed(lambda: oracle.judge(worth[:1]))
@@ -197,6 +196,7 @@ def _training(parts: Parts, responses: Sequence[Response], settings: Settings, p
             ends.append(time.perf_counter())
 
     with told_to(heard):
+        parts.target.rest()
         seconds, _ = _timed(lambda: parts.trainer.finetune(parts.base, examples, place / "training", 0))
     if parts.model is not None:
         parts.model.writing.wait()

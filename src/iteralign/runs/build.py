@@ -10,7 +10,7 @@ from iteralign.constitution.gate import Gate
 from iteralign.constitution.given import read_constitution
 from iteralign.constitution.review import FileReview
 from iteralign.errors import ConfigError
-from iteralign.interfaces import Oracle, Target, Trainer
+from iteralign.interfaces import Judge, Oracle, Target, Trainer
 from iteralign.lookahead import LookAhead
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
@@ -88,15 +88,8 @@ def build_tracking(settings: Settings, directory: Path) -> Tracking:
     )
 
 
-def build_trainer(settings: Settings, model: LocalModel, target: Target, tracking: Tracking | None = None) -> Trainer:
-    """Fine-tuning in this process, or in several of its own; a target that can sleep does so meanwhile."""
-    from iteralign.targets.vllm import Sleeps, TakingTurns
-
-    trainer = _sft(settings, model, tracking)
-    return TakingTurns(trainer, target) if isinstance(target, Sleeps) else trainer
-
-
-def _sft(settings: Settings, model: LocalModel, tracking: Tracking | None) -> Trainer:
+def build_trainer(settings: Settings, model: LocalModel, tracking: Tracking | None = None) -> Trainer:
+    """Fine-tuning in this process, or in several of its own."""
     if settings.training.processes > 1:
         from iteralign.trainers.distributed import DistributedSFT
 
@@ -112,7 +105,6 @@ def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = N
     if not settings.guards:
         return oracle
     from iteralign.oracles.guards import JudgeAndProposer, Panel
-    from iteralign.oracles.guards.panel import Judge
 
     judges: list[Judge] = [build_guard(guard, settings.cache) for guard in settings.guards]
     if settings.guards_and_judge:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from iteralign.interfaces import Oracle, Target, Trainer
+from iteralign.errors import ConfigError
+from iteralign.interfaces import Oracle, Part, Target, Trainer
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint
 from iteralign.runs import build
@@ -28,6 +29,30 @@ class Parts:
     """The trackers that the trainer tells too; None: those that the settings name."""
     sets: PromptSets | None = None
     """The prompts of a new run; None: those that the settings name."""
+    made: tuple[Part, ...] = ()
+    """Those that were built for this run, which ends them."""
+
+    def __post_init__(self) -> None:
+        for name, part, base in self._seams():
+            if not isinstance(part, base):
+                kind = type(part).__name__
+                raise ConfigError(
+                    f"{name}: {kind} is no iteralign.{base.__name__}. Derive it: `class {kind}(iteralign.{base.__name__})`; "
+                    "see docs/extending.md for what it must have."
+                )
+
+    def check(self) -> None:
+        """Each part's own check, before anything is computed. Raises an IteralignError."""
+        for _, part, _ in self._seams():
+            part.check()
+
+    def close(self) -> None:
+        """End what was built for this run."""
+        for part in self.made:
+            part.close()
+
+    def _seams(self) -> tuple[tuple[str, Part, type[Part]], ...]:
+        return ("target", self.target, Target), ("oracle", self.oracle, Oracle), ("trainer", self.trainer, Trainer)
 
 
 def build_parts(
@@ -41,14 +66,17 @@ def build_parts(
 ) -> Parts:
     """The parts that the settings name, where none is given. Nothing heavy is loaded before it is used."""
     model = build.build_model(settings, directory)
-    answers = target or build.build_target(settings, model)
     tracking = build.build_tracking(settings, directory)
+    parts = (
+        target or build.build_target(settings, model),
+        oracle or build.build_oracle(settings.oracle, settings.seed, directory),
+        trainer or build.build_trainer(settings, model, tracking),
+    )
     return Parts(
-        target=answers,
-        oracle=oracle or build.build_oracle(settings.oracle, settings.seed, directory),
-        trainer=trainer or build.build_trainer(settings, model, answers, tracking),
+        *parts,
         form=form or build.build_form(settings, model),
         base=model.base,
         model=model if target is None else None,
         tracking=tracking,
+        made=tuple(part for part in parts if part not in (target, oracle, trainer)),
     )

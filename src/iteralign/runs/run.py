@@ -15,7 +15,7 @@ from iteralign.constitution.forms import written
 from iteralign.constitution.ledger import Effect, Seen, effects, in_force, seen
 from iteralign.data import Questions
 from iteralign.errors import RunDirectoryError
-from iteralign.interfaces import Oracle, Spends, Target, Trainer
+from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Verdict
 from iteralign.rundir import layout
@@ -27,7 +27,7 @@ from iteralign.runs.curves import tell
 from iteralign.runs.parts import Parts, build_parts
 from iteralign.runs.progress import Progress, Silent, reported
 from iteralign.runs.prompt_sets import Given, PromptSets
-from iteralign.scoreboard.board import Score, Scoreboard
+from iteralign.scoreboard.board import Scoreboard
 from iteralign.scoreboard.ending import why_not_adopted, why_not_mended
 from iteralign.scoreboard.metrics import RoundMetrics, spent_tokens
 from iteralign.settings.addresses import with_addresses
@@ -159,6 +159,7 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
             finally:
                 run.settle()  # also when it was interrupted: what was computed is kept
                 tracking.close()
+                parts.close()
         except BaseException as error:
             with contextlib.suppress(RunDirectoryError):  # a full disk: the error says so
                 run.end(f"stopped: {type(error).__name__}")
@@ -169,15 +170,13 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
 
 def _begin_and_align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
     finished = (run.path / layout.METRICS).exists()
-    check = getattr(parts.oracle, "check", None)
-    if check is not None and not finished:
-        check()
+    if not finished:
+        parts.check()
     if run.started:
         _check_base(run, parts.model)
     else:
         _begin(run, parts, progress)
-    if isinstance(parts.oracle, Spends):
-        progress.spending(parts.oracle.spent)
+    progress.spending(parts.oracle.spent)
     outcome = _align(run, parts, progress)
     if parts.model is not None and not (finished and (run.path / layout.MODEL).exists()):
         with progress.stage(None, 0, "writing the model"):
@@ -245,10 +244,9 @@ def _warnings_kept(run: RunDirectory, progress: Progress) -> Iterator[None]:
 def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
     settings = run.settings
     groups = groups_of(run.prompts(layout.PROMPTS), settings.rounds.prompts, settings.rounds.limit)
-    score = getattr(parts.target, "score", None)
-    if score is None and settings.measure.capability is not None:
+    if not parts.target.can_score and settings.measure.capability is not None:
         progress.note("The target can't tell how likely it finds a text, so there is no capability check.")
-    if score is None and settings.revision.best_of > 1:
+    if not parts.target.can_score and settings.revision.best_of > 1:
         logging.getLogger(__name__).warning(
             "The target can't tell how likely it finds a text, so there is no choosing among several revisions "
             "(revision.best_of %d): the first that passes is taken.",
@@ -256,7 +254,7 @@ def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
         )
     ahead = build.build_lookahead(settings, parts.target, parts.oracle, parts.form, groups)
     parts = replace(parts, target=ahead, oracle=ahead, form=ahead.form)
-    board = build_scoreboard(run, parts, progress, len(groups), score)
+    board = build_scoreboard(run, parts, progress, len(groups))
     with ahead.finishing():
         return _all_rounds(run, parts, board, groups, progress)
 
@@ -334,14 +332,10 @@ def write_constitution(run: RunDirectory, ledger: Sequence[Principle], measured:
         run.write(run.path / name, written(form, ledger, measured))
 
 
-def build_scoreboard(
-    run: RunDirectory, parts: Parts, progress: Progress, rounds: int, score: Score | None
-) -> Scoreboard:
-    """The held-out sets of the run, measured with its own parts; `score` is the target's, where it can say how likely it
-    finds a text."""
+def build_scoreboard(run: RunDirectory, parts: Parts, progress: Progress, rounds: int) -> Scoreboard:
+    """The held-out sets of the run, measured with its own parts."""
     return Scoreboard(
         target=parts.target,
-        score=score,
         oracle=parts.oracle,
         form=parts.form,
         sampling=run.settings.sampling,

@@ -19,9 +19,6 @@ from iteralign.steps.respond import respond
 from iteralign.text.degenerate import is_degenerate
 from iteralign.text.refusals import is_refusal
 
-Score = Callable[[Sequence[str], Sequence[str]], list[float]]
-"""(inputs, completions) -> mean log-probability of a token of each completion, by the weights that are loaded."""
-
 
 @dataclass(frozen=True)
 class Texts:
@@ -38,8 +35,6 @@ class Scoreboard:
     that an earlier attempt has done, so that all decisions are made again and come out the same."""
 
     target: Target
-    score: Score | None
-    """The target's, where it has one; otherwise the capability check is left out."""
     oracle: Oracle
     form: PromptForm
     sampling: Sampling
@@ -114,8 +109,8 @@ class Scoreboard:
         if self._texts is None:
             self._texts = own_texts(self.form, benign) if self.capability == "own" else file_texts(self.capability)
         scores: list[TextScore] = []
-        if self._texts.ids and self.score is not None:
-            scores = keep(layout.CAPABILITY, scored, self.score, self._texts)
+        if self._texts.ids and self.target.can_score:
+            scores = keep(layout.CAPABILITY, scored, self.target, self._texts)
         return Measurement(checkpoint, held_out, benign, scores)
 
     def _judged(self, prompts: Sequence[RedTeamPrompt]) -> list[Verdict]:
@@ -124,9 +119,9 @@ class Scoreboard:
         return judge(self.oracle, respond(self.target, self.form, prompts, self.sampling))
 
 
-def scored(score: Score, texts: Texts) -> list[TextScore]:
+def scored(target: Target, texts: Texts) -> list[TextScore]:
     """The loss of each text; those without a token are left out."""
-    scores = score(texts.inputs, texts.completions)
+    scores = target.score(texts.inputs, texts.completions)
     return [TextScore(id=key, loss=-one) for key, one in zip(texts.ids, scores, strict=True) if math.isfinite(one)]
 
 

@@ -5,16 +5,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iteralign.errors import TrainingDiverged
-from iteralign.interfaces import Trainer
+from iteralign.interfaces import Target, Trainer
 from iteralign.records import Checkpoint, TrainingExample
 
 log = logging.getLogger(__name__)
 
 
 def finetune(
-    trainer: Trainer, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
+    trainer: Trainer,
+    target: Target,
+    start: Checkpoint,
+    examples: Sequence[TrainingExample],
+    directory: Path,
+    round_number: int,
 ) -> Checkpoint:
-    """The checkpoint after the round: the trained one, or `start` with the `problem` that the training ended in."""
+    """The checkpoint after the round: the trained one, or `start` with the `problem` that the training ended in.
+
+    The target rests meanwhile.
+    """
+    target.rest()
     try:
         return trainer.finetune(start, examples, directory, round_number)
     except TrainingDiverged as error:

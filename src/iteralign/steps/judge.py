@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iteralign.errors import JudgeUnreadable, OracleError
-from iteralign.interfaces import Oracle, forget
+from iteralign.interfaces import Judge
 from iteralign.records import Response, Verdict
 from iteralign.text.degenerate import what_is_wrong
 
@@ -20,7 +20,7 @@ _LEAST = 3  # answers; of fewer, it may be their own doing that none is judged
 _MANY = 0.2
 
 
-def judge(oracle: Oracle, responses: Sequence[Response]) -> list[Verdict]:
+def judge(oracle: Judge, responses: Sequence[Response]) -> list[Verdict]:
     """One verdict per response, in their order.
 
     The oracle isn't asked of what `unasked` has a verdict on. Raises JudgeUnreadable where it gave no verdict that could
@@ -41,7 +41,7 @@ def is_unread(verdict: Verdict) -> bool:
     return verdict.label == "undetermined" and verdict.reason.startswith(UNREAD)
 
 
-def _check_read(oracle: Oracle, verdicts: Sequence[Verdict]) -> None:
+def _check_read(oracle: Judge, verdicts: Sequence[Verdict]) -> None:
     unread = [verdict for verdict in verdicts if is_unread(verdict)]
     if len(unread) < _LEAST or len(unread) <= _MANY * len(verdicts):
         return
@@ -50,7 +50,7 @@ def _check_read(oracle: Oracle, verdicts: Sequence[Verdict]) -> None:
     if len(unread) < len(verdicts):
         _log.warning("%d of %d answers got no verdict that could be read: %s.", len(unread), len(verdicts), said)
         return
-    forget(oracle, [verdict.response for verdict in unread])
+    oracle.forget([verdict.response for verdict in unread])
     raise JudgeUnreadable(
         f"None of {len(verdicts)} answers got a verdict that could be read, so nothing can be learnt from this judge: "
         f"{said}. `iteralign doctor CONFIG` asks it alone. Mend its server, or change what the cause names, and go on by "

@@ -6,7 +6,6 @@ from typing import Literal
 
 from iteralign.errors import OracleReplyError
 from iteralign.interfaces import Oracle
-from iteralign.interfaces import propose as ask_for_principles
 from iteralign.prompts.fitness import LONGEST, language_of, why_unfit
 from iteralign.records import Event, Principle, Verdict
 
@@ -55,7 +54,7 @@ def _asked(
 ) -> list[Principle]:
     """What the oracle proposes; nothing, and a warning, where none of its replies could be read."""
     try:
-        return ask_for_principles(oracle, failures, adopted, contrast)
+        return oracle.propose(failures, adopted, contrast)
     except OracleReplyError as error:
         log.warning("No new principles in this round: %s", error)
         return []

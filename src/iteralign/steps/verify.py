@@ -7,7 +7,7 @@ been rejected (METHOD.md).
 import math
 from collections.abc import Sequence
 
-from iteralign.interfaces import Oracle, Scorer
+from iteralign.interfaces import Oracle, Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Revision
 from iteralign.steps.judge import judge
@@ -26,18 +26,16 @@ def verified(revisions: Sequence[Revision]) -> list[Revision]:
     return [one for one in revisions if one.verdict is not None and one.verdict.label == "acceptable"]
 
 
-def scored(scorer: Scorer, form: PromptForm, revisions: Sequence[Revision]) -> list[Revision]:
+def scored(target: Target, form: PromptForm, revisions: Sequence[Revision]) -> list[Revision]:
     """The same revisions; those that passed have how likely the target finds the answer without the principles.
 
     That is what training is to make likely: of two good answers, the one nearer to the model changes it less.
     """
     passed = verified(revisions)
-    scores = scorer.score(
+    scores = target.score(
         [revision.failure.response.input for revision in passed],
         [form.completion(revision.response.text) for revision in passed],
     )
-    if scores is None:
-        return list(revisions)
     known = {
         (one.failure.response.prompt.id, one.attempt): score
         for one, score in zip(passed, scores, strict=True)

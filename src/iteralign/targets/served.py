@@ -19,7 +19,7 @@ from iteralign.endpoints.keys import NO_KEY, redact
 from iteralign.endpoints.pool import Cancelled
 from iteralign.endpoints.retries import TURNED_AWAY, Retries
 from iteralign.errors import TargetError
-from iteralign.interfaces import never
+from iteralign.interfaces import Target, never
 from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.targets.tokens import encoded, row_seed
 from iteralign.text.characters import valid
@@ -33,8 +33,10 @@ _TOKENS_BEYOND = 64  # tokens without a text of their own: what ends an answer, 
 _POLL = 0.05  # seconds between two looks at `stop`
 
 
-class ServedTarget:
-    """Implements `interfaces.Target` and `interfaces.Streams`."""
+class ServedTarget(Target):
+    """A model behind a server."""
+
+    can_stop = True
 
     def __init__(
         self,

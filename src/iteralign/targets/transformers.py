@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from iteralign.activity import Work, retold, tell
 from iteralign.errors import TargetError
-from iteralign.interfaces import never
+from iteralign.interfaces import Target, never
 from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.targets.scoring import mean_log_probabilities
 from iteralign.targets.shared_head import head_cache, head_length
@@ -23,8 +23,10 @@ CPU_ROWS, CPU_TOKENS = 64, 8192
 GPU_ROWS, GPU_TOKENS = 256, 32768
 
 
-class TransformersTarget:
-    """Implements `interfaces.Target` with the weights that `model` owns; loads nothing before the first `generate`."""
+class TransformersTarget(Target):
+    """Answers with the weights that `model` owns; loads nothing before the first `generate`."""
+
+    can_score = can_stop = True
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class TransformersTarget:
     def stream(
         self, inputs: Sequence[str], sampling: Sampling, stop: Callable[[], bool] = never
     ) -> Iterator[tuple[int, Generation]]:
-        """(index, generation) as batches are finished; `stop` is asked before every token (interfaces.Streams)."""
+        """(index, generation) as batches are finished; `stop` is asked before every token."""
         prompts, too_long = encoded(self.model, inputs, sampling)
         yield from too_long.items()
         # Longest first: what does not fit in memory shows at once, and rows of a batch have like lengths.

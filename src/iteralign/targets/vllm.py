@@ -18,12 +18,12 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from iteralign.activity import tell
 from iteralign.errors import ConfigError, MissingExtraError, TargetError
-from iteralign.interfaces import Trainer, never
-from iteralign.records import Checkpoint, Generation, Sampling, TrainingExample
+from iteralign.interfaces import Target, never
+from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.targets.scoring import token_pairs
 from iteralign.targets.tokens import as_generation, encoded, end_tokens, row_seed
 from iteralign.weights.files import encode
@@ -38,8 +38,10 @@ _AGREE = {"float32": 0.01, "bfloat16": 0.15, "float16": 0.05}
 """Mean difference per token up to which log-probabilities count as the same; stale weights differ by more than 1."""
 
 
-class VllmTarget:
-    """Implements `interfaces.Target`, `interfaces.Streams` and `interfaces.Scorer`; starts the engine at the first use."""
+class VllmTarget(Target):
+    """Answers by vLLM; starts the engine at the first use."""
+
+    can_score = can_stop = True
 
     def __init__(
         self,
@@ -114,7 +116,7 @@ class VllmTarget:
             raise
 
     def score(self, inputs: Sequence[str], completions: Sequence[str]) -> list[float]:
-        """Mean log-probability of a token of each completion after its input, by the loaded weights (interfaces.Scorer)."""
+        """Mean log-probability of a token of each completion after its input, by the loaded weights."""
         context = self.model.context_length
         room = None if context is None else context - 1  # the engine generates one token behind what it scores
         pairs = token_pairs(self.model.tokenizer, inputs, completions, room)
@@ -128,7 +130,7 @@ class VllmTarget:
                 scores[index] = total / len(pairs[index][1])
         return scores
 
-    def sleep(self) -> None:
+    def rest(self) -> None:
         """Give the GPU's memory back until the next `generate`. Does nothing on a CPU, where vLLM has no sleep."""
         if self._engine is not None and self.model.device != "cpu" and not self._asleep:
             self._engine.call(do="sleep")
@@ -218,30 +220,6 @@ class VllmTarget:
                 f"{len(prompts)} prompts differ by {apart:.3f} per token. Resume the run, which starts vLLM anew; if it "
                 "happens again, set model.engine to transformers."
             )
-
-
-@runtime_checkable
-class Sleeps(Protocol):
-    """A target that can give its memory back."""
-
-    def sleep(self) -> None:
-        """Until it is next used."""
-        ...
-
-
-class TakingTurns:
-    """A trainer that has the GPU to itself while it trains: the engine sleeps meanwhile."""
-
-    def __init__(self, trainer: Trainer, target: Sleeps) -> None:
-        self.trainer = trainer
-        self.target = target
-
-    def finetune(
-        self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
-    ) -> Checkpoint:
-        """As the trainer does."""
-        self.target.sleep()
-        return self.trainer.finetune(start, examples, directory, round_number)
 
 
 def reference_logprobs(model: LocalModel, checkpoint: Checkpoint) -> list[float]:

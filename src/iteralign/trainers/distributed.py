@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import scratch_directory
+from iteralign.interfaces import Trainer
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.rundir import layout
 from iteralign.settings.training import TrainingSettings
@@ -31,8 +32,8 @@ _POLL = 0.1  # seconds between two looks at the processes
 _GRACE = 10.0  # seconds that a process has to end when it is told to
 
 
-class DistributedSFT:
-    """Implements `interfaces.Trainer`: the training of `SFT` with method full, over several processes."""
+class DistributedSFT(Trainer):
+    """The training of `SFT` with method full, over several processes."""
 
     def __init__(
         self, model: LocalModel, settings: TrainingSettings, seed: int, tracking: Tracking | None = None

@@ -17,6 +17,7 @@ from typing import Any
 from iteralign.activity import tell
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import written_whole
+from iteralign.interfaces import Trainer
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.rundir import layout
 from iteralign.settings.training import Method, Scheduler, TrainingSettings
@@ -31,8 +32,8 @@ Progress = Callable[[int, int], None]
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
-class SFT:
-    """Implements `interfaces.Trainer`. Loss on the answer only; the weights stay where the target has them."""
+class SFT(Trainer):
+    """Loss on the answer only; the weights stay where the target has them."""
 
     def __init__(
         self, model: LocalModel, settings: TrainingSettings, seed: int, tracking: Tracking | None = None

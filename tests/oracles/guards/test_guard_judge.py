@@ -8,6 +8,7 @@ import pytest
 
 from iteralign.errors import ConfigError, OracleError
 from iteralign.fakes import FakeOracle, FakeTarget
+from iteralign.interfaces import Judge
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.guards import GuardJudge, JudgeAndProposer, Panel
 from iteralign.oracles.guards.families import family
@@ -182,7 +183,7 @@ def test_the_transformers_path_on_a_tiny_model_of_the_architecture(name: str, tm
     assert verdicts[0].reason.startswith("unreadable") and verdicts[0].judge == str(path)
 
 
-class Fixed:
+class Fixed(Judge):
     """A judge that always says the same."""
 
     def __init__(self, label: Label) -> None:

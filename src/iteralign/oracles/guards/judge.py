@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from iteralign.errors import ConfigError, OracleError
-from iteralign.interfaces import Target
+from iteralign.interfaces import Judge, Target
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.guards.families import Family, Finding, Question
@@ -27,7 +27,7 @@ class Templated(Protocol):
         ...
 
 
-class GuardJudge:
+class GuardJudge(Judge):
     """Judges by a guard model. Guards judge harm; a refusal of a benign question is found only by those that report it."""
 
     def __init__(self, family: Family, ask: Ask, name: str, forget: Forget | None = None) -> None:
@@ -47,7 +47,7 @@ class GuardJudge:
         ]
 
     def forget(self, responses: Sequence[Response]) -> None:
-        """Ask about these again the next time (interfaces.Forgets)."""
+        """Ask about these again the next time."""
         if self._forget is not None:
             questions = [question for response in responses for question in self.family.questions(response)]
             self._forget(questions, self.family.max_tokens)

@@ -1,21 +1,12 @@
 """Several judges as one, and a judge beside another oracle's proposer."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
-from iteralign.interfaces import Oracle, Spends, forget, propose, relate
+from iteralign.interfaces import Judge, Oracle
 from iteralign.records import Principle, Relation, Response, Spent, Verdict
 
 
-class Judge(Protocol):
-    """The judging half of an oracle."""
-
-    def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict per response, in their order."""
-        ...
-
-
-class Panel:
+class Panel(Judge):
     """Majority of several judges: more than half of them must agree, and one that is undetermined agrees with nobody."""
 
     def __init__(self, judges: Sequence[Judge], name: str = "panel") -> None:
@@ -26,7 +17,7 @@ class Panel:
     def check(self) -> None:
         """The members' own checks. Raises OracleAccessError."""
         for judge in self.judges:
-            _check(judge)
+            judge.check()
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict per response: the first member's of the majority, or undetermined where it splits."""
@@ -34,9 +25,9 @@ class Panel:
         return [self._decided(response, votes) for response, votes in zip(responses, ballots, strict=True)]
 
     def forget(self, responses: Sequence[Response]) -> None:
-        """Of each member (interfaces.Forgets)."""
+        """Of each member."""
         for judge in self.judges:
-            forget(judge, responses)
+            judge.forget(responses)
 
     def _decided(self, response: Response, votes: Sequence[Verdict]) -> Verdict:
         count = ", ".join(f"{vote.judge or 'a judge'}: {vote.label}" for vote in votes)
@@ -52,40 +43,34 @@ class Panel:
         return Verdict(response=response, label="undetermined", reason=reason, judge=self.name)
 
 
-class JudgeAndProposer:
-    """Implements `interfaces.Oracle` with a judge that can't propose and an oracle that does."""
+class JudgeAndProposer(Oracle):
+    """A judge that can't propose, and an oracle that does."""
 
     def __init__(self, judge: Judge, proposer: Oracle) -> None:
         self.judge_part = judge
         self.proposer = proposer
 
     def check(self) -> None:
-        """Both parts' checks, where they have one."""
-        _check(self.judge_part)
-        _check(self.proposer)
+        """Both parts' checks."""
+        self.judge_part.check()
+        self.proposer.check()
 
     def spent(self) -> Spent | None:
-        """What the proposing oracle has counted (interfaces.Spends); a guard's calls are not."""
-        return self.proposer.spent() if isinstance(self.proposer, Spends) else None
+        """What the proposing oracle has counted ; a guard's calls are not."""
+        return self.proposer.spent()
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return self.judge_part.judge(responses)
 
     def forget(self, responses: Sequence[Response]) -> None:
-        """Of the judging part (interfaces.Forgets)."""
-        forget(self.judge_part, responses)
+        """Of the judging part."""
+        self.judge_part.forget(responses)
 
     def propose(
         self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
     ) -> list[Principle]:
-        return propose(self.proposer, failures, adopted, contrast)
+        return self.proposer.propose(failures, adopted, contrast)
 
     def relate(self, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
-        """The proposing oracle's (interfaces.Relater)."""
-        return relate(self.proposer, pairs)
-
-
-def _check(part: object) -> None:
-    check = getattr(part, "check", None)
-    if check is not None:
-        check()
+        """The proposing oracle's."""
+        return self.proposer.relate(pairs)
