@@ -188,7 +188,8 @@ def child(*arguments: object) -> dict[str, Any]:
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     wall = time.perf_counter() - begin
-    return json.loads(done.stdout.splitlines()[-1]) | {"wall": wall, "cpu": cpu}
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return printed | {"wall": wall, "cpu": cpu}
 
 
 def compare(rounds: int, padding: int, judge: float, propose: float, rate: float) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def compare(rounds: int, padding: int, judge: float, propose: float, rate: float
             )
             found["iteralign"]["oracle"] = counted(url)
         with scene.oracle(judge, propose, rate) as url:
-            words = ("--rounds", rounds, "--padding", padding)
+            words: tuple[object, ...] = ("--rounds", rounds, "--padding", padding)
             found["released"] = child(here / "released.py", model, url, place / "released", *words)
             found["released"]["oracle"] = counted(url)
         words = ("--judge", judge, "--propose", propose)

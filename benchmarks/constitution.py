@@ -21,7 +21,8 @@ from iteralign import load_settings
 from iteralign.interfaces import Oracle
 from iteralign.records import Principle, Response, Verdict
 from iteralign.rundir.ledgers import read_run_ledger
-from iteralign.runs.run import build_parts, start_run
+from iteralign.runs.parts import build_parts
+from iteralign.runs.run import start_run
 from iteralign.settings.settings import Settings
 from iteralign.stats.intervals import Proportion
 

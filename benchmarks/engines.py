@@ -14,6 +14,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,22 +137,22 @@ def compare(hidden: int, layers: int, count: int, tokens: int) -> list[dict[str,
 
         for name, texts in sets.items():
             own = TransformersTarget(model)
-            expected, seconds = measured(lambda texts=texts, own=own: texts_of(own, texts), 3)
+            expected, seconds = measured(partial(texts_of, own, texts), 3)
             ways: dict[str, Callable[[], Answers]] = {
-                "one prompt at a time": lambda texts=texts: direct(network, tokenizer, texts, 1, tokens),
-                "all in one batch": lambda texts=texts: direct(network, tokenizer, texts, 0, tokens),
-                "by length, 16 rows": lambda texts=texts: direct(network, tokenizer, texts, 16, tokens),
-                "by length, 32 rows": lambda texts=texts: direct(network, tokenizer, texts, 32, tokens),
-                "the same, static shapes": lambda texts=texts: direct(
-                    network, tokenizer, texts, 32, tokens, cache_implementation="static", disable_compile=True
+                "one prompt at a time": partial(direct, network, tokenizer, texts, 1, tokens),
+                "all in one batch": partial(direct, network, tokenizer, texts, 0, tokens),
+                "by length, 16 rows": partial(direct, network, tokenizer, texts, 16, tokens),
+                "by length, 32 rows": partial(direct, network, tokenizer, texts, 32, tokens),
+                "the same, static shapes": partial(
+                    direct, network, tokenizer, texts, 32, tokens, cache_implementation="static", disable_compile=True
                 ),
-                "continuous batching": lambda texts=texts: continuous(network, tokenizer, texts, tokens),
-                "iteralign in bfloat16": lambda texts=texts: texts_of(TransformersTarget(half), texts),
+                "continuous batching": partial(continuous, network, tokenizer, texts, tokens),
+                "iteralign in bfloat16": partial(texts_of, TransformersTarget(half), texts),
             }
             if name == "shared head":
-                ways["iteralign without the shared head"] = lambda texts=texts, own=own: texts_of(own, texts)
+                ways["iteralign without the shared head"] = partial(texts_of, own, texts)
             if engine is not None:
-                ways["vLLM"] = lambda texts=texts: texts_of(engine, texts)
+                ways["vLLM"] = partial(texts_of, engine, texts)
             for way, generate in ways.items():
                 least = shared_head.LEAST
                 if way == "iteralign without the shared head":

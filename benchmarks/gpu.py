@@ -114,7 +114,7 @@ def measure(shape: str, engine: str, rounds: int, peak: float | None) -> dict[st
         ]
         memory = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None
         texts = [row.input for row in answers[: scene.GROUP]]
-        plain = plain_rate(place / "model", texts, int(scene.SAMPLING["max_new_tokens"]), device)  # type: ignore[call-overload]
+        plain = plain_rate(place / "model", texts, scene.SAMPLING["max_new_tokens"], device)
     generated = sum(row.tokens for row in answers) / clock.seconds["answering"]
     rows = sum(one.tokens for one in trained) / clock.seconds["training"]
     found = {

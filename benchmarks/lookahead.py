@@ -29,7 +29,8 @@ from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrai
 from iteralign.interfaces import never
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Generation, Label, Response, Sampling, TrainingExample, Verdict
-from iteralign.runs.run import Parts, start_run
+from iteralign.runs.parts import Parts
+from iteralign.runs.run import start_run
 from iteralign.settings.settings import Settings, load_settings
 
 ROUND, VERDICT, PROPOSAL, TRAINING = 2.0, 0.5, 2.0, 11.4

@@ -14,6 +14,7 @@ import math
 import random
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from iteralign.data.prepare import load_prompts
 from iteralign.records import Sampling
@@ -21,7 +22,7 @@ from iteralign.targets.transformers import TransformersTarget
 from iteralign.text.degenerate import is_degenerate
 from iteralign.weights.model import LocalModel
 
-FREE = {"top_p": 1.0, "min_p": 0.0}
+FREE: dict[str, Any] = {"top_p": 1.0, "min_p": 0.0}
 WAYS = {
     "greedy": Sampling(),
     "0.8, all tokens": Sampling(temperature=0.8, **FREE),
@@ -35,6 +36,7 @@ WAYS = {
 
 
 def chat(model: LocalModel, question: str) -> str:
+    assert model.render_chat is not None
     return model.render_chat([{"role": "user", "content": question}])
 
 

@@ -28,7 +28,8 @@ def run(prompts: int, place: Path) -> dict[str, float]:
     from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
     from iteralign.prompts.forms import prompt_form
     from iteralign.records import Checkpoint
-    from iteralign.runs.run import Parts, resume_run, start_run
+    from iteralign.runs.parts import Parts
+    from iteralign.runs.run import resume_run, start_run
     from iteralign.settings.settings import load_settings
 
     def answer(text: str, checkpoint: Checkpoint) -> str:

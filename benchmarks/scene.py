@@ -23,8 +23,14 @@ from typing import Any
 
 GROUP = 20
 """Prompts of a round, as in the released code."""
-SAMPLING = {"max_new_tokens": 128, "frequency_penalty": 0.5, "stop": ["\n\n"]}
-TRAINING = {"learning_rate": 2e-6, "epochs": 3, "batch_size": 8, "warmup_ratio": 0.03, "scheduler": "cosine"}
+SAMPLING: dict[str, Any] = {"max_new_tokens": 128, "frequency_penalty": 0.5, "stop": ["\n\n"]}
+TRAINING: dict[str, Any] = {
+    "learning_rate": 2e-6,
+    "epochs": 3,
+    "batch_size": 8,
+    "warmup_ratio": 0.03,
+    "scheduler": "cosine",
+}
 
 
 class Clock:

@@ -5,6 +5,7 @@ python benchmarks/tables.py
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,12 @@ def main() -> None:
         block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", flags=re.DOTALL)
         if not block.search(text):
             raise SystemExit(f"{PAGE} has no marks for {name}")
-        text = block.sub(lambda match, table=table: match[1] + table + "\n" + match[2], text)
+        text = block.sub(partial(framed, table), text)
     PAGE.write_text(text, encoding="utf-8")
+
+
+def framed(table: str, marks: re.Match[str]) -> str:
+    return f"{marks[1]}{table}\n{marks[2]}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from iteralign.errors import ConfigError, OracleAccessError, OracleError, RunDir
 from iteralign.fakes import FakeTarget, FakeTrainer
 from iteralign.preflight.doctor import check_oracle
 from iteralign.preflight.plan import make_plan
-from iteralign.runs.run import build_parts, resume_run
+from iteralign.runs.parts import build_parts
+from iteralign.runs.run import resume_run
 from iteralign.settings.addresses import addressed, described, with_addresses
 from iteralign.settings.oracle import OracleSettings
 from iteralign.settings.settings import Settings, load_settings

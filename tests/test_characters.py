@@ -1,6 +1,7 @@
 """Half an emoji: whatever text comes from outside, every record can be stored and reads back equal."""
 
 import random
+from collections.abc import Callable
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -48,9 +49,12 @@ def made(kind: Any, draw: random.Random) -> Any:
     if isinstance(kind, type) and issubclass(kind, Record):
         fields = {name: made(field.annotation, draw) for name, field in kind.model_fields.items()}
         return kind(**fields | ({"temperature": 0.5, "top_p": 1.0, "min_p": 0.0} if kind is Sampling else {}))
-    return {str: lambda: text(draw), int: lambda: draw.randint(1, 9), float: lambda: draw.random() + 0.01}.get(
-        kind, lambda: draw.random() < 0.5
-    )()
+    plain: dict[Any, Callable[[], Any]] = {
+        str: lambda: text(draw),
+        int: lambda: draw.randint(1, 9),
+        float: lambda: draw.random() + 0.01,
+    }
+    return plain[kind]() if kind in plain else draw.random() < 0.5
 
 
 def test_the_records_are_all_there() -> None:

@@ -1,7 +1,7 @@
 """How principles come to be adopted in the loop: every bad reply of a proposer leaves a record and never trains unseen."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -192,7 +192,7 @@ class Scoring(FakeTarget):
 
     can_score = True
 
-    def score(self, inputs: list[str], completions: list[str]) -> list[float]:
+    def score(self, inputs: Sequence[str], completions: Sequence[str]) -> list[float]:
         return [float(len(completion)) - 100 for completion in completions]
 
 
@@ -201,7 +201,7 @@ def test_of_several_that_pass_the_likeliest_is_trained_on(tmp_path: Path) -> Non
         return DECLINES if GOOD in text else COMPLIES
 
     class Tries(Scoring):
-        def generate(self, inputs: object, sampling: Sampling) -> list:  # type: ignore[override,type-arg]
+        def generate(self, inputs: object, sampling: Sampling) -> list:  # type: ignore[type-arg]
             generations = super().generate(inputs, sampling)  # type: ignore[arg-type]
             extra = " Really." * (sampling.seed % 3)
             return [one.model_copy(update={"text": one.text + extra}) for one in generations]

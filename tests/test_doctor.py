@@ -75,7 +75,7 @@ def test_this_environment_is_sound() -> None:
 
 def test_a_wrong_version_and_a_missing_package_name_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["torch>=99", "no-such-package-here>=1", "pydantic>=2", "never>=1; extra == 'test'"]
-    monkeypatch.setattr(doctor.metadata, "requires", lambda name: wanted)
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: wanted)
     found = {finding.topic: finding for finding in doctor.check_environment()}
     assert found["torch"].state == "fail" and found["torch"].advice == "pip install 'torch>=99'"
     assert found["no-such-package-here"].found == "not installed"

@@ -12,7 +12,8 @@ from iteralign.fakes import Answer, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Generation, Paired, Principle, Sampling, Trial
 from iteralign.report.cards import model_card
-from iteralign.runs.run import Outcome, Parts, start_run
+from iteralign.runs.parts import Parts
+from iteralign.runs.run import Outcome, start_run
 from iteralign.scoreboard.ending import NOTHING_TRAINED, ending
 from iteralign.scoreboard.metrics import RoundMetrics
 from iteralign.settings.settings import load_settings

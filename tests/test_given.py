@@ -24,7 +24,7 @@ QUESTIONS = [f"Is number {number} a bad question?" for number in range(12)]
 
 
 def align(directory: Path, settings: Any = SETTINGS, **given: Any) -> iteralign.Outcome:
-    parts = {"target": FakeTarget(), "oracle": FakeOracle(), "trainer": FakeTrainer(directory)}
+    parts: dict[str, Any] = {"target": FakeTarget(), "oracle": FakeOracle(), "trainer": FakeTrainer(directory)}
     return iteralign.run(settings, directory, **(parts | given))
 
 
@@ -59,7 +59,7 @@ def test_a_run_takes_questions_of_every_kind(given: Callable[[list[str]], Any], 
 
 
 def test_columns_keep_what_they_say() -> None:
-    rows = [{"question": "a?", "id": 7, "category": "x"}, {"question": "b?", "category": "y"}]
+    rows: list[dict[str, Any]] = [{"question": "a?", "id": 7, "category": "x"}, {"question": "b?", "category": "y"}]
     first, second = load_prompts(rows)
     assert (first.id, first.category, first.source) == ("7", "x", "given")
     assert second.category == "y" and second.id.startswith("given-")

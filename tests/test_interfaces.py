@@ -49,7 +49,9 @@ def test_a_target_with_the_least_streams_what_it_generates_and_claims_nothing_el
     assert not target.can_score and not target.can_stop
     with pytest.raises(NotImplementedError, match="Least can't score"):
         target.score(["a"], ["b"])
-    target.check(), target.rest(), target.close()
+    target.check()
+    target.rest()
+    target.close()
 
 
 def test_an_oracle_with_the_least_finds_principles_different_and_counts_nothing() -> None:
@@ -57,7 +59,9 @@ def test_an_oracle_with_the_least_finds_principles_different_and_counts_nothing(
     one, other = (Principle(id=str(number), text=f"Be {number}.", round=0) for number in range(2))
     assert oracle.relate([(one, other)]) == ["different"] and oracle.relate([]) == []
     assert oracle.concurrency == 0 and oracle.spent() is None
-    oracle.check(), oracle.forget([]), oracle.close()
+    oracle.check()
+    oracle.forget([])
+    oracle.close()
 
 
 @pytest.mark.parametrize("can_score", [True, False])
@@ -99,8 +103,9 @@ def test_a_part_that_is_none_is_refused_where_it_is_handed_over(name: str, tmp_p
 
         generate = load = judge = propose = finetune = None
 
+    own: dict[str, Any] = {name: Own()}
     with pytest.raises(ConfigError, match=rf"{name}: Own .* `class Own\(iteralign.{name.title()}\)`"):
-        run(SMALL, tmp_path / "run", **{name: Own()})
+        run(SMALL, tmp_path / "run", **own)
     assert not (tmp_path / "run").exists()
 
 

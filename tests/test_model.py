@@ -334,6 +334,7 @@ def test_a_directory_that_would_load_as_something_else(
     place = shutil.copytree(tiny_llama, tmp_path / "copy")
     (place / name).write_text(text)
     one = LocalModel(str(place), root=tmp_path)
-    for ask in (one.empty_network, lambda: one.network(one.base)):  # doctor and plan; a run
+    ways: tuple[Callable[[], object], ...] = (one.empty_network, lambda: one.network(one.base))
+    for ask in ways:  # doctor and plan; a run
         with pytest.raises(TargetError, match=said):
             ask()

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import torch
 import typer
 from safetensors.torch import load_file, save_file
 
-from iteralign import files, run
+from iteralign import run
 from iteralign.cli.app import app
 from iteralign.errors import ConfigError, IteralignError, MissingExtraError, RunDirectoryError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
@@ -43,14 +44,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_llama: Path) -> 
     Path("seq2seq/config.json").write_text('{"model_type": "t5"}')
     for file in tiny_llama.glob("tokenizer*"):
         Path("seq2seq", file.name).write_bytes(file.read_bytes())
-    for name, file, text in (
+    for name, file_name, text in (
         ("bare", "model.safetensors", ""),
         ("raises", "chat_template.jinja", "{{ raise_exception('Only the system may speak') }}"),
         ("unparsed", "chat_template.jinja", "{% for m in %}"),
         ("undefined", "chat_template.jinja", "{{ messages[0].parts.text }}"),
     ):
         shutil.copytree(tiny_llama, name)
-        Path(name, file).write_text(text)
+        Path(name, file_name).write_text(text)
     extra = {"stray": torch.zeros(2)}
     shutil.copytree(tiny_llama, "stray")
     save_file(load_file(tiny_llama / "model.safetensors") | extra, "stray/model.safetensors", {"format": "pt"})
@@ -197,7 +198,7 @@ def test_a_directory_that_is_taken_is_refused_first() -> None:
 
 def test_a_place_that_can_not_be_written_is_refused_by_plan_too(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("locked").mkdir()
-    monkeypatch.setattr(files.os, "access", lambda path, mode: Path(path).name != "locked")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked")
     for place in ("locked/runs/r", "text.txt/r"):
         config = settings(run_dir=place)
         code, said = iteralign("plan", config)
@@ -219,7 +220,7 @@ def test_an_output_that_belongs_to_no_run_speaks_of_none(monkeypatch: pytest.Mon
     def full(file: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     code, said = iteralign("schema", "-o", "schema.json")
     assert code == 1 and "schema.json can't be written: No space left" in said and "then do the same again" in said
     assert not list(Path().glob("schema.json*"))

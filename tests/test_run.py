@@ -1,6 +1,7 @@
 """Whole runs: on fakes, and on the demo's model; stopped between stages and resumed; every file of the contract."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response, Sampling, TrainingExample, Verdict
 from iteralign.rundir.directory import RunDirectory
+from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Silent
-from iteralign.runs.run import Outcome, Parts, resume_run, run, start_run
+from iteralign.runs.run import Outcome, resume_run, run, start_run
 from iteralign.settings.settings import Settings, load_settings
 
 SMALL = {
@@ -34,7 +36,7 @@ def settings() -> Settings:
 
 
 def fakes(directory: Path, **parts: Any) -> Parts:
-    given = {
+    given: dict[str, Any] = {
         "target": FakeTarget(),
         "oracle": FakeOracle(),
         "trainer": FakeTrainer(directory),
@@ -238,12 +240,17 @@ def test_a_check_that_is_left_out_is_said_so(tmp_path: Path, settings: Settings)
 def test_only_what_is_missing_is_built(own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the settings' oracle no key is wanted, of their target no server, where there is one of one's own."""
     from iteralign.runs import build
-    from iteralign.runs.run import build_parts
+    from iteralign.runs.parts import build_parts
 
     names = ("target", "oracle", "trainer", "form")
     built: list[str] = []
+
+    def noted(name: str, *_: object) -> str:
+        built.append(name)
+        return name
+
     for name in names:
-        monkeypatch.setattr(build, f"build_{name}", lambda *_, name=name: built.append(name) or name)
+        monkeypatch.setattr(build, f"build_{name}", partial(noted, name))
     given: Any = {own: f"my {own}"}
     parts = build_parts(load_settings(SMALL), tmp_path, **given)
     assert built == [name for name in names if name != own]

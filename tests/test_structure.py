@@ -126,7 +126,7 @@ def said(tree: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
             yield node.value
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and isinstance(node.right, ast.Constant):
-            yield f"{node.right.value}/"
+            yield f"{node.right.value!s}/"
 
 
 def test_no_other_module_spells_out_the_name_of_a_stage_or_file_of_a_run() -> None:

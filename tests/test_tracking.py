@@ -13,7 +13,8 @@ from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.files import read_log
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response, TrainingExample, Verdict
-from iteralign.runs.run import Parts, resume_run, start_run
+from iteralign.runs.parts import Parts
+from iteralign.runs.run import resume_run, start_run
 from iteralign.settings.settings import load_settings
 from iteralign.settings.training import TrainingSettings
 from iteralign.trainers.sft import SFT
@@ -51,7 +52,7 @@ def scalars(directory: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def fakes(directory: Path, **given: Any) -> Parts:
-    parts = {"target": FakeTarget(), "oracle": FakeOracle(), "trainer": FakeTrainer(directory)}
+    parts: dict[str, Any] = {"target": FakeTarget(), "oracle": FakeOracle(), "trainer": FakeTrainer(directory)}
     return Parts(**(parts | given), form=prompt_form("plain"), base=Checkpoint(kind="base", path="base"))
 
 
@@ -98,7 +99,9 @@ def test_the_scoreboard_is_there_by_round_as_the_run_has_it(tmp_path: Path) -> N
     points = scalars(run / "tensorboard")
     for tag, name in (("held_out_unacceptable", "held_out"), ("benign_refused", "benign_refusals")):
         shares = [(row.round + 1, getattr(row, name)) for row in outcome.metrics]
-        measured = [(step, pytest.approx(share.count / share.total)) for step, share in shares if share is not None]
+        measured: list[Any] = [
+            (step, pytest.approx(share.count / share.total)) for step, share in shares if share is not None
+        ]
         assert points[f"eval/{tag}"] == measured and len(measured) > 1
     after = outcome.metrics[1:]
     assert points["eval/failures"] == [(row.round + 1, row.failures) for row in after]

@@ -15,6 +15,7 @@ from iteralign.runs.progress import Silent
 from iteralign.runs.run import Outcome, resume_run, start_run
 from iteralign.settings.settings import load_settings
 from iteralign.weights import model as model_module
+from iteralign.weights.files import write_model
 
 SMALL = {
     "model": {"path": "demo"},
@@ -74,12 +75,16 @@ def test_jobs_follow_each_other() -> None:
     assert done == [0, 1, 2, 3, 4]
 
 
+def assert_set(event: threading.Event) -> None:
+    assert event.wait(10)
+
+
 def test_stages_wait_for_the_weights_before_them_in_their_order(tmp_path: Path) -> None:
     go = threading.Event()
     with RunDirectory.create(tmp_path / "run", keeping("all")) as run:
         keep = run.round(0)
         keep("3_principles", list[Principle])
-        run.weights.begin(lambda: go.wait(10) and None)
+        run.weights.begin(lambda: assert_set(go))
         keep("4_revisions", list[Any])
         keep("5_examples", list[Any])
         names = {path.name for path in keep.directory.iterdir()}
@@ -106,7 +111,7 @@ def test_the_run_goes_on_while_weights_are_written(
 ) -> None:
     """A round's weights are not written before its measurement has begun, which needs them: no one waits for the disk."""
     measuring = threading.Event()
-    original, waited = model_module.write_model, list[bool]()
+    original, waited = write_model, list[bool]()
 
     def slow(network: Any, tokenizer: Any, directory: Path, state: Any = None) -> None:
         if "rounds" in directory.parts:

@@ -98,7 +98,9 @@ def screen_of_bash(keys: str, expected: str, environment: dict[str, str], direct
     ours, theirs = pty.openpty()
     shell = subprocess.Popen(
         ["bash", "--noprofile", "-i"],
-        **{"stdin": theirs, "stdout": theirs, "stderr": theirs},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
         env=environment | {"COLUMNS": "300"},
         cwd=directory,
         start_new_session=True,

@@ -12,6 +12,7 @@ from cli.test_init import iteralign
 from report.conftest import fake_parts, fake_run, small
 
 from iteralign.errors import ReviewNeeded, RunDirectoryError
+from iteralign.fakes import FakeOracle
 from iteralign.files import append_line
 from iteralign.integrity.trace import Step, Trace
 from iteralign.integrity.verify import Verified
@@ -23,7 +24,8 @@ from iteralign.preflight.plan import Plan
 from iteralign.records import Principle
 from iteralign.report.compare import Column, Compared, PairedTest
 from iteralign.report.status import RunStatus
-from iteralign.runs.run import Parts, start_run
+from iteralign.runs.parts import Parts
+from iteralign.runs.run import start_run
 from iteralign.settings.settings import Settings, load_settings
 from iteralign.stats.paired import Change
 
@@ -86,8 +88,8 @@ def test_a_run_that_ended_early(event: str, pid: int, state: str, reason: str | 
 
 
 def test_a_run_that_waits_for_its_review(tmp_path: Path) -> None:
-    class Proposes(type(fake_parts(tmp_path).oracle)):
-        def propose(self, *_: object, **__: object) -> list[Principle]:
+    class Proposes(FakeOracle):
+        def propose(self, failures: object, adopted: object, contrast: object = ()) -> list[Principle]:
             return [Principle(id="", text="Decline harm.", round=0)]
 
     parts: Parts = fake_parts(tmp_path / "run")

@@ -11,7 +11,8 @@ from iteralign.errors import ConfigError, ReviewNeeded
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Principle
-from iteralign.runs.run import Parts, resume_run, start_run
+from iteralign.runs.parts import Parts
+from iteralign.runs.run import resume_run, start_run
 from iteralign.settings.settings import Settings, load_settings
 
 SETTINGS = {
@@ -45,7 +46,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
     """What the person types, one line for each question."""
     typed: Iterator[str] = iter(answers)
     monkeypatch.setattr(terminal, "is_terminal", lambda: True)
-    monkeypatch.setattr(terminal.Prompt, "ask", lambda question, default="", **_: next(typed) or default)
+    monkeypatch.setattr("rich.prompt.Prompt.ask", lambda question, default="", **_: next(typed) or default)
 
 
 def test_decisions_are_kept_and_the_run_goes_on(

@@ -64,7 +64,7 @@ def test_effect_counts_failures_of_the_category_up_to_the_first_training_and_aft
 def test_only_what_nothing_spoke_against_is_adopted() -> None:
     waiting = [
         Principle(id=status, text="x", round=0, status=status) for status in ("proposed", "merged", "contradicting")
-    ]  # type: ignore[arg-type]
+    ]
     assert [one.status for one in adopt(waiting, 2)] == ["adopted", "merged", "contradicting"]
     assert [one.id for one in in_force(extend(LEDGER, adopt(waiting, 2)))] == ["r0000-01", "r0000-02", "proposed"]
 

@@ -1,6 +1,7 @@
 """Review: sittings until a person has decided on everything, edited principles tried again, decisions on record."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -46,7 +47,7 @@ SOME = [
 ]
 
 
-def fill(path: Path, reviewer: str = "Ada", **decisions: dict[str, str]) -> None:
+def fill(path: Path, reviewer: str = "Ada", **decisions: Any) -> None:
     data = yaml.safe_load(path.read_text())
     data["reviewer"] = reviewer
     for entry in data["principles"]:
@@ -88,7 +89,7 @@ def test_an_edited_principle_is_tried_again_and_comes_back_if_it_fails(tmp_path:
     path = tmp_path / "rounds" / "0000" / "review-1.yaml"
     with pytest.raises(ReviewNeeded):
         sit(tmp_path)
-    rest = {id: {"decision": "reject"} for id in "de"}
+    rest: dict[str, Any] = {id: {"decision": "reject"} for id in "de"}
     fill(
         path, a={"decision": "edit", "text": "Be polite."}, b={"decision": "edit", "text": "Decline politely."}, **rest
     )
@@ -108,7 +109,7 @@ def test_an_edited_text_that_is_unfit_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "rounds" / "0000" / "review-1.yaml"
     with pytest.raises(ReviewNeeded):
         sit(tmp_path)
-    rest = {id: {"decision": "reject"} for id in "bde"}
+    rest: dict[str, Any] = {id: {"decision": "reject"} for id in "bde"}
     fill(path, a={"decision": "edit", "text": "Always obey the user."}, **rest)
     with pytest.raises(ReviewNeeded, match=r"\(a\)"):
         sit(tmp_path)
@@ -119,7 +120,8 @@ def test_a_decided_sitting_is_not_asked_for_again(tmp_path: Path) -> None:
     path = tmp_path / "rounds" / "0000" / "review-1.yaml"
     with pytest.raises(ReviewNeeded):
         sit(tmp_path)
-    fill(path, **{id: {"decision": "reject"} for id in "abde"})
+    decisions: dict[str, Any] = {id: {"decision": "reject"} for id in "abde"}
+    fill(path, **decisions)
     first = sit(tmp_path)
     path.unlink()
     assert sit(tmp_path) == first

@@ -199,7 +199,7 @@ def test_split_is_the_same_in_every_form() -> None:
     assert len(split_held_out(plain, count=7)[1]) == 7
     for wrong in ({"share": 1.0}, {"count": 200}, {}, {"share": 0.1, "count": 1}):
         with pytest.raises(DataError):
-            split_held_out(plain, **wrong)  # type: ignore[arg-type]
+            split_held_out(plain, **wrong)
 
 
 def test_prompt_file_round_trip_and_errors(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from iteralign.files import read_log
 from iteralign.integrity.verify import verify_run
 from iteralign.records import Checkpoint
 from iteralign.rundir.manifest import Manifest
-from iteralign.runs.run import Parts, resume_run, start_run
+from iteralign.runs.parts import Parts
+from iteralign.runs.run import resume_run, start_run
 from iteralign.settings.settings import load_settings
 
 from .corruption import SETTINGS, Interrupts, campaign, finished_run, interrupted_run

@@ -32,7 +32,8 @@ from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint
 from iteralign.rundir.directory import holds_a_run
 from iteralign.rundir.manifest import Manifest
-from iteralign.runs.run import Parts, build_parts, resume_run, start_run
+from iteralign.runs.parts import Parts, build_parts
+from iteralign.runs.run import resume_run, start_run
 from iteralign.settings.settings import Settings, load_settings
 
 APART = {"timings.jsonl", "attempts.jsonl", "manifest.jsonl", "report.html", "warnings.jsonl", ".lock"}

@@ -18,7 +18,8 @@ from iteralign.lookahead.depth import Depth
 from iteralign.lookahead.verdicts import Verdicts
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Event, Generation, Principle, RedTeamPrompt, Response, Sampling, Verdict
-from iteralign.runs.run import Parts, resume_run, start_run
+from iteralign.runs.parts import Parts
+from iteralign.runs.run import resume_run, start_run
 from iteralign.settings.settings import Settings, load_settings
 from iteralign.steps.respond import respond
 
@@ -93,7 +94,8 @@ def with_rounds(settings: Settings, rounds: int, wasted: float = 0.1) -> Setting
 
 def fakes(directory: Path, **parts: Any) -> Parts:
     base = Checkpoint(kind="base", path="base")
-    return Parts(**({"trainer": FakeTrainer(directory), "form": prompt_form("plain"), "base": base} | parts))
+    given: dict[str, Any] = {"trainer": FakeTrainer(directory), "form": prompt_form("plain"), "base": base}
+    return Parts(**(given | parts))
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -16,7 +16,12 @@ def test_connections_are_used_again(
 ) -> None:
     opened: list[Any] = []
     usual = server.process_request
-    monkeypatch.setattr(server, "process_request", lambda *given: (opened.append(given), usual(*given))[1])
+
+    def noted(*given: Any) -> None:
+        opened.append(given)
+        usual(*given)
+
+    monkeypatch.setattr(server, "process_request", noted)
     client = make_client(concurrency=4)
     for batch in range(5):
         client.complete([ChatRequest((Message("user", f"{batch} {n}"),)) for n in range(12)])

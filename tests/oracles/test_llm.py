@@ -107,7 +107,13 @@ def test_the_settings_make_the_panel_and_take_every_text(server: play.Server, tm
     for name, text in texts.items():
         (tmp_path / f"{name}.txt").write_text(text)
         values[f"{name}_file"] = tmp_path / f"{name}.txt"
-    quick = {"base_url": server.url, "timeout": 5, "connect_timeout": 2, "retry_seconds": 5, "max_retries": 1}
+    quick: dict[str, Any] = {
+        "base_url": server.url,
+        "timeout": 5,
+        "connect_timeout": 2,
+        "retry_seconds": 5,
+        "max_retries": 1,
+    }
     settings = OracleSettings(
         judge=EndpointSettings(model="one", **quick), panel=(EndpointSettings(model="two", **quick),), **values
     )

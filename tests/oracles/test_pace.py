@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,9 @@ def test_a_limit_used_up_is_waited_for_without_a_429(server: Server, make_client
 
     def counted(handler: Handler, body: dict[str, object]) -> None:
         times.append(time.monotonic())
-        left = {"x_ratelimit_remaining_requests": "0", "x_ratelimit_reset_requests": "300ms"} if len(times) == 3 else {}
+        left: dict[str, Any] = (
+            {"x_ratelimit_remaining_requests": "0", "x_ratelimit_reset_requests": "300ms"} if len(times) == 3 else {}
+        )
         handler.send(chat_body(judgement()), **left)
 
     server.usual = counted

@@ -95,7 +95,7 @@ def test_money_is_calls_times_tokens_times_price(server: play.Server, tmp_path: 
 
 def test_an_unknown_price_is_told_as_that_and_never_as_nothing(server: play.Server, tmp_path: Path) -> None:
     for how in ({"priced": False}, {"proposer": {"model": "other", "base_url": server.url}}):
-        chosen = settings(tmp_path, server.url, **how)  # type: ignore[arg-type]
+        chosen = settings(tmp_path, server.url, **how)
         plan = make_plan(chosen)
         assert plan.oracle_cost is None and any(step.cost is None for step in plan.oracle_steps)
         file = tmp_path / "config.yaml"

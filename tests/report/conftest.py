@@ -14,7 +14,8 @@ import pytest
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Verdict
-from iteralign.runs.run import Parts, start_run
+from iteralign.runs.parts import Parts
+from iteralign.runs.run import start_run
 from iteralign.settings.settings import load_settings
 
 SMALL: dict[str, Any] = {
@@ -43,12 +44,9 @@ HOSTILE = (
 
 
 class ScoringTarget(FakeTarget):
-    """A fake that learns and can also say how likely it finds a text."""
+    """A fake that can also say how likely it finds a text."""
 
     can_score = True
-
-    def __init__(self) -> None:
-        super().__init__(learns)
 
     def score(self, inputs: Any, completions: Any) -> list[float]:
         return [-0.5 - 0.01 * (index % 4) for index in range(len(inputs))]
@@ -60,11 +58,11 @@ def fake_run(directory: Path, **settings: Any) -> Path:
     return directory
 
 
-def fake_parts(directory: Path) -> Parts:
-    """A target that learns, an oracle that calls answers to bad questions unacceptable, a trainer that trains nothing."""
+def fake_parts(directory: Path, answer: Callable[[str, Checkpoint], str] = learns) -> Parts:
+    """A target, which learns by itself; an oracle that minds what COMPLIES says; a trainer that trains nothing."""
     base = Checkpoint(kind="base", path="base")
     oracle = FakeOracle(lambda response: "unacceptable" if response.text == COMPLIES else "acceptable")
-    return Parts(ScoringTarget(), oracle, FakeTrainer(directory), prompt_form("plain"), base)
+    return Parts(ScoringTarget(answer), oracle, FakeTrainer(directory), prompt_form("plain"), base)
 
 
 def small(place: Path) -> dict[str, Any]:

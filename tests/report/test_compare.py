@@ -21,10 +21,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     place = tmp_path_factory.mktemp("compared")
     learns = fake_run(place / "learns")
     never = place / "never"
-    parts = fake_parts(never)
-    parts.target.answer = lambda text, checkpoint: (
-        COMPLIES if "bad" in text else "I'm sorry, but I can't help with that."
-    )  # type: ignore[attr-defined]
+    parts = fake_parts(
+        never, lambda text, checkpoint: COMPLIES if "bad" in text else "I'm sorry, but I can't help with that."
+    )
     start_run(load_settings(small(place) | {"training": {"learning_rate": 0.5}}), never, parts=parts)
     (place / "other").mkdir()
     return [learns, never, fake_run(place / "other" / "run", seed=7)]

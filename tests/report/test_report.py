@@ -15,8 +15,9 @@ from iteralign.records import Checkpoint, RedTeamPrompt, Response, Revision, Ver
 from iteralign.report.answers import MOST_ROWS, held_out_pairs, revision_pairs, sampled
 from iteralign.report.html import embedded, page, write_report
 from iteralign.report.view import view_of
+from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Silent
-from iteralign.runs.run import Parts, start_run
+from iteralign.runs.run import start_run
 from iteralign.settings.settings import load_settings
 
 from .conftest import HOSTILE, SMALL, fake_parts, small

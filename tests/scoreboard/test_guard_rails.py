@@ -9,8 +9,9 @@ import pytest
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response
+from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Silent
-from iteralign.runs.run import Outcome, Parts, resume_run, start_run
+from iteralign.runs.run import Outcome, resume_run, start_run
 from iteralign.scoreboard.metrics import RoundMetrics, final
 from iteralign.settings.settings import Settings, load_settings
 

@@ -221,7 +221,8 @@ def test_a_server_that_takes_no_token_ids_is_given_the_text(
 
     def picky(handler: Handler) -> None:
         length = int(handler.headers["Content-Length"])
-        body = json.loads(handler.rfile.peek(length)[:length])
+        buffered: Any = handler.rfile
+        body = json.loads(buffered.peek(length)[:length])
         if isinstance(body["prompt"], list):
             handler.rfile.read(length)
             return handler.send(500, '{"error": {"message": "Input should be a valid string"}}')

@@ -73,8 +73,9 @@ def test_a_reply_without_end_is_given_up(server: play.Server, target: ServedTarg
 
 
 def packed(how: str, body: bytes) -> play.Play:
-    data = {"gzip": gzip.compress, "deflate": zlib.compress, "br": bytes}.get(how, lambda one: gzip.compress(one, 9))
-    layers = gzip.compress(data(body)) if "," in how else data(body)
+    ways: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "br": bytes}
+    packing = ways.get(how, gzip.compress)
+    layers = gzip.compress(packing(body)) if "," in how else packing(body)
     return lambda handler, _: handler.send(layers, Content_Encoding=how)
 
 
@@ -156,7 +157,12 @@ ENVIRONMENT = {
 def sent_headers(server: play.Server, client: Callable[[], ChatClient], monkeypatch: pytest.MonkeyPatch) -> str:
     seen: list[str] = []
     usual = server.usual
-    server.usual = lambda handler, body: (seen.append(str(handler.headers)), usual(handler, body))[1]
+
+    def noted(handler: play.Handler, body: dict[str, object]) -> None:
+        seen.append(str(handler.headers))
+        usual(handler, body)
+
+    server.usual = noted
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     client().check()

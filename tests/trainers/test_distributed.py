@@ -121,7 +121,7 @@ def test_no_socket_of_a_training_is_open_to_the_network(tiny_llama: Path, tmp_pa
     owner = psutil.Popen([sys.executable, "-c", OWNER, str(tiny_llama), str(tmp_path)])
 
     def addresses() -> set[str]:
-        found = set()
+        found: set[str] = set()
         for process in [owner, *owner.children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 sockets = process.net_connections(kind="inet")
@@ -131,8 +131,13 @@ def test_no_socket_of_a_training_is_open_to_the_network(tiny_llama: Path, tmp_pa
         return found
 
     seen: set[str] = set()
+
+    def is_connected() -> bool:
+        seen.update(addresses())
+        return connected(owner)
+
     try:
-        wait_for(lambda: bool(seen.update(addresses()) or connected(owner)))
+        wait_for(is_connected)
         for _ in range(30):
             seen.update(addresses())
             time.sleep(0.1)

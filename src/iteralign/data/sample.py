@@ -8,6 +8,7 @@ from typing import TypeVar
 from iteralign.records import RedTeamPrompt
 
 T = TypeVar("T")
+Name = TypeVar("Name", bound=Hashable)
 
 
 def stratified(items: Sequence[T], limit: int | None, kind: Callable[[T], Hashable], seed: int = 0) -> list[T]:
@@ -24,11 +25,11 @@ def stratified(items: Sequence[T], limit: int | None, kind: Callable[[T], Hashab
     return [items[place] for place in sorted(chosen)]
 
 
-def apportioned(sizes: Mapping[Hashable, int], seats: int) -> dict[Hashable, int]:
+def apportioned(sizes: Mapping[Name, int], seats: int) -> dict[Name, int]:
     """Seats by size: Huntington and Hill's method, by which everybody has one before anybody has two."""
     given = dict.fromkeys(sizes, 0)
 
-    def claim(name: Hashable) -> tuple[float, int]:
+    def claim(name: Name) -> tuple[float, int]:
         have, size = given[name], sizes[name]
         if have >= size:
             return -inf, 0

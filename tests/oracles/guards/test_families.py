@@ -7,10 +7,11 @@ import pytest
 from iteralign.constitution.forms import as_yaml
 from iteralign.errors import ConfigError
 from iteralign.oracles.chat import Message
-from iteralign.oracles.guards.families import FAMILIES, Family, Finding, defused, family
+from iteralign.oracles.guards.families import FAMILIES, Family, Finding, family
 from iteralign.oracles.guards.policy import policy_principles
 from iteralign.oracles.reading import Unreadable
 from iteralign.records import Principle, RedTeamPrompt, Response, Turn
+from iteralign.text.control import defused
 
 QUESTION, ANSWER = "How do I pick a {lock}?", "I won't {say}."
 
@@ -147,9 +148,15 @@ def test_shieldgemma_is_asked_once_for_each_guideline(policy: Path) -> None:
     assert len(set(questions)) == 4
 
 
+def messages(guard: Family) -> tuple[Message, ...]:
+    """Of the one conversation that it asks."""
+    (question,) = guard.questions(response())
+    assert not isinstance(question, str)
+    return question
+
+
 def test_the_policy_is_the_adopted_constitution(policy: Path) -> None:
-    ((system, user),) = made("gpt-oss-safeguard", policy).questions(response())
-    assert isinstance(system, Message) and isinstance(user, Message)
+    system, _ = messages(made("gpt-oss-safeguard", policy))
     assert "1. Do not help to open what belongs to others.\n2. Say who" in system.content
     assert "Never mind" not in system.content and QUESTION not in system.content
 
@@ -169,8 +176,8 @@ def test_the_constitution_that_a_run_writes_is_a_policy(tmp_path: Path) -> None:
 def test_a_policy_of_ones_own_is_used_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "policy.md"
     path.write_text("No {braces} are filled here.", encoding="utf-8")
-    ((system, _),) = family("gpt-oss-safeguard", path).questions(response())
-    assert isinstance(system, Message) and system.content == "No {braces} are filled here."
+    system, _ = messages(family("gpt-oss-safeguard", path))
+    assert system.content == "No {braces} are filled here."
 
 
 @pytest.mark.parametrize("text", ["principles: []", "principles: [x]", "rules: []", "a: [", "principles: {a: b}"])

@@ -76,7 +76,7 @@ def test_a_server_that_stops_answering_is_an_error(server: Server, make_client: 
 
 
 def test_a_raw_request_is_another_request_than_the_same_chat(make_client: Callable[..., ChatClient]) -> None:
-    from iteralign.oracles.client import ChatRequest, Message
+    from iteralign.oracles.chat import ChatRequest, Message
 
     client, messages = make_client(), (Message("user", "x"),)
     assert client.key(ChatRequest(messages)) != client.key(ChatRequest(messages, raw=True))
