@@ -195,6 +195,7 @@ def test_a_key_is_found_in_whatever_way_it_is_written() -> None:
         *(key, key[::-1], data.hex(), data.hex().upper(), data.hex(" "), data.hex(":")),
         *("".join(f"\\u{byte:04x}" for byte in data), "".join(f"%{byte:02X}" for byte in data)),
         *("".join(f"&#{byte};" for byte in data), "".join(f"\\x{byte:02x}" for byte in data)),
+        *("".join(f"{slashes}u{byte:04X}" for byte in data) for slashes in ("\\" * 2, "\\" * 4)),  # JSON in JSON
     ]
     assert all(redact(f"a {way} b") == "a [key] b" for way in ways)
     for before in ("", "x", "xy", "xyz", "Bearer "):

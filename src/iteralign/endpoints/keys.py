@@ -23,6 +23,8 @@ NO_KEY = "none-needed"
 _SHORTEST_SECRET = 6  # replacing a shorter key everywhere would garble ordinary text
 _SENDABLE = re.compile(r"[!-~]+")
 _known: set[str] = set()
+_escaped: set[re.Pattern[str]] = set()
+"""Of each secret, what escapes it character by character."""
 _lock = threading.Lock()
 
 
@@ -84,6 +86,7 @@ def remember_secret(secret: str) -> None:
     if len(secret) >= _SHORTEST_SECRET and secret != NO_KEY:
         with _lock:
             _known.update(_written(secret))
+            _escaped.add(_escapes(secret))
 
 
 def _written(secret: str) -> set[str]:
@@ -93,8 +96,7 @@ def _written(secret: str) -> set[str]:
     ways = {secret, secret[::-1]}
     for digits in (hexadecimal, [pair.upper() for pair in hexadecimal]):
         ways |= {between.join(digits) for between in ("", " ", ":")}
-        ways |= {"".join(before + pair for pair in digits) for before in ("%", "\\x", "\\u00")}
-        ways |= {"".join(f"&#x{pair};" for pair in digits)}
+        ways |= {"".join(f"%{pair}" for pair in digits), "".join(f"&#x{pair};" for pair in digits)}
     ways.add("".join(f"&#{byte};" for byte in data))
     for shift in range(3):  # base64 of a longer text that the secret stands in: what surely follows from the secret
         encoded = base64.b64encode(bytes(shift) + data)[(0, 2, 3)[shift] : len(data + bytes(shift)) * 8 // 6].decode()
@@ -102,10 +104,19 @@ def _written(secret: str) -> set[str]:
     return {way for way in ways if len(way) >= _SHORTEST_SECRET}
 
 
+def _escapes(secret: str) -> re.Pattern[str]:
+    """Escapes of the secret's characters, and escapes of such escapes: JSON in JSON doubles its backslashes."""
+    each = "".join(rf"\\++(?:u00|x){byte:02x}" for byte in secret.encode())
+    return re.compile(rf"(?<!\\){each}", re.IGNORECASE)
+
+
 def redact(text: str) -> str:
     """The text with every known secret replaced by `[key]`."""
     with _lock:
         secrets = sorted(_known, key=len, reverse=True)
+        escaped = list(_escaped)
     for secret in secrets:
         text = text.replace(secret, "[key]")
+    for pattern in escaped:
+        text = pattern.sub("[key]", text)
     return text
