@@ -6,8 +6,10 @@
 import contextlib
 import io
 import json
+import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
@@ -36,6 +38,10 @@ COMMANDS: dict[str, Callable[[Path, Path], list[str]]] = {
     "export": lambda run, out: ["export", str(run), "-o", str(out / "pairs.jsonl")],
     "export --format dpo": lambda run, out: ["export", str(run), "--format", "dpo", "-o", str(out / "dpo.jsonl")],
     "plan": lambda run, out: ["plan", str(run / "config.yaml")],
+    "verify": lambda run, out: ["verify", str(run)],
+    "verify --json": lambda run, out: ["verify", str(run), "--json"],
+    "trace a principle": lambda run, out: ["trace", str(run), "r0000-01"],
+    "trace a row": lambda run, out: ["trace", str(run), "0:1", "--json"],
 }
 OTHER = (
     *("null", "[]", "{}", "0", "-1", '"text"', "true", "[null]", "[[]]", "[1]", "[{}]", '{"a": 1}', "1e999", "NaN"),
@@ -101,23 +107,32 @@ DAMAGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 )
 
 
+OTHER_KINDS: tuple[Callable[[Path], object], ...] = (
+    lambda file: None,
+    Path.mkdir,
+    lambda file: file.symlink_to(file.name),  # a loop
+    lambda file: file.symlink_to("/dev/zero"),
+    os.mkfifo,
+)
+"""In the place of a file."""
+
+
 @contextlib.contextmanager
 def damaged(run: Path, file: Path, draw: random.Random) -> Iterator[str]:
     """One file of the run changed for a while."""
     kept = file.read_bytes()
-    kind = draw.randrange(len(DAMAGES) + 2)
+    kind = draw.randrange(len(DAMAGES) + len(OTHER_KINDS))
     try:
-        if kind == len(DAMAGES):
-            file.unlink()
-        elif kind > len(DAMAGES):
-            file.unlink()
-            file.mkdir()
-        else:
+        if kind < len(DAMAGES):
             file.write_bytes(DAMAGES[kind](kept, draw))
+        else:
+            file.unlink()
+            OTHER_KINDS[kind - len(DAMAGES)](file)
         yield f"{file.relative_to(run)} ({kind})"
     finally:
-        if file.is_dir():
+        if file.is_dir() and not file.is_symlink():
             shutil.rmtree(file)
+        file.unlink(missing_ok=True)
         file.write_bytes(kept)
 
 
@@ -125,9 +140,23 @@ def _page() -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
 
 
+@contextlib.contextmanager
+def _limited(seconds: int = 120) -> Iterator[None]:
+    def wake(*_: object) -> None:
+        raise TimeoutError("it does not end")
+
+    before = signal.signal(signal.SIGALRM, wake)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def outcome(arguments: list[str]) -> str:
-    """`fine`, `said`, or the end of a traceback."""
-    with contextlib.redirect_stdout(_page()), contextlib.redirect_stderr(_page()):
+    """`fine`, `said`, or the end of a traceback; of one, too, where a command would wait for ever."""
+    with contextlib.redirect_stdout(_page()), contextlib.redirect_stderr(_page()), _limited():
         try:
             app(arguments, standalone_mode=False)
         except IteralignError as error:

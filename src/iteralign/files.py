@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from iteralign.errors import ConfigError, CorruptFileError, RunDirectoryError
-from iteralign.text.bounded import load_json
+from iteralign.text.bounded import load_json, opened
 
 
 def write_text(path: Path, text: str) -> None:
@@ -159,7 +159,10 @@ def append_line(path: Path, values: dict[str, Any]) -> None:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of a log; torn ones are left out. Raises RunDirectoryError where it can't be read at all."""
     try:
-        lines = path.read_bytes().decode("utf-8", "replace").splitlines() if path.exists() else []
+        with opened(path) as file:
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise RunDirectoryError(f"{path} can't be read: {error.strerror or error}.") from error
     entries = []
@@ -172,7 +175,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def count_records(path: Path) -> int:
     """Lines of a JSONL file, none of which is looked at. Raises CorruptFileError."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return sum(1 for line in file if line.strip())
     except OSError as error:
         raise CorruptFileError(f"{path} can't be read: {error.strerror or error}.") from error

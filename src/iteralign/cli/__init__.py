@@ -21,6 +21,18 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except IteralignError as error:
-        from iteralign.cli.console import fail
+        said, code = str(error), error.exit_code
+    except (
+        OSError
+    ) as error:  # of a file: a name that is too long, a place that may not be read, a loop of links, a full disk
+        if not isinstance(error.filename, str):
+            raise
+        said, code = (
+            f"{error.filename} can't be used: {error.strerror}. Check the path, its permissions and the disk.",
+            1,
+        )
+    else:
+        return
+    from iteralign.cli.console import fail
 
-        sys.exit(fail(str(error), error.exit_code))
+    sys.exit(fail(said, code))

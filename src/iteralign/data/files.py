@@ -18,7 +18,7 @@ from typing import Any
 from iteralign.data.parquet import parquet_rows
 from iteralign.data.pickles import load_plain_pickle
 from iteralign.errors import DataError, MissingExtraError
-from iteralign.text.bounded import read_most, unpacked_most
+from iteralign.text.bounded import opened, read_most, unpacked_most
 
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".pkl")
 MAX_BYTES = 4 * 1024**3
@@ -86,7 +86,7 @@ def read_bytes(path: Path) -> bytes:
             with gzip.open(path) as packed:
                 data = read_most(packed, most)
         else:
-            with path.open("rb") as plain:
+            with opened(path) as plain:
                 data = read_most(plain, most)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file; check the path.") from error

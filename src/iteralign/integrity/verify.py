@@ -1,6 +1,5 @@
 """`iteralign verify`: whether every file of a run is what was written, and fits the others."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from iteralign.rundir.directory import RunDirectory, holds_a_run
 from iteralign.rundir.kept_files import remedy
 from iteralign.rundir.manifest import Fault, Manifest
 from iteralign.settings.settings import CHANGEABLE, as_text, differing_keys, load_settings
+from iteralign.text.bounded import read_json
 from iteralign.weights.files import ModelFiles
 
 
@@ -72,7 +72,7 @@ def _missing(run: Path, manifest: Manifest) -> list[Fault]:
     found = [Fault(name, "is missing, and the run has begun") for name in names if name not in manifest.files]
     if not manifest and layout.ENVIRONMENT not in names and begun:
         try:
-            promised = json.loads((run / layout.ENVIRONMENT).read_text(encoding="utf-8")).get("manifest")
+            promised = read_json(run / layout.ENVIRONMENT).get("manifest")
         except (OSError, ValueError, AttributeError) as error:
             return [*found, Fault(layout.ENVIRONMENT, f"can't be read: {error}")]
         found += [Fault(layout.MANIFEST, "is missing or empty")] if promised else []
@@ -82,15 +82,14 @@ def _missing(run: Path, manifest: Manifest) -> list[Fault]:
 def _base(run: Path) -> list[Fault]:
     """Whether the base model is the one that the run began with, where it lies on this machine."""
     try:
-        begun = json.loads((run / layout.ENVIRONMENT).read_text(encoding="utf-8")).get("model")
-    except (OSError, ValueError, AttributeError):
+        begun = read_json(run / layout.ENVIRONMENT)["model"]
+        path, fingerprint = str(begun["path"]), str(begun["fingerprint"])
+    except (OSError, ValueError, LookupError, TypeError):
         return []  # not begun
-    if begun is None or not Path(begun["path"]).expanduser().exists():
+    if not is_there(Path(path).expanduser()):
         return []
-    same = ModelFiles(begun["path"]).is_still(begun["fingerprint"], fresh=True)
-    return (
-        [] if same else [Fault(begun["path"], "is not the base model that the run began with: its files have changed")]
-    )
+    same = ModelFiles(path).is_still(fingerprint, fresh=True)
+    return [] if same else [Fault(path, "is not the base model that the run began with: its files have changed")]
 
 
 def _settings(run: Path) -> list[Fault]:

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from iteralign.errors import BudgetReached, ConfigError, CorruptFileError, RunDirectoryError
 from iteralign.oracles.prices import PriceTable, load_prices
 from iteralign.records import Spent
+from iteralign.text.bounded import opened
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ _CALL = TypeAdapter(Call)
 def read_calls(path: Path) -> list[Call]:
     """The calls in a ledger; a last line that was cut off by a crash is left out. Raises CorruptFileError."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        with opened(path) as file:
+            lines = file.read().split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -246,7 +248,8 @@ def _cut_torn_line(path: Path) -> None:
     if not path.exists():
         return
     try:
-        content = path.read_bytes()
+        with opened(path) as file:
+            content = file.read()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(path, whole)

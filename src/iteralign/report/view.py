@@ -31,6 +31,7 @@ from iteralign.scoreboard.guard_rails import Intervention
 from iteralign.scoreboard.metrics import Comparison, Count, Perplexity, RoundMetrics, final
 from iteralign.settings.settings import differing_keys, load_settings
 from iteralign.stats.intervals import Proportion
+from iteralign.text.bounded import read_text
 
 MOST_ROWS = 200
 """Rounds in the table."""
@@ -119,7 +120,7 @@ def view_of(run_dir: Path) -> View:
         calls=calls,
         endpoints=endpoints(run_dir / layout.ENDPOINTS),
         changed_settings=_changed(files),
-        settings=(run_dir / layout.CONFIG).read_text(encoding="utf-8"),
+        settings=read_text(run_dir / layout.CONFIG),
         environment=files.environment(),
         limits=limits(files.settings, files.judges, rows, base, after, finished=files.finished),
     )

@@ -4,7 +4,6 @@ Resuming lives here and nowhere else. docs/run-directory.md describes every file
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -25,7 +24,7 @@ from iteralign.rundir import layout
 from iteralign.rundir.jsonl import as_lines, read_records
 from iteralign.rundir.kept_files import KeptFiles
 from iteralign.rundir.lock import locked
-from iteralign.rundir.manifest import Manifest
+from iteralign.rundir.manifest import Manifest, entry_of
 from iteralign.rundir.stages import Stages
 from iteralign.settings.settings import CHANGEABLE, Settings, as_text, differing_keys, dump_settings, load_settings
 from iteralign.text.bounded import read_json
@@ -157,7 +156,7 @@ class RunDirectory(KeptFiles):
         append_line(self.path / layout.TIMINGS, {"stage": stage, "seconds": round(seconds, 3)})
 
     def _sha256(self, name: str) -> str:
-        return hashlib.sha256((self.path / name).read_bytes()).hexdigest()
+        return entry_of(self.path / name).sha256
 
     def _check_unchanged(self) -> None:
         if self.started:

@@ -25,8 +25,9 @@ def locked(path: Path) -> Iterator[None]:
             raise RunDirectoryError(
                 f"Another process ({holder or 'unknown'}) is working on {path}. Wait for it or stop it first."
             ) from None
-        os.ftruncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
+        with contextlib.suppress(OSError):  # it holds all the same, and says no more by whom
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
         yield
     finally:
         os.close(handle)

@@ -21,6 +21,7 @@ from iteralign.errors import CorruptFileError
 from iteralign.files import cannot_write, read_log
 from iteralign.rundir import layout
 from iteralign.rundir.layout import LOGS, MANIFEST
+from iteralign.text.bounded import opened
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,8 @@ class Manifest:
 
     def _read(self) -> None:
         try:
-            data = self.path.read_bytes()
+            with opened(self.path) as file:
+                data = file.read()
         except FileNotFoundError:
             return
         except OSError as error:
@@ -249,7 +251,7 @@ def names_in(run: Path, directory: Path) -> list[str]:
 
 def entry_of(path: Path) -> Entry:
     """Size and hash of a file. Raises OSError."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return Entry(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
@@ -262,7 +264,7 @@ def entry_for(text: str) -> Entry:
 def _hashed(path: Path, size: int | None, start: int = 0, so_far: Any = None) -> tuple[int, Any]:
     """(bytes, hash) of the file's first `size` bytes, going on from the first `start`, whose hash is `so_far`."""
     so_far = so_far or hashlib.sha256()
-    with path.open("rb") as file:
+    with opened(path) as file:
         file.seek(start)
         data = file.read(-1 if size is None else max(0, size - start))
     so_far.update(data)

@@ -5,9 +5,12 @@ A few hundred bytes can stand for any amount of memory, or for an endless walk: 
 Everything here raises OSError, or a ValueError that says what is wrong.
 """
 
+import errno
 import io
 import json
+import os
 import re
+import stat
 from gzip import GzipFile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,6 +38,15 @@ class BeyondBounds(ValueError):
 def unpacked_most(packed: int, most: int) -> int:
     """Bytes that a file of `packed` bytes may unpack to: text shrinks ten to fifty times, a bomb a thousand times."""
     return min(most, max(_UNPACKED_FREELY, _MAX_RATIO * packed))
+
+
+def opened(path: Path) -> io.BufferedReader:
+    """A regular file, to be read. Raises OSError for any other: a pipe would be waited for, and a device has no end."""
+    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # noqa: SIM115  # for the caller
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 def read_text(path: Path, most: int = MAX_TEXT) -> str:
