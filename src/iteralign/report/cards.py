@@ -1,5 +1,6 @@
 """Model and data set cards of a run, by huggingface_hub: how it was made, what was measured, what that can't show."""
 
+import os
 import tempfile
 from importlib import resources
 from pathlib import Path
@@ -23,7 +24,7 @@ TAGS = ["iteralign", "alignment", "constitutional-ai", "red-teaming"]
 
 def write_cards(run_dir: Path, directory: Path) -> list[Path]:
     """model_card.md and dataset_card.md in `directory`. Raises RunDirectoryError for a run that is not finished."""
-    name, files = run_dir.resolve().name, card_files(directory)
+    name, files = Path(os.path.realpath(run_dir)).name, card_files(directory)
     texts = [model_card(run_dir, name), dataset_card(run_dir, name)]
     for file, text in zip(files, texts, strict=True):
         write_text(file, text)
