@@ -9,7 +9,6 @@ from rich.segment import Segment
 from rich.table import Table
 
 from iteralign.activity import round_name
-from iteralign.text.characters import valid
 from iteralign.text.control import visible
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class _Visible(Console):
 
     def render(self, renderable: "RenderableType", options: "ConsoleOptions | None" = None) -> Iterator[Segment]:
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(visible(valid(segment.text)), segment.style)
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
 out = _Visible(highlight=False)

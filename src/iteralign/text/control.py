@@ -20,7 +20,7 @@ HIDDEN = re.compile(
 """Control characters but for tab and line feed, and what no reader sees: soft hyphens, zero widths, directions, tags."""
 
 _COMMANDS = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _MARKDOWN = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("[", "\\["), ("`", "\\`"))
 
@@ -34,7 +34,7 @@ def defused(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with what would command a terminal, or turn its lines around, as signs: `␛`, `<U+202E>`."""
+    """The text with what would command a terminal, turn its lines around, or can't be printed, as signs: `␛`, `<U+202E>`."""
     return _COMMANDS.sub(lambda found: _sign(ord(found[0])), text)
 
 
