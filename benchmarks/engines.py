@@ -105,6 +105,7 @@ def compare(hidden: int, layers: int, count: int, tokens: int) -> list[dict[str,
     import torch
 
     from iteralign.records import Sampling
+    from iteralign.settings.model import VllmSettings
     from iteralign.targets import shared_head
     from iteralign.targets.transformers import TransformersTarget
     from iteralign.weights.model import LocalModel
@@ -129,7 +130,7 @@ def compare(hidden: int, layers: int, count: int, tokens: int) -> list[dict[str,
         if python:
             from iteralign.targets.vllm import VllmTarget
 
-            engine = VllmTarget(model, python=Path(python))
+            engine = VllmTarget(model, VllmSettings(python=Path(python)))
             engine.generate(sets["short"][:2], sampling)  # starts it
 
         def texts_of(target: Any, texts: Sequence[str]) -> list[str]:

@@ -14,7 +14,10 @@ from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Sampling, TrainingExample, Verdict
 from iteralign.rundir.jsonl import read_records
 from iteralign.rundir.stages import Stages
+from iteralign.settings.constitution import GateSettings
+from iteralign.text.similarity import by_words
 
+GATE = Gate(GateSettings(), 0, by_words)
 BASE = Checkpoint(kind="base", path="base")
 GOOD = "Decline to help with harm."
 
@@ -66,7 +69,7 @@ def align(
         sampling=Sampling(),
         reflection=reflection or Reflection(tries=1),
         mixture=Mixture(min_replay=0, min_benign=0),
-        discovery=how or Discovery(gate=Gate()),
+        discovery=how or Discovery(gate=GATE),
         constitution=constitution or [],
     )
     return list(done), trainer
@@ -137,7 +140,7 @@ def test_without_proposing_the_given_constitution_is_used_as_it_is(tmp_path: Pat
 
 
 def test_a_given_principle_that_is_only_proposed_is_tried_first(tmp_path: Path) -> None:
-    how = Discovery(propose=False, gate=Gate())
+    how = Discovery(propose=False, gate=GATE)
     for text, status in ((GOOD, "adopted"), ("Use commas.", "rejected")):
         (done,), _ = align(tmp_path / status, Says(), how, constitution=[given(text, "proposed")])
         assert done.ledger[0].status == status and done.ledger[0].trial is not None
@@ -156,7 +159,7 @@ def test_the_wording_of_choice_is_what_the_target_reads(tmp_path: Path) -> None:
         def propose(self, failures: object, adopted: object, contrast: object = ()) -> list[Principle]:
             return [Principle(id="", text="Be harmless.", other_wording=GOOD, round=0)]
 
-    (done,), _ = align(tmp_path, Both(), Discovery(wording="prohibiting", gate=Gate()))
+    (done,), _ = align(tmp_path, Both(), Discovery(wording="prohibiting", gate=GATE))
     (principle,) = done.principles
     assert (principle.text, principle.other_wording, principle.wording) == (GOOD, "Be harmless.", "prohibiting")
     assert all(GOOD in one.response.input for one in done.revisions)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from iteralign.cli.console import round_line
-from iteralign.constitution.gate import Gate, in_short, why_rejected
+from iteralign.constitution.gate import in_short, why_rejected
 from iteralign.fakes import Answer, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Generation, Paired, Principle, Sampling, Trial
@@ -16,6 +16,7 @@ from iteralign.runs.parts import Parts
 from iteralign.runs.run import Outcome, start_run
 from iteralign.scoreboard.ending import NOTHING_TRAINED, ending
 from iteralign.scoreboard.metrics import RoundMetrics
+from iteralign.settings.constitution import GateSettings
 from iteralign.settings.settings import load_settings
 
 BASE = RoundMetrics(round=-1)
@@ -89,7 +90,7 @@ def test_no_principle_at_all() -> None:
     ],
 )
 def test_every_reason_of_the_gate_has_a_short_form(own: Paired, benign: Paired, short: str) -> None:
-    reason = why_rejected(Trial(own=own, held_out=Paired(), benign=benign), Gate())
+    reason = why_rejected(Trial(own=own, held_out=Paired(), benign=benign), GateSettings())
     assert reason is not None and in_short(reason) == short
 
 

@@ -34,7 +34,7 @@ APART = {
     "stats": {"files"},
     "weights": {"data", "oracles"},
     "steps": {"data", "oracles", "weights", "settings"},
-    "targets": {"steps", "oracles", "settings"},
+    "targets": {"steps", "oracles"},
     "trainers": {"steps", "oracles", "targets"},
     "oracles": {"data", "weights", "targets"},
     "algorithm": {"settings", "oracles", "targets", "trainers", "rundir"},

@@ -67,7 +67,7 @@ class Discovery:
     wording: Wording = "positive"
     contrast: bool = False
     """Show the proposer the round's acceptable answers too."""
-    doubles: Doubles | None = field(default_factory=Doubles)
+    doubles: Doubles | None = None
     """None: only a text that is there word for word is a double."""
     gate: Gate | None = None
     """None: whatever is proposed is adopted untried (the paper)."""

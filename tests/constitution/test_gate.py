@@ -8,9 +8,12 @@ from iteralign.constitution.gate import Bench, Gate, lift, most_answers, try_out
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Event, Paired, Principle, RedTeamPrompt, Response, Sampling, Verdict
+from iteralign.settings.constitution import GateSettings
 from iteralign.stats.intervals import paired_difference
 from iteralign.steps.respond import respond
+from iteralign.text.similarity import by_words
 
+GATE = Gate(GateSettings(), 0, by_words)
 FORM = prompt_form("plain")
 
 
@@ -45,7 +48,7 @@ def bench(
 def test_a_principle_that_helps_passes_with_its_figures() -> None:
     failures = [failed(f"p{n}") for n in range(4)] + [failed("other", "How to lie?", "lies")]
     own = tuple(f"p{n}" for n in range(3))
-    (tried,) = try_out(bench(failures), [proposed("a", "Decline theft.", *own)], Gate(), 0)
+    (tried,) = try_out(bench(failures), [proposed("a", "Decline theft.", *own)], GATE, 0)
     assert tried.status == "proposed" and tried.trial is not None
     assert (tried.trial.own.total, tried.trial.own.with_it, tried.trial.own.without) == (3, 3, 0)
     assert (tried.trial.held_out.total, tried.trial.held_out.with_it) == (2, 1)
@@ -59,14 +62,14 @@ def test_a_principle_that_helps_passes_with_its_figures() -> None:
 )
 def test_what_mends_nothing_or_refuses_everything_is_rejected(text: str, reason: str) -> None:
     failures = [failed("p0"), failed("p1")]
-    (tried,) = try_out(bench(failures), [proposed("a", text, "p0", "p1")], Gate(), 3)
+    (tried,) = try_out(bench(failures), [proposed("a", text, "p0", "p1")], GATE, 3)
     assert tried.status == "rejected" and tried.trial is not None
     assert tried.history[-1].by == "gate" and tried.history[-1].round == 3 and reason in tried.history[-1].reason
 
 
 def test_a_principle_that_changes_nothing_has_no_lift() -> None:
     good = FakeTarget(lambda text, checkpoint: DECLINES)
-    (tried,) = try_out(bench([failed("p0")], target=good), [proposed("a", "Decline theft.", "p0")], Gate(), 0)
+    (tried,) = try_out(bench([failed("p0")], target=good), [proposed("a", "Decline theft.", "p0")], GATE, 0)
     assert tried.status == "rejected", "the answer is acceptable without it too"
 
 
@@ -74,7 +77,7 @@ def test_answers_without_principles_are_asked_for_once() -> None:
     target = FakeTarget(answers)
     failures = [failed(f"p{n}") for n in range(3)]
     some = [proposed(id, "Decline theft.", "p0", "p1", "p2") for id in "ab"]
-    try_out(bench(failures, target=target), some, Gate(), 0)
+    try_out(bench(failures, target=target), some, GATE, 0)
     ((inputs, sampling, _),) = target.calls
     assert len(inputs) == 3 + 6 + 2 * (3 + 6)
     assert sampling.seed != Sampling().seed, "a sampled failure is not compared with itself"
@@ -85,18 +88,18 @@ def test_the_cap_on_answers_shrinks_the_samples_and_then_leaves_principles_out()
     some = [proposed(f"a{n}", "Decline theft.", *(f"p{k}" for k in range(20))) for n in range(5)]
     for cap in (150, 60, 20, 3):
         target = FakeTarget(answers)
-        tried = try_out(bench(failures, target=target), some, Gate(max_answers=cap), 0)
+        tried = try_out(bench(failures, target=target), some, Gate(GateSettings(max_answers=cap), 0, by_words), 0)
         assert sum(len(call[0]) for call in target.calls) <= cap
         untried = [principle for principle in tried if principle.trial is None]
         assert all(principle.status == "rejected" and "cap" in principle.history[-1].reason for principle in untried)
         assert bool(untried) == (cap <= 20)
-    assert most_answers(Gate(own=2, held_out=1, benign=4), 3) == 2 * 3 * 3 + 4 * 4
+    assert most_answers(GateSettings(own=2, held_out=1, benign=4), 3) == 2 * 3 * 3 + 4 * 4
 
 
 def test_held_out_failures_are_of_its_category_first_and_never_its_evidence() -> None:
     target = FakeTarget(answers)
     earlier = [failed(f"e{n}", f"How to steal number {n}?") for n in range(3)] + [failed("x", "How to lie?", "lies")]
-    gate = Gate(own=1, held_out=3, benign=0)
+    gate = Gate(GateSettings(own=1, held_out=3, benign=0), 0, by_words)
     try_out(bench([failed("p0")], earlier, target), [proposed("a", "Decline theft.", "p0")], gate, 0)
     asked = target.calls[0][0]
     assert sum("number" in text for text in asked) == 6 and not any("lie" in text for text in asked)
@@ -104,27 +107,27 @@ def test_held_out_failures_are_of_its_category_first_and_never_its_evidence() ->
 
 def test_a_given_principle_without_evidence_is_tried_on_its_category() -> None:
     failures = [failed("p0"), failed("q0", "How to lie?", "lies")]
-    (tried,) = try_out(bench(failures), [proposed("given-1", "Decline theft.")], Gate(), 0)
+    (tried,) = try_out(bench(failures), [proposed("given-1", "Decline theft.")], GATE, 0)
     assert tried.trial is not None and tried.trial.own.total == 1 and tried.status == "proposed"
 
 
 def test_only_proposed_ones_are_tried() -> None:
     merged = proposed("m", "Decline theft.", "p0").model_copy(update={"status": "merged"})
     target = FakeTarget(answers)
-    assert try_out(bench([failed("p0")], target=target), [merged], Gate(), 0) == [merged] and target.calls == []
+    assert try_out(bench([failed("p0")], target=target), [merged], GATE, 0) == [merged] and target.calls == []
 
 
 def test_answers_that_nobody_could_judge_do_not_count() -> None:
     one = bench([failed("p0")])
     one = Bench(**{**vars(one), "oracle": FakeOracle(lambda response: "undetermined")})
-    (tried,) = try_out(one, [proposed("a", "Decline theft.", "p0")], Gate(), 0)
+    (tried,) = try_out(one, [proposed("a", "Decline theft.", "p0")], GATE, 0)
     assert tried.status == "rejected" and "could be judged" in tried.history[-1].reason
 
 
 def test_trials_are_repeatable() -> None:
     failures = [failed(f"p{n}") for n in range(20)]
     some = [proposed("a", "Decline theft.", *(f"p{k}" for k in range(20)))]
-    assert try_out(bench(failures), some, Gate(), 4) == try_out(bench(failures), some, Gate(), 4)
+    assert try_out(bench(failures), some, GATE, 4) == try_out(bench(failures), some, GATE, 4)
 
 
 def test_paired_intervals() -> None:
@@ -138,5 +141,5 @@ def test_paired_intervals() -> None:
         0.25 - 1.959964 * math.sqrt((7 / 12 - 1 / 16) / 12)
     )
     one = failed("p0")
-    (tried,) = try_out(bench([one]), [proposed("a", "Decline theft.", "p0")], Gate(), 0)
+    (tried,) = try_out(bench([one]), [proposed("a", "Decline theft.", "p0")], GATE, 0)
     assert tried.trial is not None and lift(tried.trial).total == tried.trial.own.total + tried.trial.held_out.total

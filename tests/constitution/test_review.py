@@ -13,8 +13,11 @@ from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Event, Principle, RedTeamPrompt, Sampling, Verdict
 from iteralign.rundir.stages import Stages
+from iteralign.settings.constitution import GateSettings
 from iteralign.steps.respond import respond
+from iteralign.text.similarity import by_words
 
+GATE = Gate(GateSettings(), 0, by_words)
 FORM = prompt_form("plain")
 HEAD = "# Review"
 
@@ -58,7 +61,7 @@ def fill(path: Path, reviewer: str = "Ada", **decisions: Any) -> None:
 def sit(tmp_path: Path) -> list[Principle]:
     keep = Stages(tmp_path / "rounds" / "0000")
     keep.directory.mkdir(parents=True, exist_ok=True)
-    return review(keep, FileReview(tmp_path), bench(), SOME, [OLD], Gate(), 0)
+    return review(keep, FileReview(tmp_path), bench(), SOME, [OLD], GATE, 0)
 
 
 def test_nothing_goes_on_until_every_open_principle_is_decided(tmp_path: Path) -> None:

@@ -20,9 +20,12 @@ from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Event, Generation, Principle, RedTeamPrompt, Response, Sampling, Verdict
 from iteralign.runs.parts import Parts
 from iteralign.runs.run import resume_run, start_run
+from iteralign.settings.constitution import GateSettings
 from iteralign.settings.settings import Settings, load_settings
 from iteralign.steps.respond import respond
+from iteralign.text.similarity import by_words
 
+GATE = Gate(GateSettings(), 0, by_words)
 ROUNDS, SIZE = 24, 4
 
 
@@ -303,7 +306,7 @@ def test_trials_of_principles_buy_no_verdict_on_benign_answers(tmp_path: Path) -
     ahead = LookAhead(target, oracle, plain, [[prompt]], Sampling())
     event = Event(kind="proposed", round=0)
     principle = Principle(id="x", text="Decline.", round=0, evidence=("p",), history=(event,))
-    (tried,) = try_out(Bench(ahead, ahead, ahead.form, [failure], [], benign, Sampling()), [principle], Gate(), 0)
+    (tried,) = try_out(Bench(ahead, ahead, ahead.form, [failure], [], benign, Sampling()), [principle], GATE, 0)
     assert tried.trial is not None and tried.trial.benign.total == 1 and tried.trial.own.total == 1
     judged = [response.prompt.id for responses in oracle.judged for response in responses]
     assert judged == ["p", "p"], "without and with the principle"

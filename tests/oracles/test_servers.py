@@ -21,6 +21,7 @@ from iteralign.oracles.budget import Ledger, read_calls
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.records import Sampling, Verdict
+from iteralign.settings.model import ServedSettings
 from iteralign.targets.served import ServedTarget
 from iteralign.weights.model import LocalModel
 
@@ -317,7 +318,7 @@ def test_a_real_completions_server_is_a_target(real: Real, tmp_path: Path) -> No
     if real.structure == "plain":
         pytest.skip("transformers serve continues no token ids")
     local = LocalModel(str(real.weights), root=tmp_path, device="cpu", dtype="float32")
-    target = ServedTarget(local, base_url=real.url, name=real.model, concurrency=2)
+    target = ServedTarget(local, ServedSettings(base_url=real.url, name=real.model, concurrency=2))
     answers = target.generate(["The capital of France is", "Two and two make"], Sampling(max_new_tokens=6))
     assert all(0 < answer.tokens <= 6 for answer in answers)
     if "qwen" in real.weights.name:

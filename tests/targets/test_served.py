@@ -14,6 +14,7 @@ import pytest
 from iteralign.errors import ConfigError, TargetError
 from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.runs.build import build_target
+from iteralign.settings.model import ServedSettings
 from iteralign.settings.settings import load_settings
 from iteralign.targets.served import ServedTarget
 from iteralign.targets.tokens import encoded
@@ -92,7 +93,7 @@ def llama(tiny_llama: Path, tmp_path: Path) -> LocalModel:
 
 @pytest.fixture
 def target(server: Server, llama: LocalModel) -> ServedTarget:
-    return ServedTarget(llama, base_url=server.url, name="base", concurrency=4)
+    return ServedTarget(llama, ServedSettings(base_url=server.url, name="base", concurrency=4))
 
 
 def test_answers_come_in_the_order_of_the_inputs(server: Server, llama: LocalModel, target: ServedTarget) -> None:
@@ -202,7 +203,7 @@ def test_a_server_that_is_not_there_is_named(llama: LocalModel) -> None:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
     with pytest.raises(TargetError, match="can't be reached"):
-        ServedTarget(llama, base_url=url, name="base", max_retries=0).generate(INPUTS[:1], SAMPLING)
+        ServedTarget(llama, ServedSettings(base_url=url, max_retries=0)).generate(INPUTS[:1], SAMPLING)
 
 
 def test_settings_name_it(server: Server, llama: LocalModel) -> None:
@@ -210,7 +211,7 @@ def test_settings_name_it(server: Server, llama: LocalModel) -> None:
     target = build_target(load_settings(values, [f"model.served.base_url={server.url}"]), llama)
     assert isinstance(target, ServedTarget)
     assert target.generate(INPUTS[:1], SAMPLING)[0].finish == "stop"
-    assert server.requests[0][1]["model"] == "x"
+    assert server.requests[0][1]["model"] == llama.name_or_path
 
 
 def test_a_server_that_takes_no_token_ids_is_given_the_text(

@@ -14,6 +14,7 @@ from iteralign.endpoints.keys import endpoint_key
 from iteralign.errors import TargetError
 from iteralign.oracles.client import ChatClient
 from iteralign.records import Sampling
+from iteralign.settings.model import ServedSettings
 from iteralign.targets.served import ServedTarget
 from iteralign.weights.model import LocalModel
 
@@ -35,9 +36,11 @@ def server() -> Iterator[play.Server]:
 
 
 @pytest.fixture
-def target(server: play.Server, tiny_llama: Path, tmp_path: Path) -> ServedTarget:
+def target(server: play.Server, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServedTarget:
+    monkeypatch.setenv("SERVED_KEY", KEY)
     model = LocalModel(str(tiny_llama), root=tmp_path, device="cpu")
-    return ServedTarget(model, base_url=server.url, name="base", key=KEY, timeout=3, max_retries=0)
+    known = {"base_url": server.url, "name": "base", "api_key_env": "SERVED_KEY", "timeout": 3, "max_retries": 0}
+    return ServedTarget(model, ServedSettings.model_validate(known))
 
 
 def generated(target: ServedTarget) -> str:

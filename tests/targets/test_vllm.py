@@ -14,6 +14,7 @@ import pytest
 
 from iteralign.errors import ConfigError, MissingExtraError, TargetError
 from iteralign.records import Checkpoint, Generation, Sampling, TrainingExample
+from iteralign.settings.model import ServedSettings, VllmSettings
 from iteralign.settings.training import Method, TrainingSettings
 from iteralign.targets.served import ServedTarget
 from iteralign.targets.transformers import TransformersTarget
@@ -54,7 +55,7 @@ def tied(tiny_llama: Path, tmp_path: Path) -> LocalModel:
 
 
 def target_of(model: LocalModel) -> VllmTarget:
-    return VllmTarget(model, python=Path(PYTHON or "python"), lora_rank=4, settings={"max_model_len": 128})
+    return VllmTarget(model, VllmSettings(python=Path(PYTHON or "python")), 4, {"max_model_len": 128})
 
 
 @pytest.fixture
@@ -216,17 +217,17 @@ def test_what_vllm_says_of_a_model_it_can_not_load_is_told(tmp_path: Path, llama
 def test_without_vllm_the_command_that_installs_it_is_named(llama: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iteralign.targets.vllm.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'iteralign\[vllm\]'"):
-        VllmTarget(llama)
+        VllmTarget(llama, VllmSettings())
 
 
 def test_a_python_that_is_not_there_is_named(llama: LocalModel) -> None:
     with pytest.raises(ConfigError, match="nowhere/python"):
-        VllmTarget(llama, python=Path("nowhere/python")).generate(INPUTS, GREEDY)
+        VllmTarget(llama, VllmSettings(python=Path("nowhere/python"))).generate(INPUTS, GREEDY)
 
 
 def test_the_weights_of_rounds_that_are_past_are_not_read(llama: LocalModel) -> None:
     """A resumed run names each of them; with `training.keep: last` all but the last are gone."""
-    target = VllmTarget(llama, python=Path("python"))
+    target = VllmTarget(llama, VllmSettings(python=Path("python")))
     for number in range(3):
         target.load(Checkpoint(kind="full", path=f"rounds/000{number}/checkpoint", round=number))
 
@@ -266,7 +267,7 @@ def _answers(url: str) -> bool:
 
 @needs_vllm
 def test_a_served_model_follows_the_rounds_too(llama: LocalModel, server: str) -> None:
-    target = ServedTarget(llama, base_url=server, name="base")
+    target = ServedTarget(llama, ServedSettings(base_url=server, name="base"))
     plain = TransformersTarget(llama).generate(INPUTS, GREEDY)
     assert same_up_to_ties(llama, llama.base, plain, target.generate(INPUTS, GREEDY), without_half_letters) >= 9
     checkpoint = llama.base

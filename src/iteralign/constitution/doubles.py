@@ -9,20 +9,16 @@ from dataclasses import dataclass
 
 from iteralign.interfaces import Oracle
 from iteralign.records import Event, Principle, Relation
-from iteralign.text.similarity import Similarity, by_words
+from iteralign.settings.constitution import ConstitutionSettings
+from iteralign.text.similarity import Similarity
 
 
 @dataclass(frozen=True)
 class Doubles:
     """When two principles are looked at together."""
 
-    same: float = 0.95
-    """Likeness from which on two texts are the same rule without asking."""
-    close: float = 0.5
-    """Likeness from which on the oracle is asked."""
-    neighbours: int = 3
-    """Known principles that a new one is compared with by the oracle at most."""
-    similarity: Similarity = by_words
+    settings: ConstitutionSettings
+    similarity: Similarity
 
 
 def compare(
@@ -43,14 +39,14 @@ def compare(
     doubles = {
         index: others[0]
         for index, others in nearest.items()
-        if others and likeness[index - first][others[0]] >= how.same
+        if others and likeness[index - first][others[0]] >= how.settings.same
     }
     close = [
         (index, other)
         for index, others in nearest.items()
         if index not in doubles
-        for other in others[: how.neighbours]
-        if likeness[index - first][other] >= how.close
+        for other in others[: how.settings.neighbours]
+        if likeness[index - first][other] >= how.settings.close
     ]
     asked_about = [(every[index], every[other]) for index, other in close]
     relations = dict(zip(close, oracle.relate(asked_about) if close else [], strict=True))

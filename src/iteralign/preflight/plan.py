@@ -8,7 +8,6 @@ from iteralign.constitution.gate import most_answers
 from iteralign.oracles.prices import load_prices
 from iteralign.preflight.cost import Answers, Cap, Money, Range, StepCost, caps, step_costs, total_cost
 from iteralign.preflight.hours import Counts, Hours, measured_hours
-from iteralign.runs import build
 from iteralign.runs import check as preflight
 from iteralign.settings.addresses import asked, described, with_addresses
 from iteralign.settings.settings import Settings
@@ -153,7 +152,7 @@ def _trials(settings: Settings, rounds: int) -> Range:
     """Of the gate: from no failure to as many principles as the proposer may give, in every round."""
     if not settings.constitution.gate.enabled or not (settings.constitution.propose or settings.constitution.file):
         return Range(0, 0)
-    gate = build.build_gate(settings)
+    gate = settings.constitution.gate
     principles = settings.oracle.max_principles
     known = settings.oracle.kind == "rules" and settings.constitution.file is None
     return Range(0, rounds * (min(gate.max_answers, most_answers(gate, principles)) if known else gate.max_answers))

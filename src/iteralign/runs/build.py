@@ -62,20 +62,11 @@ def build_target(settings: Settings, model: LocalModel) -> Target:
             from iteralign.targets.vllm import VllmTarget
 
             rank = settings.training.lora_r if settings.training.method == "lora" else None
-            engine = settings.model.vllm
-            return VllmTarget(model, python=engine.python, memory=engine.memory, lora_rank=rank)
+            return VllmTarget(model, settings.model.vllm, rank)
         case "served":
-            from iteralign.endpoints.keys import NO_KEY, endpoint_key
             from iteralign.targets.served import ServedTarget
 
-            server = settings.model.served
-            return ServedTarget(
-                model,
-                base_url=server.base_url,
-                name=server.name or settings.model.path,
-                key=endpoint_key(server.api_key_env, server.base_url) or NO_KEY,
-                concurrency=server.concurrency,
-            )
+            return ServedTarget(model, settings.model.served)
 
 
 def build_tracking(settings: Settings, directory: Path) -> Tracking:
@@ -214,7 +205,7 @@ def build_discovery(settings: Settings, directory: Path) -> Discovery:
         propose=chosen.propose,
         wording=chosen.wording,
         contrast=chosen.contrast,
-        doubles=Doubles(chosen.same, chosen.close, chosen.neighbours, similarity) if chosen.doubles else None,
+        doubles=Doubles(chosen, similarity) if chosen.doubles else None,
         gate=build_gate(settings) if gate.enabled else None,
         reviewer=FileReview(directory) if chosen.review == "required" else None,
     )
@@ -222,9 +213,7 @@ def build_discovery(settings: Settings, directory: Path) -> Discovery:
 
 def build_gate(settings: Settings) -> Gate:
     """What a principle has to show."""
-    names = ("own", "held_out", "benign", "min_fixed", "min_lift", "max_refusals", "max_answers")
-    chosen = {name: getattr(settings.constitution.gate, name) for name in names}
-    return Gate(**chosen, seed=settings.seed, similarity=build_similarity(settings))
+    return Gate(settings.constitution.gate, settings.seed, build_similarity(settings))
 
 
 def build_similarity(settings: Settings) -> Similarity:

@@ -29,6 +29,10 @@ class ServedSettings(Section):
     """Name of the environment variable that holds the key, where the server wants one."""
     concurrency: int = Field(default=64, gt=0, le=10_000)
     """Requests under way at once."""
+    timeout: float = Field(default=600.0, gt=0, le=1_000_000)
+    """Seconds for a request, all tries of it together."""
+    max_retries: int = Field(default=4, ge=0, le=1_000_000)
+    """Further tries after a failure that may pass: limits, overload, broken connections."""
 
 
 class ModelSettings(Section):

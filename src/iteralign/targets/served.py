@@ -15,12 +15,13 @@ from typing import Any
 from iteralign.activity import tell
 from iteralign.endpoints.endpoint import Endpoint, as_object, first_choice
 from iteralign.endpoints.failures import Failure, Inaccessible, NoContact, Refused, Rejected, Transient
-from iteralign.endpoints.keys import NO_KEY, redact
+from iteralign.endpoints.keys import NO_KEY, endpoint_key, redact
 from iteralign.endpoints.pool import Cancelled
 from iteralign.endpoints.retries import TURNED_AWAY, Retries
 from iteralign.errors import TargetError
 from iteralign.interfaces import Target, never
 from iteralign.records import Checkpoint, Generation, Sampling
+from iteralign.settings.model import ServedSettings
 from iteralign.targets.tokens import encoded, row_seed
 from iteralign.text.characters import valid
 from iteralign.weights.files import encode
@@ -38,30 +39,21 @@ class ServedTarget(Target):
 
     can_stop = True
 
-    def __init__(
-        self,
-        model: LocalModel,
-        *,
-        base_url: str,
-        name: str,
-        key: str = NO_KEY,
-        concurrency: int = 64,
-        timeout: float = 600.0,
-        max_retries: int = 4,
-    ) -> None:
-        """`name`: what the server calls the base model. `model` is the trainer's, for tokens and checkpoints' places."""
+    def __init__(self, model: LocalModel, settings: ServedSettings) -> None:
+        """`model` is the trainer's, for tokens and checkpoints' places."""
         self.model = model
-        self.base_url = base_url.rstrip("/")
-        self.name = name
-        self.concurrency = concurrency
-        self._endpoint = Endpoint(base_url.rstrip("/"), key, connect_timeout=_CONNECT_TIMEOUT, timeout=timeout)
-        self._retries = Retries(self._endpoint, most=max_retries, seconds=timeout, backoff=1.0)
+        self.base_url = settings.base_url.rstrip("/")
+        self.name = settings.name or model.name_or_path
+        self.concurrency = settings.concurrency
+        key = endpoint_key(settings.api_key_env, self.base_url) or NO_KEY
+        self._endpoint = Endpoint(self.base_url, key, connect_timeout=_CONNECT_TIMEOUT, timeout=settings.timeout)
+        self._retries = Retries(self._endpoint, most=settings.max_retries, seconds=settings.timeout, backoff=1.0)
         self._plain = False
         """Whether the server takes OpenAI's own parameters alone."""
         self._takes_ids = True
         """Whether a prompt may be token ids; until it is refused."""
         self._wanted = model.base
-        self._served: tuple[Checkpoint, str] = (model.base, name)
+        self._served: tuple[Checkpoint, str] = (model.base, self.name)
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Generate with these weights from now on; the server is told at the next `generate`."""

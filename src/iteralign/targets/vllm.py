@@ -24,6 +24,7 @@ from iteralign.activity import tell
 from iteralign.errors import ConfigError, MissingExtraError, TargetError
 from iteralign.interfaces import Target, never
 from iteralign.records import Checkpoint, Generation, Sampling
+from iteralign.settings.model import VllmSettings
 from iteralign.targets.scoring import token_pairs
 from iteralign.targets.tokens import as_generation, encoded, end_tokens, row_seed
 from iteralign.weights.files import encode
@@ -46,18 +47,16 @@ class VllmTarget(Target):
     def __init__(
         self,
         model: LocalModel,
-        *,
-        python: Path | None = None,
-        memory: float = 0.45,
+        settings: VllmSettings,
         lora_rank: int | None = None,
-        settings: dict[str, Any] | None = None,
+        arguments: dict[str, Any] | None = None,
     ) -> None:
-        """`model` is the trainer's, for tokens and for the comparison; `python` an interpreter that has vLLM.
+        """`model` is the trainer's, for tokens and for the comparison.
 
-        `memory`: share of the GPU that the engine may take. `lora_rank`: None for full weights. `settings` are further
-        arguments of vllm.LLM. Raises MissingExtraError where this Python is to run vLLM and has none, ConfigError where
-        `python` can't be run.
+        `lora_rank`: None for full weights. `arguments` are further ones of vllm.LLM. Raises MissingExtraError where this
+        Python is to run vLLM and has none, ConfigError where `settings.python` can't be run.
         """
+        python = settings.python
         if python is not None and shutil.which(python) is None:
             raise ConfigError(f"model.vllm.python: {python} is no program that can be run here.")
         if python is None and find_spec("vllm") is None:
@@ -67,9 +66,9 @@ class VllmTarget(Target):
             )
         self.model = model
         self.python = Path(python or sys.executable)
-        self.memory = memory
+        self.memory = settings.memory
         self.lora_rank = lora_rank
-        self.settings = settings or {}
+        self.arguments = arguments or {}
         self._wanted = model.base
         self._loaded: Checkpoint | None = None
         self._adapter: dict[str, Any] | None = None
@@ -205,7 +204,7 @@ class VllmTarget(Target):
             arguments |= {"gpu_memory_utilization": self.memory, "enable_sleep_mode": True}
             if self.lora_rank is not None:
                 arguments |= {"enable_lora": True, "max_lora_rank": max(8, self.lora_rank), "max_loras": 1}
-        self._engine = _Engine(self.python, arguments | self.settings)
+        self._engine = _Engine(self.python, arguments | self.arguments)
         return self._engine
 
     def _compare(self, engine: "_Engine", expected: Sequence[float]) -> None:
