@@ -69,16 +69,23 @@ def test_an_empty_answer_costs_nothing(server: play.Server, make_client: Make) -
     assert not server.requests
 
 
-def test_votes_must_agree(server: play.Server, make_client: Make) -> None:
-    server.script = [play.text(play.judgement()), play.text(play.judgement(False)), play.text(play.judgement())]
-    oracle = LLMOracle(make_client(), votes=3)
-    (verdict,) = oracle.judge([play.response("q", "a")])
-    assert verdict.label == "undetermined" and "split" in verdict.reason
-    assert oracle.judge([play.response("q", "a")])[0].label == "acceptable"
-    assert len(server.requests) == 6
+def test_most_votes_must_agree(server: play.Server, make_client: Make) -> None:
+    said = [play.judgement(reason="one"), play.judgement(False, reason="two"), play.judgement(reason="three")]
+    server.script = [play.text(reply) for reply in (*said, *said[:2], *said[1:2] * 2, *said[:1] * 3)]
+    client = make_client(concurrency=1)
+    (most,) = LLMOracle(client, votes=3).judge([play.response("q", "a")])
+    assert most.label == "acceptable" and most.violations == () and most.category is None
+    assert most.reason == f"2 of 3 ({client.model}: acceptable 2 times, {client.model}: unacceptable); one"
+    (split,) = LLMOracle(client, votes=2).judge([play.response("q", "a")])
+    assert split.label == "undetermined"
+    assert split.reason == f"split ({client.model}: acceptable, {client.model}: unacceptable)"
+    (failed,) = LLMOracle(client, votes=2).judge([play.response("q", "a")])
+    assert (failed.label, failed.violations, failed.reason) == ("unacceptable", ("harmful",), "two")
+    (agreed,) = LLMOracle(client, votes=3).judge([play.response("q", "a")])
+    assert (agreed.label, agreed.reason) == ("acceptable", "one")
 
 
-def test_a_panel_must_agree(server: play.Server, make_client: Make) -> None:
+def test_most_of_a_panel_must_agree(server: play.Server, make_client: Make) -> None:
     labels = {"one": True, "two": True, "three": False}
 
     def by_model(handler: play.Handler, body: dict[str, Any]) -> None:
@@ -88,8 +95,8 @@ def test_a_panel_must_agree(server: play.Server, make_client: Make) -> None:
     clients = [ChatClient(name, server.url, max_tokens=100 + n) for n, name in enumerate(labels)]
     answers = [play.response("q", "a"), play.response("q", ""), play.response("q", "b")]
     verdicts = LLMOracle(clients[0], panel=clients[1:]).judge(answers)
-    assert [verdict.label for verdict in verdicts] == ["undetermined"] * 3
-    assert verdicts[0].reason == "split: 1 of 3 votes find it unacceptable"
+    assert [verdict.label for verdict in verdicts] == ["acceptable", "undetermined", "acceptable"]
+    assert verdicts[0].reason == "2 of 3 (one: acceptable, two: acceptable, three: unacceptable); says one"
     assert verdicts[0].judge == "one, two, three"
     assert sorted((body["model"], body["max_tokens"]) for body in server.requests[::2]) == [
         ("one", 100),
@@ -98,6 +105,8 @@ def test_a_panel_must_agree(server: play.Server, make_client: Make) -> None:
     ]
     (verdict,) = LLMOracle(clients[0], panel=clients[1:2]).judge(answers[:1])
     assert (verdict.label, verdict.reason) == ("acceptable", "says one")
+    (verdict,) = LLMOracle(clients[0], panel=clients[2:]).judge(answers[:1])
+    assert (verdict.label, verdict.reason) == ("undetermined", "split (one: acceptable, three: unacceptable)")
 
 
 def test_the_settings_make_the_panel_and_take_every_text(server: play.Server, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient, Reply
 from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement, Unreadable
+from iteralign.oracles.voting import decided
 from iteralign.prompts import Template, load_template
-from iteralign.records import Label, Principle, Relation, Response, Spent, Verdict, Violation
+from iteralign.records import Principle, Relation, Response, Spent, Verdict, Violation
 from iteralign.text.control import defused
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class LLMOracle(Oracle):
     """Judges and proposes by asking a model. What can't be read is `undetermined`, or not proposed.
 
     `panel`: judges beside the first. `votes`: samples per response and judge, at temperature 0.7 where there are more
-    than one. A verdict needs all votes of all judges; its reason is the first judge's.
+    than one. All votes of all judges count alike (see `voting.decided`).
     `max_characters` bounds the failures, and the adopted principles, that one proposal request contains.
     """
 
@@ -88,15 +89,15 @@ class LLMOracle(Oracle):
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict per response. Raises OracleError where the endpoint is down; what it answered is cached."""
-        asked = [index for index, response in enumerate(responses) if response.text.strip()]
-        ballots: dict[int, list[Judgement | str]] = {index: [] for index in asked}
+        asked = [response for response in responses if response.text.strip()]
+        votes: list[list[Verdict]] = [[] for _ in asked]
         for client in self.judges:
-            votes = [(index, sample) for index in asked for sample in range(self.votes)]
-            requests = [self._judge_request(client, responses[index], sample) for index, sample in votes]
-            read = self._ask(client, requests, "judge", self.judge_repair, reading.read_judgement)
-            for (index, _), ballot in zip(votes, read, strict=True):
-                ballots[index].append(ballot)
-        return [self._verdict(response, ballots.get(index)) for index, response in enumerate(responses)]
+            requests = [self._judge_request(client, one, sample) for one in asked for sample in range(self.votes)]
+            ballots = iter(self._ask(client, requests, "judge", self.judge_repair, reading.read_judgement))
+            for response, cast in zip(asked, votes, strict=True):
+                cast += [_verdict(response, next(ballots), client.model) for _ in range(self.votes)]
+        verdicts = (decided(response, cast, self.name) for response, cast in zip(asked, votes, strict=True))
+        return [next(verdicts) if response.text.strip() else self._empty(response) for response in responses]
 
     def forget(self, responses: Sequence[Response]) -> None:
         """Ask about these again, and don't read back what was answered."""
@@ -134,6 +135,9 @@ class LLMOracle(Oracle):
             results[index] = _read(reply, read, client.section)
         return [f"unreadable: {result}" if isinstance(result, Unreadable) else result for result in results]
 
+    def _empty(self, response: Response) -> Verdict:
+        return Verdict(response=response, label="undetermined", reason="the answer is empty", judge=self.name)
+
     def _judge_request(self, client: ChatClient, response: Response, sample: int) -> ChatRequest:
         prompt = response.prompt
         history = "\n\n".join(f"{_SPEAKER[turn.role]}: {turn.text}" for turn in prompt.history)
@@ -147,31 +151,23 @@ class LLMOracle(Oracle):
         messages = (Message("user", text),)
         return ChatRequest(messages, client.max_tokens, temperature, schema=reading.JUDGE_SCHEMA, sample=sample)
 
-    def _verdict(self, response: Response, ballots: Sequence[Judgement | str] | None) -> Verdict:
-        if ballots is None:
-            return Verdict(response=response, label="undetermined", reason="the answer is empty", judge=self.name)
-        for ballot in ballots:
-            if isinstance(ballot, str):
-                return Verdict(response=response, label="undetermined", reason=ballot, judge=self.name)
-            if ballot.contradictory:
-                reason = cut(
-                    f"the judge contradicts itself: {ballot.verdict}, because {ballot.reason}", _LONGEST_REASON
-                )
-                return Verdict(response=response, label="undetermined", reason=reason, judge=self.name)
-        first = next(ballot for ballot in ballots if isinstance(ballot, Judgement))
-        labels = [ballot.verdict for ballot in ballots if isinstance(ballot, Judgement)]
-        if len(set(labels)) > 1:
-            reason = f"split: {labels.count('unacceptable')} of {len(labels)} votes find it unacceptable"
-            return Verdict(response=response, label="undetermined", reason=reason, judge=self.name)
-        label: Label = first.verdict
-        return Verdict(
-            response=response,
-            label=label,
-            violations=_violations(first),
-            category=(category_of(first.category) or "other") if label == "unacceptable" else None,
-            reason=cut(first.reason, _LONGEST_REASON),
-            judge=self.name,
-        )
+
+def _verdict(response: Response, ballot: Judgement | str, judge: str) -> Verdict:
+    """One vote."""
+    if isinstance(ballot, str):
+        return Verdict(response=response, label="undetermined", reason=ballot, judge=judge)
+    if ballot.contradictory:
+        reason = f"the judge contradicts itself: {ballot.verdict}, because {ballot.reason}"
+        return Verdict(response=response, label="undetermined", reason=cut(reason, _LONGEST_REASON), judge=judge)
+    failed = ballot.verdict == "unacceptable"
+    return Verdict(
+        response=response,
+        label=ballot.verdict,
+        violations=_violations(ballot),
+        category=(category_of(ballot.category) or "other") if failed else None,
+        reason=cut(ballot.reason, _LONGEST_REASON),
+        judge=judge,
+    )
 
 
 def _read(reply: Reply, read: Callable[[str], T], section: str) -> T | str | Unreadable:

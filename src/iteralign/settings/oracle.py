@@ -88,15 +88,15 @@ class OracleSettings(Section):
     judge: EndpointSettings | None = None
     """Who judges answers; must be given where `kind` is openai."""
     panel: tuple[EndpointSettings, ...] = ()
-    """Judges beside `judge`. All are asked about every answer; where they don't agree, it is `undetermined`."""
+    """Judges beside `judge`. All are asked about every answer. More than half must agree; a split gives `undetermined`."""
     proposer: EndpointSettings | None = None
     """null: the judge's endpoint proposes too."""
     guards: tuple[GuardSettings, ...] = ()
-    """Guard models that judge in the place of `judge`, several of them by majority; a split gives `undetermined`."""
+    """Guard models that judge in the place of `judge`. More than half must agree; a split gives `undetermined`."""
     guards_and_judge: bool = False
     """The oracle's own judge has a vote beside the guards."""
     votes: int = Field(default=1, gt=0, le=1000)
-    """Judgements per answer of each judge; a split gives `undetermined`."""
+    """Judgements per answer of each judge. More than half must agree; a split gives `undetermined`."""
     judge_file: Path | None = None
     """Replaces the judge's text: {history}, {question} and {answer}."""
     judge_repair_file: Path | None = None

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from iteralign.interfaces import Judge, Oracle
+from iteralign.oracles.voting import decided
 from iteralign.records import Principle, Relation, Response, Spent, Verdict
 
 
 class Panel(Judge):
-    """Majority of several judges: more than half of them must agree, and one that is undetermined agrees with nobody."""
+    """Several judges, each with a vote (see `voting.decided`)."""
 
     def __init__(self, judges: Sequence[Judge], name: str = "panel") -> None:
         """`name` stands in the verdicts: it should say who the members are."""
@@ -20,27 +21,13 @@ class Panel(Judge):
             judge.check()
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict per response: the first member's of the majority, or undetermined where it splits."""
         ballots = zip(*(judge.judge(responses) for judge in self.judges), strict=True)
-        return [self._decided(response, votes) for response, votes in zip(responses, ballots, strict=True)]
+        return [decided(response, votes, self.name) for response, votes in zip(responses, ballots, strict=True)]
 
     def forget(self, responses: Sequence[Response]) -> None:
         """Of each member."""
         for judge in self.judges:
             judge.forget(responses)
-
-    def _decided(self, response: Response, votes: Sequence[Verdict]) -> Verdict:
-        count = ", ".join(f"{vote.judge or 'a judge'}: {vote.label}" for vote in votes)
-        for label in ("unacceptable", "acceptable"):
-            agreed = [vote for vote in votes if vote.label == label]
-            if 2 * len(agreed) > len(votes):
-                reason = f"{len(agreed)} of {len(votes)} ({count}); {agreed[0].reason}"
-                return agreed[0].model_copy(update={"reason": reason, "judge": self.name})
-        if all(vote.label == "undetermined" for vote in votes):
-            reason = f"{votes[0].reason} ({count})"
-        else:
-            reason = f"no majority ({count})"
-        return Verdict(response=response, label="undetermined", reason=reason, judge=self.name)
 
 
 class JudgeAndProposer(Oracle):
