@@ -106,6 +106,18 @@ class Never(Judge):
         return [Verdict(response=one, label="undetermined", reason="no reply: never") for one in responses]
 
 
+def test_an_unreadable_reply_to_a_repair_is_forgotten_too(server: play.Server, make_client: Make) -> None:
+    """Of a judge that never gives JSON at first: what it says when it is asked for it once more is not read back."""
+    client = make_client(cache=ReplyCache(), concurrency=1)
+    server.usual = play.text("Okay.")
+    with pytest.raises(JudgeUnreadable):
+        judge(LLMOracle(client), ANSWERS[:4])
+    server.usual = lambda handler, body: play.text(play.judgement() if len(body["messages"]) > 1 else "Okay.")(
+        handler, body
+    )
+    assert [verdict.label for verdict in judge(LLMOracle(client), ANSWERS[:4])] == ["acceptable"] * 4
+
+
 @pytest.mark.parametrize("members", [1, 2])
 def test_guards_too(members: int, server: play.Server, make_client: Make) -> None:
     client = make_client(cache=ReplyCache(), concurrency=1)

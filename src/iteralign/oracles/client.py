@@ -185,6 +185,10 @@ class ChatClient:
             settle(open_keys[index], reply)
         return [reply for reply in replies if reply is not None]
 
+    def kept(self, request: ChatRequest) -> Reply | None:
+        """What the cache has for it."""
+        return self._from_cache(self.key(request))
+
     def forget(self, requests: Sequence[ChatRequest]) -> None:
         """Send these again the next time, whatever the cache has."""
         if self.cache is not None:

@@ -1,6 +1,6 @@
 """A language model as oracle: judge and proposer, each behind its own client, with texts that the user can replace."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -102,8 +102,8 @@ class LLMOracle(Oracle):
     def forget(self, responses: Sequence[Response]) -> None:
         """Ask about these again, and don't read back what was answered."""
         for client in self.judges:
-            samples = range(self.votes)
-            client.forget([self._judge_request(client, one, sample) for one in responses for sample in samples])
+            asked = [self._judge_request(client, one, sample) for one in responses for sample in range(self.votes)]
+            client.forget([*asked, *self._repairs_kept(client, asked)])
 
     def propose(
         self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
@@ -137,6 +137,15 @@ class LLMOracle(Oracle):
 
     def _empty(self, response: Response) -> Verdict:
         return Verdict(response=response, label="undetermined", reason="the answer is empty", judge=self.name)
+
+    def _repairs_kept(self, client: ChatClient, requests: Sequence[ChatRequest]) -> Iterator[ChatRequest]:
+        """What was asked after the unreadable replies to these requests."""
+        for request in requests:
+            reply = client.kept(request)
+            if reply is not None:
+                problem = _read(reply, reading.read_judgement, client.section)
+                if isinstance(problem, Unreadable):
+                    yield _repair_request(request, reply, self.judge_repair, problem)
 
     def _judge_request(self, client: ChatClient, response: Response, sample: int) -> ChatRequest:
         prompt = response.prompt
