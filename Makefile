@@ -25,10 +25,11 @@ test-real: $(VENV)/.test   ## run SmolLM2 against a judge behind llama-server
 	elif [ $$code -ne 0 ]; then exit $$code; \
 	else ITERALIGN_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest tests/real -rs; fi
 
-torture: $(VENV)/.test   ## kill -9 a run a hundred times, resume it, compare every file; change 500 files, see them noticed; 120 runs against a hostile server; 900 reads of damaged run directories
+torture: $(VENV)/.test   ## kill -9 a run a hundred times, resume it, compare every file; change 500 files, see them noticed; change 500 killed runs, resume them; 456 runs against a hostile server; 900 reads of damaged run directories
 	$(BIN)/python tests/kill/campaign.py --kills 100
 	$(BIN)/python tests/integrity/corruption.py --changes 500
-	$(BIN)/python tests/hostile/campaign.py --runs 120
+	$(BIN)/python tests/integrity/stopped.py --changes 500
+	$(BIN)/python tests/hostile/campaign.py
 	$(BIN)/python tests/test_run_directory_fuzz.py 11 900
 
 test-vllm: $(VENV)/.test $(VENV)-vllm/.done   ## the vLLM engine against a real vLLM on the CPU (an environment of 3.4 GB)

@@ -325,6 +325,8 @@ def test_a_chat_template_that_fails_gives_one_message(template: str, tiny_llama:
         ("adapter_config.json", "{}", "peft adapter"),
         ("model.safetensors.index.json", '{"weight_map": {"a": "pytorch_model.bin"}}', "no safetensors"),
         ("model.safetensors.index.json", '{"weight_map": {"a": "gone.safetensors"}}', "not there"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": "../x/model.safetensors"}}', "outside"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": "/x/model.safetensors"}}', "outside"),
         ("model.safetensors.index.json", "[" * 50_000, "can't be read"),
     ],
 )

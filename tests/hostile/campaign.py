@@ -133,8 +133,10 @@ def command(words: list[str], place: Path, printed: Path) -> None:
     sys.argv = ["iteralign", *words]
     from iteralign.cli import main
     from iteralign.endpoints import retries
+    from iteralign.targets.served import ServedTarget
 
     retries._LONGEST_WAIT = LONGEST_WAIT
+    ServedTarget.__init__.__kwdefaults__["timeout"] = 10.0  # of 600 s, which no setting shortens
     main()
 
 

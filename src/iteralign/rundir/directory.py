@@ -155,8 +155,11 @@ class RunDirectory(KeptFiles):
     def _log(self, stage: str, seconds: float) -> None:
         append_line(self.path / layout.TIMINGS, {"stage": stage, "seconds": round(seconds, 3)})
 
-    def _sha256(self, name: str) -> str:
-        return entry_of(self.path / name).sha256
+    def _sha256(self, name: str) -> str | None:
+        try:
+            return entry_of(self.path / name).sha256
+        except OSError:
+            return None
 
     def _check_unchanged(self) -> None:
         if self.started:
@@ -173,8 +176,8 @@ class RunDirectory(KeptFiles):
         changed = [name for name, known in facts["sha256"].items() if self._sha256(name) != known]
         if changed:
             raise RunDirectoryError(
-                f"{self.path}: {', '.join(changed)} was changed since the run began, so its rounds would not belong "
-                "together. Undo the change, or start a new run."
+                f"{self.path}: {', '.join(changed)} was changed or taken away since the run began, so its rounds would not "
+                "belong together. Undo the change, or start a new run."
             )
         self._check_settings(load_settings(facts["settings"]), self.settings)
 

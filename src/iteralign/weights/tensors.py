@@ -23,6 +23,8 @@ def check_directory(directory: Path) -> None:
     for name in _shards(index):
         if not name.endswith(".safetensors"):
             raise TargetError(f"{index} names {name}, which is no safetensors file; other formats can run any code.")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise TargetError(f"{index} names {name}, which lies outside of the model's directory.")
         if not (directory / name).is_file():
             raise TargetError(f"{index} names {name}, which is not there. Fetch the model again, whole.")
 
