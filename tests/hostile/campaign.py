@@ -136,7 +136,7 @@ def command(words: list[str], place: Path, printed: Path) -> None:
     from iteralign.targets.served import ServedTarget
 
     retries._LONGEST_WAIT = LONGEST_WAIT
-    ServedTarget.__init__.__kwdefaults__["timeout"] = 10.0  # of 600 s, which no setting shortens
+    (ServedTarget.__init__.__kwdefaults__ or {})["timeout"] = 10.0  # of 600 s, which no setting shortens
     main()
 
 

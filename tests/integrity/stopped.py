@@ -58,7 +58,7 @@ def resumed(plan: Plan, directory: Path) -> int:
 
 def killed_runs(plan: Plan, place: Path, stride: int) -> list[Path]:
     """Runs that were killed at every `stride`-th commit, as far as they had begun."""
-    found = []
+    found: list[Path] = []
     for commit in range(1, 1000, stride):
         for after in (False, True):
             directory = place / f"killed-{commit}-{after}"
