@@ -28,6 +28,7 @@ from iteralign.oracles.budget import Ledger
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle, judge_template
 from iteralign.records import RedTeamPrompt, Response, Verdict
+from iteralign.settings.oracle import EndpointSettings
 from iteralign.stats.paired import mcnemar
 
 Row = dict[str, Any]
@@ -72,9 +73,8 @@ def run(arguments: argparse.Namespace) -> None:
     file = Path(arguments.files[1])
     known = {row["id"] for row in rows(file)} if file.exists() else set()
     ledger = Ledger()
-    client = ChatClient(
-        arguments.model, arguments.base_url, concurrency=1, timeout=600.0, max_tokens=400, ledger=ledger
-    )
+    endpoint = {"model": arguments.model, "base_url": arguments.base_url, "timeout": 600.0, "max_tokens": 400}
+    client = ChatClient(EndpointSettings.model_validate(endpoint | {"concurrency": 1}), ledger=ledger)
     oracle = LLMOracle(client, judge_text=judge_template(arguments.judge_file))
     answers = sample(Path(arguments.files[0]), arguments.count, arguments.half)
     with file.open("a", encoding="utf-8") as out:

@@ -34,6 +34,7 @@ from iteralign.rundir.directory import holds_a_run
 from iteralign.rundir.manifest import Manifest
 from iteralign.runs.parts import Parts, build_parts
 from iteralign.runs.run import resume_run, start_run
+from iteralign.settings.oracle import EndpointSettings
 from iteralign.settings.settings import Settings, load_settings
 
 APART = {"timings.jsonl", "attempts.jsonl", "manifest.jsonl", "report.html", "warnings.jsonl", ".lock"}
@@ -90,7 +91,7 @@ class Server:
 
     def sent(self) -> list[str]:
         """The cache's key of every request so far, probes of `check` left out."""
-        client = ChatClient("judge", self.url, key_variable="KILL_KEY")
+        client = ChatClient(EndpointSettings(model="judge", base_url=self.url, api_key_env="KILL_KEY"))
         bodies = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
         return [
             client.key(as_request(body))

@@ -14,6 +14,7 @@ import pytest
 
 from iteralign.oracles.client import ChatClient
 from iteralign.records import RedTeamPrompt, Response
+from iteralign.settings.oracle import EndpointSettings
 
 KEY = "sk-marked-5f2c9e77d1"
 PROBED = '{"iteralign_probe": "ready"}'
@@ -188,14 +189,21 @@ def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def as_endpoint(given: dict[str, Any]) -> tuple[EndpointSettings, dict[str, Any]]:
+    """The settings of a client among what a test gives, and the rest."""
+    own = {name: value for name, value in given.items() if name in EndpointSettings.model_fields}
+    return EndpointSettings.model_validate(own), {name: value for name, value in given.items() if name not in own}
+
+
 @pytest.fixture
 def make_client(server: Server) -> Callable[..., ChatClient]:
     """A client of the scripted server with short waits."""
 
     def make(**settings: Any) -> ChatClient:
-        key = {"key_variable": "OPENAI_API_KEY"}
-        short = {"backoff": 0.01, "timeout": 0.6, "connect_timeout": 0.5, "retry_seconds": 8.0, "max_retries": 6}
-        return ChatClient("tiny", settings.pop("base_url", server.url), **(key | short | settings))
+        known = {"model": "tiny", "base_url": server.url, "api_key_env": "OPENAI_API_KEY"}
+        short = {"backoff": 0.01, "timeout": 0.6, "connect_timeout": 0.5, "retry_seconds": 8.0}
+        endpoint, other = as_endpoint(known | short | settings)
+        return ChatClient(endpoint, **other)
 
     return make
 

@@ -29,6 +29,7 @@ from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.prices import Price, PriceTable, load_prices
+from iteralign.settings.oracle import EndpointSettings
 
 from . import conftest as play
 
@@ -145,10 +146,10 @@ def test_unknown_prices_are_unknown(server: play.Server, make_client: Make) -> N
 def test_a_server_of_ones_own_is_not_billed_at_openais_price(server: play.Server, tmp_path: Path) -> None:
     assert load_prices().of(OPENAI_URL, "gpt-4o-mini") == Price(0.15, 0.60, 0.075)
     ledger = Ledger(tmp_path / "calls.jsonl")
-    ChatClient("gpt-4o-mini", server.url, ledger=ledger).complete([ask("a")])
+    ChatClient(EndpointSettings(model="gpt-4o-mini", base_url=server.url), ledger=ledger).complete([ask("a")])
     assert ledger.total().cost is None and read_calls(tmp_path / "calls.jsonl")[0].cost is None
     with pytest.raises(ConfigError, match="gpt-4o-mini at http://"):
-        ChatClient("gpt-4o-mini", server.url, ledger=Ledger(max_cost=1.0))
+        ChatClient(EndpointSettings(model="gpt-4o-mini", base_url=server.url), ledger=Ledger(max_cost=1.0))
 
 
 def test_prices_belong_to_an_endpoint_or_hold_everywhere(tmp_path: Path) -> None:
@@ -264,7 +265,7 @@ def test_the_key_is_sent_and_never_seen(
 def test_the_key_may_stand_in_dotenv(server: play.Server, make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("OPENAI_API_KEY=from-dotenv\nOTHER_KEY='other-key-1'\n")
     make_client().check()
-    make_client(key_variable="OTHER_KEY").check()
+    make_client(api_key_env="OTHER_KEY").check()
     monkeypatch.delenv("OPENAI_API_KEY")
     make_client().check()
     assert server.keys == [f"Bearer {play.KEY}", "Bearer other-key-1", "Bearer from-dotenv"]
@@ -272,7 +273,7 @@ def test_the_key_may_stand_in_dotenv(server: play.Server, make_client: Make, mon
     Path(".env").unlink()
     make_client().check()  # an endpoint of one's own may need none
     with pytest.raises(OracleAccessError, match="OPENAI_API_KEY"):
-        ChatClient("gpt-4o-mini")
+        ChatClient(EndpointSettings(model="gpt-4o-mini"))
 
 
 def test_a_full_disk_is_one_error_and_no_line_is_torn(server: play.Server, tmp_path: Path) -> None:
@@ -284,7 +285,9 @@ def test_a_full_disk_is_one_error_and_no_line_is_torn(server: play.Server, tmp_p
         from iteralign.errors import RunDirectoryError
         from iteralign.oracles.budget import Ledger
         from iteralign.oracles.client import ChatClient, ChatRequest, Message
-        client = ChatClient("tiny", sys.argv[1], ledger=Ledger(Path("calls.jsonl")), concurrency=4)
+        from iteralign.settings.oracle import EndpointSettings
+        endpoint = EndpointSettings(model="tiny", base_url=sys.argv[1], concurrency=4)
+        client = ChatClient(endpoint, ledger=Ledger(Path("calls.jsonl")))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
             client.complete([ChatRequest((Message("user", str(n)),)) for n in range(20)])
@@ -335,7 +338,8 @@ def test_ctrl_c_waits_for_no_call(server: play.Server) -> None:
     code = """
         import sys
         from iteralign.oracles.client import ChatClient, ChatRequest, Message
-        client = ChatClient("tiny", sys.argv[1], timeout=60)
+        from iteralign.settings.oracle import EndpointSettings
+        client = ChatClient(EndpointSettings(model="tiny", base_url=sys.argv[1]))
         print("ready", flush=True)
         try:
             client.complete([ChatRequest((Message("user", str(n)),)) for n in range(20)])

@@ -92,7 +92,10 @@ def test_most_of_a_panel_must_agree(server: play.Server, make_client: Make) -> N
         play.text(play.judgement(labels[body["model"]], reason=f"says {body['model']}"))(handler, body)
 
     server.usual = by_model
-    clients = [ChatClient(name, server.url, max_tokens=100 + n) for n, name in enumerate(labels)]
+    clients = [
+        ChatClient(EndpointSettings(model=name, base_url=server.url, max_tokens=100 + n))
+        for n, name in enumerate(labels)
+    ]
     answers = [play.response("q", "a"), play.response("q", ""), play.response("q", "b")]
     verdicts = LLMOracle(clients[0], panel=clients[1:]).judge(answers)
     assert [verdict.label for verdict in verdicts] == ["acceptable", "undetermined", "acceptable"]

@@ -71,8 +71,9 @@ def address(served_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def make(address: str, served_model: Path) -> Any:
     def client(**settings: Any) -> ChatClient:
-        given = {"max_tokens": 24, "timeout": 60, "concurrency": 2, "backoff": 0.05, "max_retries": 2} | settings
-        return ChatClient(given.pop("model", str(served_model)), given.pop("base_url", address), **given)
+        known = {"model": str(served_model), "base_url": address, "max_tokens": 24, "concurrency": 2, "max_retries": 2}
+        endpoint, other = play.as_endpoint(known | {"backoff": 0.05} | settings)
+        return ChatClient(endpoint, **other)
 
     return client
 

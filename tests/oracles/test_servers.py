@@ -22,10 +22,11 @@ from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.records import Sampling, Verdict
 from iteralign.settings.model import ServedSettings
+from iteralign.settings.oracle import EndpointSettings
 from iteralign.targets.served import ServedTarget
 from iteralign.weights.model import LocalModel
 
-from .conftest import response
+from .conftest import as_endpoint, response
 from .real_servers import free_port, running
 
 EXCHANGES = Path(__file__).parent / "exchanges"
@@ -117,10 +118,10 @@ def recorded(request: pytest.FixtureRequest) -> Iterator[Recorded]:
 def client_of(recorded: Recorded) -> Callable[..., ChatClient]:
     def make(**changes: Any) -> ChatClient:
         given = recorded.file["settings"]
-        key = {"key_variable": "OPENAI_API_KEY"}
-        settings = {"backoff": 0.01, "timeout": 5, "max_retries": 3, "reasoning_effort": given.get("reasoning_effort")}
-        model = changes.pop("model", given["model"])
-        return ChatClient(model, recorded.url, **(key | settings | changes))
+        known = {"model": given["model"], "base_url": recorded.url, "api_key_env": "OPENAI_API_KEY"}
+        short = {"backoff": 0.01, "timeout": 5, "max_retries": 3, "reasoning_effort": given.get("reasoning_effort")}
+        endpoint, other = as_endpoint(known | short | changes)
+        return ChatClient(endpoint, **other)
 
     return make
 
@@ -291,7 +292,9 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.slow
 def test_a_real_server_is_understood(real: Real) -> None:
     url, structure, model, _ = real
-    client = ChatClient(model, url, timeout=300, max_tokens=160, max_retries=2, concurrency=2)
+    client = ChatClient(
+        EndpointSettings(model=model, base_url=url, timeout=300, max_tokens=160, max_retries=2, concurrency=2)
+    )
     oracle = LLMOracle(client)
     oracle.check()
     assert client.dialect.structure == structure and client.dialect.counts
@@ -310,7 +313,7 @@ def test_a_real_server_is_understood(real: Real) -> None:
 def test_a_real_server_names_what_is_wrong(real: Real) -> None:
     url, _, model, _ = real
     with pytest.raises(OracleAccessError, match="base_url"):
-        ChatClient(model, url.removesuffix("/v1") + "/v2", timeout=60).check()
+        ChatClient(EndpointSettings(model=model, base_url=url.removesuffix("/v1") + "/v2")).check()
 
 
 @pytest.mark.slow
@@ -328,7 +331,10 @@ def test_a_real_completions_server_is_a_target(real: Real, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_real_server_reads_the_judges_instructions_once(real: Real, tmp_path: Path) -> None:
     calls = tmp_path / "calls.jsonl"
-    client = ChatClient(real.model, real.url, timeout=300, max_tokens=1, concurrency=1, ledger=Ledger(calls))
+    client = ChatClient(
+        EndpointSettings(model=real.model, base_url=real.url, timeout=300, max_tokens=1, concurrency=1),
+        ledger=Ledger(calls),
+    )
     oracle = LLMOracle(client)
     oracle.judge([BREAD])
     if not client.dialect.counts_reused:

@@ -25,6 +25,7 @@ from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.prices import Price, PriceTable
 from iteralign.runs.run import Outcome, run
+from iteralign.settings.oracle import EndpointSettings
 from iteralign.settings.settings import Settings, load_settings
 
 from . import conftest as play
@@ -238,7 +239,7 @@ def test_known_and_unknown_prices_are_not_mixed_up(
     prices = PriceTable(anywhere={"tiny": Price(100.0, 1000.0)})
     path = tmp_path / "oracle" / "calls.jsonl"
     judge = make_client(ledger=Ledger(path, prices))
-    other = ChatClient("other", server.url, ledger=Ledger(path, prices))
+    other = ChatClient(EndpointSettings(model="other", base_url=server.url), ledger=Ledger(path, prices))
     LLMOracle(judge, panel=[other]).judge([play.response("q", "a")])
     LLMOracle(judge).check()
     print_calls(tmp_path)
@@ -256,7 +257,10 @@ def test_the_cache_is_shown_and_cleared(server: play.Server, make_client: Make, 
         )
 
     assert "0 replies" in iteralign().stdout
-    judges = make_client(cache=ReplyCache()), ChatClient("other", server.url, cache=ReplyCache())
+    judges = (
+        make_client(cache=ReplyCache()),
+        ChatClient(EndpointSettings(model="other", base_url=server.url), cache=ReplyCache()),
+    )
     for client in judges:
         LLMOracle(client).judge([play.response("q", "a"), play.response("q", "b")])
     shown = iteralign().stdout

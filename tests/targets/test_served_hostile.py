@@ -15,6 +15,7 @@ from iteralign.errors import TargetError
 from iteralign.oracles.client import ChatClient
 from iteralign.records import Sampling
 from iteralign.settings.model import ServedSettings
+from iteralign.settings.oracle import EndpointSettings
 from iteralign.targets.served import ServedTarget
 from iteralign.weights.model import LocalModel
 
@@ -178,9 +179,13 @@ def test_what_the_environment_says_for_openai_goes_to_nobody_else(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    headers = sent_headers(server, lambda: ChatClient("m", server.url), monkeypatch)
+    headers = sent_headers(server, lambda: ChatClient(EndpointSettings(model="m", base_url=server.url)), monkeypatch)
     assert not any(part in headers for part in ("openai-1234", "secret", "X-Team", "Organization"))
-    headers = sent_headers(server, lambda: ChatClient("m", server.url, key_variable="OPENAI_API_KEY"), monkeypatch)
+    headers = sent_headers(
+        server,
+        lambda: ChatClient(EndpointSettings(model="m", base_url=server.url, api_key_env="OPENAI_API_KEY")),
+        monkeypatch,
+    )
     assert "Bearer sk-of-openai-1234" in headers and "secret" not in headers
 
 
@@ -190,7 +195,7 @@ def test_an_address_named_beside_the_key_is_meant(
     """OPENAI_BASE_URL and OPENAI_API_KEY together are the openai package's way of naming both."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_BASE_URL", server.url + "/")
-    headers = sent_headers(server, lambda: ChatClient("m", server.url), monkeypatch)
+    headers = sent_headers(server, lambda: ChatClient(EndpointSettings(model="m", base_url=server.url)), monkeypatch)
     assert "org-secret" in headers and "team-secret" in headers
 
 

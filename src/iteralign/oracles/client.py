@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from iteralign.activity import tell
 from iteralign.endpoints.endpoint import Endpoint
@@ -20,7 +19,7 @@ from iteralign.endpoints.failures import Inaccessible, Refused, Rejected, Transi
 from iteralign.endpoints.keys import KEY_VARIABLE, NO_KEY, OPENAI_URL, endpoint_key
 from iteralign.endpoints.pool import Cancelled, run_bounded
 from iteralign.endpoints.retries import Retries
-from iteralign.errors import ConfigError, OracleAccessError
+from iteralign.errors import OracleAccessError
 from iteralign.oracles.budget import Call, Ledger
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.calls import Answer
@@ -29,6 +28,7 @@ from iteralign.oracles.contact import Contact
 from iteralign.oracles.flights import Flights
 from iteralign.oracles.negotiation import Dialect, Dialects, Structure, probe
 from iteralign.oracles.thinking import without_thinking
+from iteralign.settings.oracle import EndpointSettings
 
 log = logging.getLogger(__name__)
 
@@ -78,46 +78,35 @@ class _Batch:
 class ChatClient:
     """One model at one endpoint. Safe for use from several threads.
 
-    `base_url` None is OpenAI's own. The key is read from the environment variable `key_variable` or from `.env`; without a
-    name it is OPENAI_API_KEY's where the environment is about this endpoint, and else none is sent. `retry_seconds` bounds
-    all tries of one request together, `timeout` one try, `max_reply_bytes` one reply. `max_tokens` is what an oracle allows
-    a reply of this model. `dialects` remembers what endpoints take. `section` is where the endpoint's settings stand, for
-    messages that say what to change.
+    The key is read from the environment variable that the settings name or from `.env`; where they name none it is
+    OPENAI_API_KEY's where the environment is about this endpoint, and else none is sent. `dialects` remembers what endpoints
+    take. `section` is where the endpoint's settings stand, for messages that say what to change.
 
     Raises OracleAccessError where OpenAI's own endpoint is asked without a key.
     """
 
     def __init__(
         self,
-        model: str,
-        base_url: str | None = None,
+        settings: EndpointSettings,
         *,
-        key_variable: str | None = None,
-        concurrency: int = 8,
-        max_retries: int = 8,
-        retry_seconds: float = 600.0,
-        backoff: float = 1.0,
-        connect_timeout: float = 10.0,
-        timeout: float = 120.0,
-        max_tokens: int = 1024,
-        max_reply_bytes: int = 4_000_000,
-        reasoning_effort: str | None = None,
         section: str = "oracle.judge",
+        backoff: float = 1.0,
+        max_reply_bytes: int = 4_000_000,
         dialects: Dialects | None = None,
         cache: ReplyCache | None = None,
         ledger: Ledger | None = None,
     ) -> None:
-        self.model = model
-        self.base_url = _checked_url(base_url or OPENAI_URL)
-        self.concurrency = concurrency
-        self.max_tokens = max_tokens
-        self.reasoning_effort = reasoning_effort
+        self.model = model = settings.model
+        self.base_url = (settings.base_url or OPENAI_URL).rstrip("/")
+        self.concurrency = settings.concurrency
+        self.max_tokens = settings.max_tokens
+        self.reasoning_effort = settings.reasoning_effort
         self.section = section
         self.cache = cache
         self.ledger = ledger
-        key = endpoint_key(key_variable, self.base_url)
+        key = endpoint_key(settings.api_key_env, self.base_url)
         if key is None and self.base_url == OPENAI_URL:
-            variable = key_variable or KEY_VARIABLE
+            variable = settings.api_key_env or KEY_VARIABLE
             raise OracleAccessError(
                 f"No key for {self.base_url}: set the environment variable {variable}, or put {variable}=... "
                 "into a file .env in the working directory."
@@ -126,11 +115,17 @@ class ChatClient:
         if ledger is not None:
             ledger.require_price(self.base_url, model)
         self._endpoint = Endpoint(
-            self.base_url, key or NO_KEY, connect_timeout=connect_timeout, timeout=timeout, max_bytes=max_reply_bytes
+            self.base_url,
+            key or NO_KEY,
+            connect_timeout=settings.connect_timeout,
+            timeout=settings.timeout,
+            max_bytes=max_reply_bytes,
         )
-        self._contact = Contact(self._endpoint, model, dialects or Dialects(), reasoning_effort, section)
+        self._contact = Contact(self._endpoint, model, dialects or Dialects(), self.reasoning_effort, section)
         self._meeting = threading.Lock()
-        self._retries = Retries(self._endpoint, most=max_retries, seconds=retry_seconds, backoff=backoff)
+        self._retries = Retries(
+            self._endpoint, most=settings.max_retries, seconds=settings.retry_seconds, backoff=backoff
+        )
         self._flights = Flights[Reply]()
 
     def check(self) -> None:
@@ -365,16 +360,3 @@ def _believed(count: int | None, asked: int, least: int) -> int | None:
 
 def _failed(error: str, unreachable: bool = False) -> Reply:
     return Reply("", "error", error=error, unreachable=unreachable)
-
-
-def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if "api-version=" in parts.query or "/openai/deployments/" in parts.path:
-        raise ConfigError(
-            "base_url is the older form of Azure's addresses: give https://NAME.openai.azure.com/openai/v1/."
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"base_url must look like http://host:port/v1, not {parts.scheme}:{parts.path}.")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError("base_url must be an address alone: keys and passwords belong into the environment.")
-    return url.rstrip("/")

@@ -113,14 +113,7 @@ def build_guard(settings: GuardSettings, cache: bool = True) -> "GuardJudge":
         from iteralign.oracles.cache import ReplyCache
         from iteralign.oracles.client import ChatClient
 
-        client = ChatClient(
-            settings.model,
-            settings.base_url,
-            key_variable=settings.api_key_env,
-            concurrency=settings.concurrency,
-            timeout=settings.timeout,
-            cache=ReplyCache() if cache else None,
-        )
+        client = ChatClient(settings.endpoint, cache=ReplyCache() if cache else None)
         return GuardJudge(kind, ask_server(client), settings.model, forget_asked(client))
     from iteralign.targets.transformers import TransformersTarget
 
@@ -292,17 +285,4 @@ class _Shared(NamedTuple):
 def _client(endpoint: EndpointSettings, role: str, shared: _Shared) -> "ChatClient":
     from iteralign.oracles.client import ChatClient
 
-    return ChatClient(
-        endpoint.model,
-        endpoint.base_url,
-        key_variable=endpoint.api_key_env,
-        concurrency=endpoint.concurrency,
-        max_retries=endpoint.max_retries,
-        retry_seconds=endpoint.retry_seconds,
-        connect_timeout=endpoint.connect_timeout,
-        timeout=endpoint.timeout,
-        max_tokens=endpoint.max_tokens,
-        reasoning_effort=endpoint.reasoning_effort,
-        section=f"oracle.{role}",
-        **shared._asdict(),
-    )
+    return ChatClient(endpoint, section=f"oracle.{role}", **shared._asdict())

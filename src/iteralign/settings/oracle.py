@@ -57,6 +57,9 @@ class EndpointSettings(Section):
     """Seconds for all tries of a call together; a server that is down for less is waited for."""
 
 
+_OF_A_SERVER = ("model", "base_url", "api_key_env", "concurrency", "timeout")
+
+
 class GuardSettings(Section):
     """A guard model as judge, loaded here or behind an OpenAI-compatible server."""
 
@@ -78,6 +81,11 @@ class GuardSettings(Section):
     """Of a model loaded here."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of a model loaded here."""
+
+    @property
+    def endpoint(self) -> EndpointSettings:
+        """Of a guard behind a server."""
+        return EndpointSettings.model_validate({name: getattr(self, name) for name in _OF_A_SERVER})
 
 
 class OracleSettings(Section):

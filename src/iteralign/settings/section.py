@@ -11,9 +11,11 @@ LARGEST_SEED = 2**31 - 1
 
 
 class Section(BaseModel):
-    """No unknown keys, immutable; every number is finite and within reason."""
+    """No unknown keys, immutable; every number is finite and within reason. No error repeats a value: it may be a key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     @field_validator("*")
     @classmethod
