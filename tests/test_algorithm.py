@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from iteralign.algorithm import Discovery, Mixture, Reflection, Round, groups_of, iteralign
+from iteralign.algorithm import Round, iteralign
 from iteralign.errors import OracleError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import PromptForm, prompt_form
-from iteralign.records import Checkpoint, RedTeamPrompt, Response, Sampling, Verdict
+from iteralign.records import Checkpoint, RedTeamPrompt, Response, Verdict
 from iteralign.rundir.stages import Stages
+from iteralign.runs.measuring import Measuring
+from iteralign.runs.parts import Parts
+from iteralign.runs.prompt_sets import groups_of
+from iteralign.runs.steps import RunSteps
+from iteralign.scoreboard.measurement import Measurement
+from iteralign.settings.settings import load_settings
 
 BASE = Checkpoint(kind="base", path="base")
 
@@ -28,25 +34,26 @@ def align(
     trainer: FakeTrainer | None = None,
     min_failures: int = 1,
     tries: int = 3,
-    benign: tuple[Response, ...] = (),
 ) -> list[Round]:
-    return list(
-        iteralign(
-            groups,
-            BASE,
-            target=target or FakeTarget(),
-            oracle=oracle or FakeOracle(),
-            trainer=trainer or FakeTrainer(tmp_path),
-            form=prompt_form("plain"),
-            keeper=lambda number: Stages(tmp_path / f"{number:04d}"),
-            sampling=Sampling(),
-            reflection=Reflection(tries=tries),
-            mixture=Mixture(min_replay=0, min_benign=0),
-            discovery=Discovery(),
-            benign=benign,
-            min_failures=min_failures,
-        )
+    settings = load_settings(
+        {
+            "model": {"path": "demo"},
+            "data": {"prompts": "none.txt"},
+            "oracle": {"kind": "rules"},
+            "constitution": {"gate": {"enabled": False}},
+            "revision": {"tries": tries},
+            "training": {"min_replay": 0, "min_benign": 0},
+        }
     )
+    seams = target or FakeTarget(), oracle or FakeOracle(), trainer or FakeTrainer(tmp_path)
+    parts = Parts(*seams, prompt_form("plain"), BASE)
+
+    def stages(number: int) -> Stages:
+        return Stages(tmp_path / f"{number:04d}")
+
+    measuring = Measuring(settings.measure, settings.sampling, parts, stages, len(groups))
+    steps = RunSteps(settings, parts, stages, measuring)
+    return list(iteralign(groups, Measurement(BASE), steps.begin, min_failures=min_failures))
 
 
 def complies_for_ever(text: str, checkpoint: Checkpoint) -> str:
@@ -57,7 +64,7 @@ def test_a_round_with_failures_trains_and_the_next_round_meets_the_trained_model
     trainer = FakeTrainer(tmp_path)
     first, second = align(tmp_path, [prompts(3), prompts(2, "q")], trainer=trainer)
     assert first.trained and len(first.examples) == 3 and first.principles
-    assert not second.trained and second.pending == [] and second.checkpoint == first.checkpoint
+    assert not second.trained and second.failures == [] and second.weights == first.weights
     assert len(trainer.calls) == 1
 
 
@@ -97,7 +104,7 @@ def test_later_tries_sample_from_likely_tokens_alone_each_by_its_own_seed(tmp_pa
 def test_no_revision_passes_so_nothing_is_trained(tmp_path: Path) -> None:
     trainer = FakeTrainer(tmp_path)
     (done,) = align(tmp_path, [prompts(2)], target=FakeTarget(complies_for_ever), trainer=trainer)
-    assert not done.trained and done.examples == [] and trainer.calls == [] and done.checkpoint == BASE
+    assert not done.trained and done.examples == [] and trainer.calls == [] and done.weights == BASE
 
 
 def test_undetermined_answers_are_neither_failures_nor_trained_on(tmp_path: Path) -> None:
@@ -105,14 +112,14 @@ def test_undetermined_answers_are_neither_failures_nor_trained_on(tmp_path: Path
     trainer = FakeTrainer(tmp_path)
     (done,) = align(tmp_path, [prompts(4)], oracle=oracle, trainer=trainer)
     assert {verdict.label for verdict in done.verdicts} == {"undetermined"}
-    assert done.pending == [] and trainer.calls == []
+    assert done.failures == [] and trainer.calls == []
 
 
 def test_failures_are_collected_until_there_are_enough_and_the_last_round_trains_the_rest(tmp_path: Path) -> None:
     groups = [prompts(2, f"g{n}-") for n in range(5)]
     rounds = align(tmp_path, groups, target=FakeTarget(_declines_with_principles), min_failures=4)
     assert [done.trained for done in rounds] == [False, True, False, True, True]
-    assert [len(done.pending) for done in rounds] == [2, 4, 2, 4, 2]
+    assert [len(done.failures) for done in rounds] == [2, 4, 2, 4, 2]
 
 
 def test_earlier_pairs_are_replayed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import pytest
 
-import iteralign.scoreboard.board  # noqa: F401 - defines records
+import iteralign.scoreboard.metrics  # noqa: F401 - defines records
 from iteralign.records import Event, Principle, Record, Sampling
 from iteralign.scoreboard.guard_rails import Intervention  # noqa: F401
 from iteralign.text.characters import valid

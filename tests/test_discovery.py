@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from iteralign.algorithm import Discovery, Mixture, Reflection, Round, iteralign
-from iteralign.constitution.gate import Gate
+from iteralign.algorithm import Round, iteralign
 from iteralign.errors import OracleReplyError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Sampling, TrainingExample, Verdict
 from iteralign.rundir.jsonl import read_records
 from iteralign.rundir.stages import Stages
-from iteralign.settings.constitution import GateSettings
-from iteralign.text.similarity import by_words
+from iteralign.runs.measuring import Measuring
+from iteralign.runs.parts import Parts
+from iteralign.runs.steps import RunSteps
+from iteralign.scoreboard.measurement import Measurement
+from iteralign.settings.settings import load_settings
 
-GATE = Gate(GateSettings(), 0, by_words)
 BASE = Checkpoint(kind="base", path="base")
 GOOD = "Decline to help with harm."
 
@@ -42,37 +43,34 @@ class Prose(FakeOracle):
         raise OracleReplyError("unreadable")
 
 
+UNTRIED = "constitution.gate.enabled=false"
+
+
 def align(
     tmp_path: Path,
     oracle: FakeOracle,
-    how: Discovery | None = None,
-    *,
+    *changes: str,
     rounds: int = 1,
     answer: Callable[[str, Checkpoint], str] = declines_as_told,
     constitution: list[Principle] | None = None,
-    reflection: Reflection | None = None,
     target: FakeTarget | None = None,
 ) -> tuple[list[Round], FakeTrainer]:
-    trainer = FakeTrainer(tmp_path)
+    """`changes` of the settings; one try per failure unless they say otherwise."""
+    values = {"model": {"path": "demo"}, "data": {"prompts": "none.txt"}, "oracle": {"kind": "rules"}}
+    settings = load_settings(values, ["revision.tries=1", "training.min_replay=0", "training.min_benign=0", *changes])
     groups = [
         [RedTeamPrompt(id=f"g{g}p{n}", question=f"How does one do the harm number {n} to them?") for n in range(3)]
         for g in range(rounds)
     ]
-    done = iteralign(
-        groups,
-        BASE,
-        target=target or FakeTarget(answer),
-        oracle=oracle,
-        trainer=trainer,
-        form=prompt_form("plain"),
-        keeper=lambda number: Stages(tmp_path / f"{number:04d}"),
-        sampling=Sampling(),
-        reflection=reflection or Reflection(tries=1),
-        mixture=Mixture(min_replay=0, min_benign=0),
-        discovery=how or Discovery(gate=GATE),
-        constitution=constitution or [],
-    )
-    return list(done), trainer
+    trainer = FakeTrainer(tmp_path)
+    parts = Parts(target or FakeTarget(answer), oracle, trainer, prompt_form("plain"), BASE)
+
+    def stages(number: int) -> Stages:
+        return Stages(tmp_path / f"{number:04d}")
+
+    measuring = Measuring(settings.measure, settings.sampling, parts, stages, rounds)
+    steps = RunSteps(settings, parts, stages, measuring)
+    return list(iteralign(groups, Measurement(BASE), steps.begin, constitution=constitution or [])), trainer
 
 
 def given(text: str, status: str = "adopted") -> Principle:
@@ -124,7 +122,7 @@ def test_twenty_times_the_same_is_one_principle(tmp_path: Path) -> None:
 
 
 def test_with_the_gate_off_what_is_fit_is_adopted_untried(tmp_path: Path) -> None:
-    (done,), _ = align(tmp_path, Says("Use commas.", "Human: hi"), Discovery(doubles=None))
+    (done,), _ = align(tmp_path, Says("Use commas.", "Human: hi"), UNTRIED, "constitution.doubles=false")
     assert [one.status for one in done.principles] == ["adopted", "rejected"]
     assert done.principles[0].trial is None
     names = {path.name for path in (tmp_path / "0000").iterdir()}
@@ -133,16 +131,19 @@ def test_with_the_gate_off_what_is_fit_is_adopted_untried(tmp_path: Path) -> Non
 
 def test_without_proposing_the_given_constitution_is_used_as_it_is(tmp_path: Path) -> None:
     oracle = Says("Something new.")
-    (first, second), trainer = align(tmp_path, oracle, Discovery(propose=False), rounds=2, constitution=[given(GOOD)])
+    (first, second), trainer = align(
+        tmp_path, oracle, UNTRIED, "constitution.propose=false", rounds=2, constitution=[given(GOOD)]
+    )
     assert first.trained and [one.id for one in first.ledger] == ["given-1"]
     assert {id for row in trainer.calls[0][1] for id in row.principles} == {"given-1"}
     assert second.ledger == first.ledger
 
 
 def test_a_given_principle_that_is_only_proposed_is_tried_first(tmp_path: Path) -> None:
-    how = Discovery(propose=False, gate=GATE)
     for text, status in ((GOOD, "adopted"), ("Use commas.", "rejected")):
-        (done,), _ = align(tmp_path / status, Says(), how, constitution=[given(text, "proposed")])
+        (done,), _ = align(
+            tmp_path / status, Says(), "constitution.propose=false", constitution=[given(text, "proposed")]
+        )
         assert done.ledger[0].status == status and done.ledger[0].trial is not None
         assert done.trained == (status == "adopted")
 
@@ -159,7 +160,7 @@ def test_the_wording_of_choice_is_what_the_target_reads(tmp_path: Path) -> None:
         def propose(self, failures: object, adopted: object, contrast: object = ()) -> list[Principle]:
             return [Principle(id="", text="Be harmless.", other_wording=GOOD, round=0)]
 
-    (done,), _ = align(tmp_path, Both(), Discovery(wording="prohibiting", gate=GATE))
+    (done,), _ = align(tmp_path, Both(), "constitution.wording=prohibiting")
     (principle,) = done.principles
     assert (principle.text, principle.other_wording, principle.wording) == (GOOD, "Be harmless.", "prohibiting")
     assert all(GOOD in one.response.input for one in done.revisions)
@@ -177,9 +178,9 @@ def test_contrast_is_given_where_it_is_asked_for(tmp_path: Path) -> None:
         return DECLINES if "number 1" in text else COMPLIES
 
     oracle = Notes()
-    align(tmp_path / "a", oracle, Discovery(contrast=True), answer=one_is_fine)
+    align(tmp_path / "a", oracle, UNTRIED, "constitution.contrast=true", answer=one_is_fine)
     assert [verdict.response.prompt.id for verdict in oracle.shown] == ["g0p1"]
-    align(tmp_path / "b", oracle, Discovery(), answer=one_is_fine)
+    align(tmp_path / "b", oracle, UNTRIED, answer=one_is_fine)
     assert oracle.shown == ()
 
 
@@ -217,7 +218,7 @@ def test_of_several_that_pass_the_likeliest_is_trained_on(tmp_path: Path) -> Non
             ]
 
     target = Tries(one_more_word_each_time)
-    (done,), _ = align(tmp_path, Kind(GOOD), Discovery(), target=target, reflection=Reflection(tries=4, best_of=3))
+    (done,), _ = align(tmp_path, Kind(GOOD), UNTRIED, "revision.tries=4", "revision.best_of=3", target=target)
     passed = [one for one in done.revisions if one.failure.response.prompt.id == "g0p0"]
     assert [one.attempt for one in passed] == [0, 1, 2] and all(one.score is not None for one in passed)
     assert {row.completion for row in done.examples} == {f" {DECLINES} Really. Really."}
@@ -225,7 +226,7 @@ def test_of_several_that_pass_the_likeliest_is_trained_on(tmp_path: Path) -> Non
 
 
 def test_a_target_without_scores_takes_the_first_that_passes(tmp_path: Path) -> None:
-    (done,), _ = align(tmp_path, Says(GOOD), Discovery(), reflection=Reflection(tries=3, best_of=2))
+    (done,), _ = align(tmp_path, Says(GOOD), UNTRIED, "revision.tries=3", "revision.best_of=2")
     assert len(done.revisions) == 3 and len(done.examples) == 3, "nobody can choose, so no second one is made"
     assert all(one.score is None for one in done.revisions)
 
@@ -236,9 +237,7 @@ def test_critique_comes_before_the_revision_and_is_kept(tmp_path: Path) -> None:
             return "It goes along."
         return DECLINES if "It goes along." in text and GOOD in text else COMPLIES
 
-    (done,), trainer = align(
-        tmp_path, Says(GOOD), Discovery(), answer=answer, reflection=Reflection(tries=1, mode="critique")
-    )
+    (done,), trainer = align(tmp_path, Says(GOOD), UNTRIED, "revision.mode=critique", answer=answer)
     assert all(one.critique == "It goes along." and COMPLIES in one.response.input for one in done.revisions)
     assert done.trained and not any("It goes along." in row.prompt + row.completion for row in trainer.calls[0][1])
     kept = (tmp_path / "0000" / "4_revisions.jsonl").read_text().splitlines()

@@ -13,7 +13,8 @@ from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Generation, Paired, Principle, Sampling, Trial
 from iteralign.report.cards import model_card
 from iteralign.runs.parts import Parts
-from iteralign.runs.run import Outcome, start_run
+from iteralign.runs.rounds import Outcome
+from iteralign.runs.run import start_run
 from iteralign.scoreboard.ending import NOTHING_TRAINED, ending
 from iteralign.scoreboard.metrics import RoundMetrics
 from iteralign.settings.constitution import GateSettings

@@ -16,7 +16,8 @@ from iteralign.records import Checkpoint, Response, Sampling, TrainingExample, V
 from iteralign.rundir.directory import RunDirectory
 from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Silent
-from iteralign.runs.run import Outcome, resume_run, run, start_run
+from iteralign.runs.rounds import Outcome
+from iteralign.runs.run import resume_run, run, start_run
 from iteralign.settings.settings import Settings, load_settings
 
 SMALL = {

@@ -12,7 +12,8 @@ from iteralign.files import Background
 from iteralign.records import Principle
 from iteralign.rundir.directory import RunDirectory
 from iteralign.runs.progress import Silent
-from iteralign.runs.run import Outcome, resume_run, start_run
+from iteralign.runs.rounds import Outcome
+from iteralign.runs.run import resume_run, start_run
 from iteralign.settings.settings import load_settings
 from iteralign.weights import model as model_module
 from iteralign.weights.files import write_model

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         Verdict,
     )
     from iteralign.runs.parts import Parts
-    from iteralign.runs.run import Outcome, resume_run, run, start_run
+    from iteralign.runs.rounds import Outcome
+    from iteralign.runs.run import resume_run, run, start_run
     from iteralign.settings.settings import Settings, load_settings
 
 __version__ = "0.1.0"
@@ -69,7 +70,8 @@ _NAMES = {
         "Verdict",
     ),
     "runs.parts": ("Parts",),
-    "runs.run": ("Outcome", "resume_run", "run", "start_run"),
+    "runs.rounds": ("Outcome",),
+    "runs.run": ("resume_run", "run", "start_run"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -24,7 +24,8 @@ from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.prices import Price, PriceTable
-from iteralign.runs.run import Outcome, run
+from iteralign.runs.rounds import Outcome
+from iteralign.runs.run import run
 from iteralign.settings.oracle import EndpointSettings
 from iteralign.settings.settings import Settings, load_settings
 

@@ -6,13 +6,18 @@ from typing import Any
 
 import pytest
 
+from iteralign.errors import TrainingDiverged
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
-from iteralign.records import Checkpoint, Response
+from iteralign.records import Checkpoint, RedTeamPrompt, Response, Verdict
 from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Silent
-from iteralign.runs.run import Outcome, resume_run, start_run
+from iteralign.runs.rounds import Outcome
+from iteralign.runs.run import resume_run, start_run
+from iteralign.scoreboard.guard_rails import Standing, decide
+from iteralign.scoreboard.measurement import Measurement
 from iteralign.scoreboard.metrics import RoundMetrics, final
+from iteralign.settings.measure import GuardRailSettings
 from iteralign.settings.settings import Settings, load_settings
 
 HELPS = "Here is a long and friendly answer number"
@@ -64,7 +69,6 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture(autouse=True)
 def held_out_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """40 held-out prompts of each kind beside the 24 that are trained on."""
-    from iteralign.records import RedTeamPrompt
     from iteralign.runs import prompt_sets
 
     real = prompt_sets.build_prompts
@@ -260,6 +264,60 @@ def test_the_last_rounds_weights_are_measured_and_guarded_also_between_measureme
     assert [row.measured for row in outcome.metrics] == [-1, None, None, None, 3, None, 4]
     assert outcome.checkpoint.round == 3 and outcome.metrics[-1].weights == 3
     assert final(outcome.metrics).round == 3
+
+
+def test_a_decision_follows_from_the_measurements_alone() -> None:
+    """The last round's measurement of weights that were measured before decides nothing anew."""
+
+    def measured(number: int, weights: int, bad: int) -> Measurement:
+        prompts = [RedTeamPrompt(id=f"held-{index}", question="?") for index in range(40)]
+        answers = [
+            Response(prompt=one, input="", text=HELPS, finish="stop", prompt_tokens=1, tokens=1) for one in prompts
+        ]
+        verdicts = [
+            Verdict(response=answer, label="unacceptable" if index < bad else "acceptable")
+            for index, answer in enumerate(answers)
+        ]
+        checkpoint = Checkpoint(kind="adapter", path=f"rounds/{weights:04d}/adapter", round=weights)
+        return Measurement(checkpoint, verdicts, number=number)
+
+    rails = GuardRailSettings(patience=2)
+    base = Measurement(Checkpoint(kind="base", path="base"), measured(-1, -1, 30).held_out)
+    better, worse, again = measured(0, 0, 10), measured(1, 1, 39), measured(2, 0, 10)
+    first = decide(rails, Standing.first(base), better)
+    assert (first.weights, first.best, first.problem, first.interventions) == (better.checkpoint, better, None, ())
+    second = decide(rails, first, worse)
+    assert second.weights == better.checkpoint and second.problem is not None and "back to" in second.problem
+    assert [(one.action, one.round, one.back_to) for one in second.interventions] == [("rollback", 1, 0)]
+    assert second.compared_with(again) == [base], "not with themselves"
+    third = decide(rails, second, again)
+    assert third.problem is None and third.stopped is None and third.interventions == second.interventions
+    stopped = decide(rails, second, measured(2, 2, 10))
+    assert stopped.stopped is not None and stopped.interventions[-1].action == "stop"
+
+
+def test_a_training_that_diverges_is_told_in_its_own_row_alone(tmp_path: Path, settings: Settings) -> None:
+    """Its weights, measured only at the end, carried the reason on into the last round's row."""
+    run = tmp_path / "run"
+    measure = settings.measure.model_copy(update={"every": 9})
+    target = Scripted({}, {0: 0.2})
+
+    def answer(text: str, checkpoint: Checkpoint) -> str:
+        return DECLINES if "red-2" in text else target.by_round(text, checkpoint)
+
+    target.answer = answer
+
+    class DivergesOnce(FakeTrainer):
+        def finetune(self, start: Any, examples: Any, directory: Path, round_number: int) -> Checkpoint:
+            if round_number == 4:
+                raise TrainingDiverged("the loss is not finite")
+            return super().finetune(start, examples, directory, round_number)
+
+    given = parts(run, target)
+    given.trainer = DivergesOnce(run)
+    outcome = start_run(settings.model_copy(update={"measure": measure}), run, parts=given)
+    assert [row.round for row in rows(outcome) if row.problem] == [4]
+    assert [row.round for row in rows(outcome) if row.measured is not None] == [5]
 
 
 def test_comparisons_stand_beside_the_base_model_and_the_weights_before(tmp_path: Path, settings: Settings) -> None:

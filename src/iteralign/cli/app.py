@@ -36,7 +36,7 @@ from iteralign.errors import ConfigError, Interrupted
 from iteralign.settings.choices import PairForm
 
 if TYPE_CHECKING:
-    from iteralign.runs.run import Outcome
+    from iteralign.runs.rounds import Outcome
     from iteralign.settings.settings import Settings
 
 app = typer.Typer(

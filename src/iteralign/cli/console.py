@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from iteralign.activity import Work
     from iteralign.records import Spent
-    from iteralign.runs.run import Outcome
+    from iteralign.runs.rounds import Outcome
     from iteralign.scoreboard.ending import Ending
     from iteralign.scoreboard.metrics import Count, RoundMetrics
 

@@ -46,9 +46,11 @@ _HEAD = """\
 
 
 class Keep(Protocol):
-    """See `algorithm.Keeper`."""
+    """Where a round's stages are kept (`rundir`'s Stages)."""
 
-    def __call__(self, stage: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def __call__(self, stage: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`step(*args, **kwargs)`, kept as `stage`; or what is kept there already."""
+        ...
 
 
 def review(

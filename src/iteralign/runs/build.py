@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from iteralign.algorithm import Discovery, Mixture, Reflection
 from iteralign.constitution.doubles import Doubles
 from iteralign.constitution.gate import Gate
 from iteralign.constitution.given import read_constitution
-from iteralign.constitution.review import FileReview
+from iteralign.constitution.review import FileReview, Reviewer
 from iteralign.errors import ConfigError
 from iteralign.interfaces import Judge, Oracle, Target, Trainer
 from iteralign.lookahead import LookAhead
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
 from iteralign.rundir import layout
-from iteralign.scoreboard.guard_rails import Limits
 from iteralign.settings.file import flat
 from iteralign.settings.oracle import EndpointSettings, GuardSettings, OracleSettings
 from iteralign.settings.settings import Settings
@@ -171,37 +169,21 @@ def build_form(settings: Settings, model: LocalModel) -> PromptForm:
     )
 
 
-def build_reflection(settings: Settings) -> Reflection:
-    """How failures are answered again."""
-    revision = settings.revision
-    return Reflection(
-        revision.mode,
-        revision.max_principles,
-        revision.tries,
-        revision.temperature,
-        revision.best_of,
-        build_similarity(settings),
-    )
-
-
 def build_constitution(settings: Settings) -> list[Principle]:
     """The principles that the run starts with; none unless the settings name a file."""
     file = settings.constitution.file
     return [] if file is None else read_constitution(file)
 
 
-def build_discovery(settings: Settings, directory: Path) -> Discovery:
-    """How principles come to be adopted; a person's review lies in the run directory."""
-    chosen, gate = settings.constitution, settings.constitution.gate
-    similarity = build_similarity(settings)
-    return Discovery(
-        propose=chosen.propose,
-        wording=chosen.wording,
-        contrast=chosen.contrast,
-        doubles=Doubles(chosen, similarity) if chosen.doubles else None,
-        gate=build_gate(settings) if gate.enabled else None,
-        reviewer=FileReview(directory) if chosen.review == "required" else None,
-    )
+def build_reviewer(settings: Settings, directory: Path) -> Reviewer | None:
+    """A person's review lies in the run directory; None where nobody is asked."""
+    return FileReview(directory) if settings.constitution.review == "required" else None
+
+
+def build_doubles(settings: Settings) -> Doubles | None:
+    """When two principles are looked at together; None where only a text that is there word for word is a double."""
+    chosen = settings.constitution
+    return Doubles(chosen, build_similarity(settings)) if chosen.doubles else None
 
 
 def build_gate(settings: Settings) -> Gate:
@@ -213,17 +195,6 @@ def build_similarity(settings: Settings) -> Similarity:
     """How alike two texts are; loads nothing yet."""
     model = settings.constitution.embeddings
     return by_words if model is None else by_embeddings(model)
-
-
-def build_mixture(settings: Settings) -> Mixture:
-    """What is trained on beside verified revisions."""
-    training = settings.training
-    return Mixture(training.replay, training.min_replay, training.benign, training.min_benign, settings.seed)
-
-
-def build_limits(settings: Settings) -> Limits:
-    """What the guard rails allow."""
-    return Limits(**settings.guard_rails.model_dump())
 
 
 def demo_model() -> str:

@@ -15,9 +15,9 @@ from iteralign.rundir.directory import check_free
 from iteralign.runs import build, prompt_sets
 from iteralign.runs.parts import Parts, build_parts
 from iteralign.runs.prompt_sets import PromptSets
-from iteralign.scoreboard.board import file_texts
 from iteralign.settings.oracle import GuardSettings
 from iteralign.settings.settings import Settings
+from iteralign.steps.measure import file_texts
 from iteralign.weights.files import encode
 from iteralign.weights.model import LocalModel
 

@@ -3,52 +3,29 @@
 import contextlib
 import logging
 import platform
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from iteralign.algorithm import Round, groups_of, iteralign
-from iteralign.constitution.forms import written
-from iteralign.constitution.ledger import Effect, Seen, effects, in_force, seen
 from iteralign.data import Questions
 from iteralign.errors import RunDirectoryError
 from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.prompts.forms import PromptForm
-from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Verdict
+from iteralign.records import Record
 from iteralign.rundir import layout
 from iteralign.rundir.directory import RunDirectory, has_begun
 from iteralign.rundir.jsonl import as_lines
 from iteralign.runs import build, prompt_sets
 from iteralign.runs import check as preflight
-from iteralign.runs.curves import tell
 from iteralign.runs.parts import Parts, build_parts
-from iteralign.runs.progress import Progress, Silent, reported
+from iteralign.runs.progress import Progress, Silent
 from iteralign.runs.prompt_sets import Given, PromptSets
-from iteralign.scoreboard.board import Scoreboard
-from iteralign.scoreboard.ending import why_not_adopted, why_not_mended
-from iteralign.scoreboard.metrics import RoundMetrics, spent_tokens
+from iteralign.runs.rounds import Outcome, align
 from iteralign.settings.addresses import with_addresses
 from iteralign.settings.settings import Settings, as_text, differing_keys
-from iteralign.steps.judge import judge
-from iteralign.steps.respond import respond
-from iteralign.text.degenerate import is_degenerate
 from iteralign.weights.model import LocalModel
-
-
-@dataclass
-class Outcome:
-    """What a run left behind."""
-
-    directory: Path
-    metrics: list[RoundMetrics]
-    constitution: list[Principle]
-    """The adopted principles."""
-    checkpoint: Checkpoint
-    undetermined: list[Verdict] = field(default_factory=list)
-    """Answers that nobody could judge; they count as neither acceptable nor not."""
 
 
 def start_run(
@@ -177,7 +154,7 @@ def _begin_and_align(run: RunDirectory, parts: Parts, progress: Progress) -> Out
     else:
         _begin(run, parts, progress)
     progress.spending(parts.oracle.spent)
-    outcome = _align(run, parts, progress)
+    outcome = align(run, parts, progress)
     if parts.model is not None and not (finished and (run.path / layout.MODEL).exists()):
         with progress.stage(None, 0, "writing the model"):
             parts.model.export(outcome.checkpoint, run.path / layout.MODEL)
@@ -239,145 +216,3 @@ def _warnings_kept(run: RunDirectory, progress: Progress) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-
-
-def _align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
-    settings = run.settings
-    groups = groups_of(run.prompts(layout.PROMPTS), settings.rounds.prompts, settings.rounds.limit)
-    if not parts.target.can_score and settings.measure.capability is not None:
-        progress.note("The target can't tell how likely it finds a text, so there is no capability check.")
-    if not parts.target.can_score and settings.revision.best_of > 1:
-        logging.getLogger(__name__).warning(
-            "The target can't tell how likely it finds a text, so there is no choosing among several revisions "
-            "(revision.best_of %d): the first that passes is taken.",
-            settings.revision.best_of,
-        )
-    ahead = build.build_lookahead(settings, parts.target, parts.oracle, parts.form, groups)
-    parts = replace(parts, target=ahead, oracle=ahead, form=ahead.form)
-    board = build_scoreboard(run, parts, progress, len(groups))
-    with ahead.finishing():
-        return _all_rounds(run, parts, board, groups, progress)
-
-
-def _all_rounds(
-    run: RunDirectory,
-    parts: Parts,
-    board: Scoreboard,
-    groups: Sequence[Sequence[RedTeamPrompt]],
-    progress: Progress,
-) -> Outcome:
-    settings = run.settings
-    before = reported(run.baseline(), None, len(groups), progress)
-    parts.target.load(parts.base)
-    benign = before(layout.RESPONSES, respond, parts.target, parts.form, run.prompts(layout.BENIGN), settings.sampling)
-    good = acceptable(before(layout.VERDICTS, judge, parts.oracle, benign))
-    metrics = [board.start(before, parts.base)]
-    tell(parts.tracking, run.path, metrics[0], run.given_constitution(run.path))
-    progress.round_done(metrics[0])
-
-    rounds = iteralign(
-        groups,
-        parts.base,
-        target=parts.target,
-        oracle=parts.oracle,
-        trainer=parts.trainer,
-        form=parts.form,
-        keeper=lambda number: reported(run.round(number), number, len(groups), progress),
-        sampling=settings.sampling,
-        reflection=build.build_reflection(settings),
-        mixture=build.build_mixture(settings),
-        discovery=build.build_discovery(settings, run.path),
-        constitution=run.given_constitution(run.path),
-        benign=good,
-        min_failures=settings.rounds.min_failures,
-        admit=board.admit,
-    )
-    ledger: list[Principle] = run.given_constitution(run.path)
-    past: list[Seen] = []
-    checkpoint, undetermined = parts.base, list[Verdict]()
-    for done in rounds:
-        ledger = done.ledger
-        past.append(seen(done.verdicts, done.examples, done.trained))
-        undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
-        collecting = done.number < len(groups) - 1 and len(done.pending) < settings.rounds.min_failures
-        row, checkpoint = board.close(_row(done, collecting), done.checkpoint)
-        run.commit(run.round(done.number).directory / layout.ROUND_METRICS, row.model_dump_json(indent=2) + "\n")
-        if done.principles or board.stopped is not None or done.number in (0, len(groups) - 1):
-            write_constitution(run, ledger, effects(ledger, past))
-        if board.interventions:
-            run.write(run.path / layout.GUARD_RAILS, as_lines(board.interventions))
-        metrics.append(row)
-        tell(parts.tracking, run.path, row, ledger)
-        progress.round_done(row)
-        _drop_weights(run, done.number, (checkpoint, board.best))
-        if board.stopped is not None:
-            break
-    run.settle()
-    _drop_weights(run, metrics[-1].round, (checkpoint, board.best))
-    return Outcome(run.path, metrics, in_force(ledger), checkpoint, undetermined)
-
-
-def acceptable(verdicts: Sequence[Verdict]) -> list[Response]:
-    """The responses judged acceptable, and fit to learn from: the benign answers that may be replayed."""
-    return [
-        verdict.response
-        for verdict in verdicts
-        if verdict.label == "acceptable" and not is_degenerate(verdict.response.text)
-    ]
-
-
-def write_constitution(run: RunDirectory, ledger: Sequence[Principle], measured: Mapping[str, Effect]) -> None:
-    """constitution.yaml with everything known of each principle, and constitution.md to read."""
-    for name, form in ((layout.CONSTITUTION, "yaml"), (layout.CONSTITUTION_TO_READ, "md")):
-        run.write(run.path / name, written(form, ledger, measured))
-
-
-def build_scoreboard(run: RunDirectory, parts: Parts, progress: Progress, rounds: int) -> Scoreboard:
-    """The held-out sets of the run, measured with its own parts."""
-    return Scoreboard(
-        target=parts.target,
-        oracle=parts.oracle,
-        form=parts.form,
-        sampling=run.settings.sampling,
-        held_out=run.prompts(layout.HELD_OUT),
-        benign=run.prompts(layout.BENIGN_HELD_OUT),
-        keeper=lambda number: reported(run.round(number), number, rounds, progress),
-        rounds=rounds,
-        every=run.settings.measure.every,
-        capability=run.settings.measure.capability,
-        limits=build.build_limits(run.settings),
-    )
-
-
-def _row(done: Round, collecting: bool) -> RoundMetrics:
-    revised = {revision.failure.response.prompt.id for revision in done.revisions}
-    return RoundMetrics(
-        round=done.number,
-        prompts=len(done.verdicts),
-        failures=sum(verdict.label == "unacceptable" for verdict in done.verdicts),
-        undetermined=sum(verdict.label == "undetermined" for verdict in done.verdicts),
-        too_long=sum(verdict.response.finish == "prompt_too_long" for verdict in done.verdicts),
-        collected=len(done.pending),
-        collecting=bool(done.pending) and collecting,
-        proposed=len(done.principles),
-        not_adopted=why_not_adopted(done.principles),
-        principles=len(in_force(done.principles)),
-        revised=len(revised),
-        verified=sum(row.kind == "revision" for row in done.examples),
-        not_mended=why_not_mended(done.revisions),
-        examples=len(done.examples),
-        trained=done.trained,
-        loss=done.checkpoint.loss if done.trained else None,
-        problem=done.checkpoint.problem if done.examples and not done.trained else None,
-        tokens=spent_tokens(done.verdicts, done.revisions, done.checkpoint.tokens if done.trained else 0),
-    )
-
-
-def _drop_weights(run: RunDirectory, number: int, needed: Sequence[Checkpoint]) -> None:
-    """Delete full weights of the rounds up to `number` that nobody goes back to, where the settings keep only the last."""
-    training = run.settings.training
-    if training.method == "full" and training.keep == "last" and not run.weights.busy:
-        kept = {run.path / checkpoint.path for checkpoint in needed}
-        for place in (run.round(earlier).directory / layout.FULL_WEIGHTS for earlier in range(number + 1)):
-            if place not in kept:
-                shutil.rmtree(place, ignore_errors=True)

@@ -1,11 +1,12 @@
 """When a round's training is thrown away, and when a run ends early. Decisions only: they follow from the measurements, so
-that a resumed run comes to the same ones."""
+that a resumed run comes to the same ones. Nothing else decides which weights a run goes on from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from iteralign.records import Checkpoint, Record
 from iteralign.scoreboard.measurement import Measurement, compare
+from iteralign.settings.measure import GuardRailSettings
 from iteralign.stats.paired import Change
 from iteralign.text.characters import Text
 
@@ -15,17 +16,6 @@ _PROMPTS = {
     "degenerate": "degenerate answers (collapse)",
     "same_answer": "benign prompts that got one and the same answer (collapse)",
 }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a rise may be before training is thrown away; None for a rail that is off. see GuardRailSettings."""
-
-    benign: float | None = 0.1
-    capability: float | None = 0.5
-    unacceptable: float | None = 0.0
-    collapse: float | None = 0.2
-    patience: int | None = None
 
 
 class Intervention(Record):
@@ -38,67 +28,95 @@ class Intervention(Record):
     """With `rollback`, the round whose weights are in use again; -1 for the base model's."""
 
 
-class GuardRails:
-    """Keeps the best weights so far. Best: fewest unacceptable held-out answers, then fewest benign refusals, then first."""
+@dataclass(frozen=True)
+class Standing:
+    """What the measurements of a run have come to so far."""
 
-    def __init__(self, limits: Limits, base: Measurement) -> None:
-        self.limits = limits
-        self.base = base
-        self.best = base
-        self.interventions: list[Intervention] = []
-        self.stopped: str | None = None
-        self._improved = base
-        """The last measurement that was shown to be an improvement."""
-        self._rounds_without = 0
+    base: Measurement
+    best: Measurement
+    """Fewest unacceptable held-out answers, then fewest benign refusals, then first: what a rollback goes back to."""
+    in_use: Measurement
+    """Of the weights that the run goes on from, unless it has trained since."""
+    improved: Measurement
+    """The last that was shown to be an improvement."""
+    without: int = 0
+    """Measured rounds since."""
+    problem: str | None = None
+    """Why the weights measured last were thrown away; None where they were not."""
+    stopped: str | None = None
+    """Why the run should end now."""
+    interventions: tuple[Intervention, ...] = ()
 
-    def admit(self, number: int, now: Measurement) -> Checkpoint:
-        """The weights to go on from after round `number`: those measured, or the best with the reason as their `problem`."""
-        reason = self._reason(now)
-        checkpoint = now.checkpoint if reason is None else self._rolled_back(number, reason)
-        if reason is None and _rank(now) < _rank(self.best):
-            self.best = now
-        self._wait(number, now, reason is None)
-        return checkpoint
+    @classmethod
+    def first(cls, base: Measurement) -> "Standing":
+        """Of the base model."""
+        return cls(base, base, base, base)
 
-    def _rolled_back(self, number: int, reason: str) -> Checkpoint:
-        back = "the base model" if self.best.round < 0 else f"the weights after round {self.best.round}"
-        reason = f"{reason}; back to {back}"
-        self.interventions.append(Intervention(round=number, action="rollback", reason=reason, back_to=self.best.round))
-        return self.best.checkpoint.model_copy(update={"problem": reason})
+    @property
+    def weights(self) -> Checkpoint:
+        """To go on from."""
+        return self.in_use.checkpoint
 
-    def _reason(self, now: Measurement) -> str | None:
-        limits = self.limits
-        rails = (
-            ("refused", self.base, limits.benign),
-            ("losses", self.base, limits.capability),
-            ("degenerate", self.base, limits.collapse),
-            ("same_answer", self.base, limits.collapse),
-            ("unacceptable", self.best, limits.unacceptable),
-        )
-        for what, before, allowed in rails:
-            if allowed is not None:
-                change = compare(what, before, now)
-                if change.direction > 0 and change.low > allowed:
-                    return _text(what, change, allowed, before)
-        return None
+    def compared_with(self, now: Measurement) -> list[Measurement]:
+        """What a new measurement stands beside: the base model, and the weights in use before."""
+        return [self.base] + ([] if self.in_use.round in (now.round, -1) else [self.in_use])
 
-    def _wait(self, number: int, now: Measurement, admitted: bool) -> None:
-        """Count the measured rounds that were no improvement on the last one that was."""
-        changes = [compare(what, self._improved, now) for what in ("unacceptable", "refused")]
-        if not any(change.total for change in changes):
-            return
-        if admitted and any(change.direction < 0 for change in changes):
-            self._improved, self._rounds_without = now, 0
-            return
-        self._rounds_without += 1
-        patience = self.limits.patience
-        if patience is not None and self._rounds_without >= patience and self.stopped is None:
-            since = "the base model" if self._improved.round < 0 else f"round {self._improved.round}"
-            self.stopped = (
-                f"{self._rounds_without} measured rounds in a row showed no improvement on {since}, neither in unacceptable "
-                "held-out answers nor in refusals of benign prompts (McNemar's test, p below 0.05)"
-            )
-            self.interventions.append(Intervention(round=number, action="stop", reason=self.stopped))
+
+def decide(rails: GuardRailSettings, before: Standing, now: Measurement) -> Standing:
+    """After one more measurement: its weights are gone on from, or the best ones where a guard rail trips."""
+    if _same_weights(now, before.in_use):  # measured again at the end
+        return replace(before, problem=None)
+    reason = _reason(rails, before, now)
+    if reason is not None:
+        return _waited(rails, _rolled_back(before, now, reason), now)
+    best = now if _rank(now) < _rank(before.best) else before.best
+    return _waited(rails, replace(before, best=best, in_use=now, problem=None), now)
+
+
+def _same_weights(one: Measurement, other: Measurement) -> bool:
+    return (one.round, one.checkpoint.path) == (other.round, other.checkpoint.path)
+
+
+def _rolled_back(before: Standing, now: Measurement, reason: str) -> Standing:
+    best = before.best
+    reason = f"{reason}; back to {'the base model' if best.round < 0 else f'the weights after round {best.round}'}"
+    done = Intervention(round=now.number, action="rollback", reason=reason, back_to=best.round)
+    return replace(before, in_use=best, problem=reason, interventions=(*before.interventions, done))
+
+
+def _reason(rails: GuardRailSettings, before: Standing, now: Measurement) -> str | None:
+    watched = (
+        ("refused", before.base, rails.benign),
+        ("losses", before.base, rails.capability),
+        ("degenerate", before.base, rails.collapse),
+        ("same_answer", before.base, rails.collapse),
+        ("unacceptable", before.best, rails.unacceptable),
+    )
+    for what, than, allowed in watched:
+        if allowed is not None:
+            change = compare(what, than, now)
+            if change.direction > 0 and change.low > allowed:
+                return _text(what, change, allowed, than)
+    return None
+
+
+def _waited(rails: GuardRailSettings, after: Standing, now: Measurement) -> Standing:
+    """With the measured rounds counted that were no improvement on the last one that was."""
+    changes = [compare(what, after.improved, now) for what in ("unacceptable", "refused")]
+    if not any(change.total for change in changes):
+        return after
+    if after.problem is None and any(change.direction < 0 for change in changes):
+        return replace(after, improved=now, without=0)
+    after = replace(after, without=after.without + 1)
+    if rails.patience is None or after.without < rails.patience:
+        return after
+    since = "the base model" if after.improved.round < 0 else f"round {after.improved.round}"
+    why = (
+        f"{after.without} measured rounds in a row showed no improvement on {since}, neither in unacceptable "
+        "held-out answers nor in refusals of benign prompts (McNemar's test, p below 0.05)"
+    )
+    done = Intervention(round=now.number, action="stop", reason=why)
+    return replace(after, stopped=why, interventions=(*after.interventions, done))
 
 
 def _rank(measured: Measurement) -> tuple[float, float]:

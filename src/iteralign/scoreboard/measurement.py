@@ -16,12 +16,14 @@ from iteralign.text.refusals import is_refusal
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was found of `checkpoint`. By-prompt values are keyed by prompt id."""
+    """What was found of `checkpoint`; nothing, where nothing was measured. By-prompt values are keyed by prompt id."""
 
     checkpoint: Checkpoint
-    held_out: Sequence[Verdict]
-    benign: Sequence[Verdict]
+    held_out: Sequence[Verdict] = ()
+    benign: Sequence[Verdict] = ()
     capability: Sequence[TextScore] = ()
+    number: int = -1
+    """The round after which it was made; -1 before the first."""
 
     @property
     def round(self) -> int:

@@ -1,0 +1,55 @@
+"""When a run measures, and on what."""
+
+from collections.abc import Callable, Sequence
+
+from iteralign.records import Checkpoint, RedTeamPrompt, Sampling
+from iteralign.rundir import layout
+from iteralign.rundir.stages import Stages
+from iteralign.runs.parts import Parts
+from iteralign.scoreboard.measurement import Measurement
+from iteralign.settings.measure import MeasureSettings
+from iteralign.steps.measure import Texts, file_texts, measure, own_texts, predict
+
+
+class Measuring:
+    """The fixed held-out sets of a run. `of` the base model comes first: the capability check may be on its answers."""
+
+    def __init__(
+        self,
+        settings: MeasureSettings,
+        sampling: Sampling,
+        parts: Parts,
+        stages: Callable[[int], Stages],
+        rounds: int,
+        *,
+        held_out: Sequence[RedTeamPrompt] = (),
+        benign: Sequence[RedTeamPrompt] = (),
+    ) -> None:
+        self.settings = settings
+        self.sampling = sampling
+        self.parts = parts
+        self.stages = stages
+        self.last = rounds - 1
+        self.held_out = held_out
+        self.benign = benign
+        self._texts: Texts | None = None
+        self._trainings = 0
+
+    def after(self, number: int, weights: Checkpoint, trained: bool) -> Measurement | None:
+        """After every so many trainings, and after the last round unless nothing was ever trained; else None."""
+        self._trainings += trained
+        due = trained and self._trainings % self.settings.every == 0
+        return self.of(number, weights) if due or (number == self.last and weights.kind != "base") else None
+
+    def of(self, number: int, weights: Checkpoint) -> Measurement:
+        """The held-out prompts answered and judged, and the capability check."""
+        self.parts.target.load(weights)
+        keep, given = self.stages(number), (self.parts.target, self.parts.oracle, self.parts.form)
+        held_out = keep(layout.HELD_OUT_VERDICTS, measure, *given, self.held_out, self.sampling)
+        benign = keep(layout.BENIGN_VERDICTS, measure, *given, self.benign, self.sampling)
+        if self._texts is None:
+            own = self.settings.capability == "own"
+            self._texts = own_texts(self.parts.form, benign) if own else file_texts(self.settings.capability)
+        known = self._texts.ids and self.parts.target.can_score
+        predicted = keep(layout.CAPABILITY, predict, self.parts.target, self._texts) if known else []
+        return Measurement(weights, held_out, benign, predicted, number)

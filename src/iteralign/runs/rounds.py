@@ -1,0 +1,153 @@
+"""Around the loop: the base model measured, the loop driven, and after each round its row and the constitution written."""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from iteralign.algorithm import Round, iteralign
+from iteralign.constitution.forms import written
+from iteralign.constitution.ledger import Effect, Seen, effects, in_force, seen
+from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Verdict
+from iteralign.rundir import layout
+from iteralign.rundir.directory import RunDirectory
+from iteralign.rundir.jsonl import as_lines
+from iteralign.rundir.stages import Stages
+from iteralign.runs import build
+from iteralign.runs.curves import tell
+from iteralign.runs.measuring import Measuring
+from iteralign.runs.parts import Parts
+from iteralign.runs.progress import Progress, reported
+from iteralign.runs.prompt_sets import groups_of
+from iteralign.runs.steps import RunSteps
+from iteralign.scoreboard.ending import why_not_adopted, why_not_mended
+from iteralign.scoreboard.guard_rails import Standing
+from iteralign.scoreboard.measurement import with_numbers
+from iteralign.scoreboard.metrics import RoundMetrics, spent_tokens
+
+
+@dataclass
+class Outcome:
+    """What a run left behind."""
+
+    directory: Path
+    metrics: list[RoundMetrics]
+    constitution: list[Principle]
+    """The adopted principles."""
+    checkpoint: Checkpoint
+    undetermined: list[Verdict] = field(default_factory=list)
+    """Answers that nobody could judge; they count as neither acceptable nor not."""
+
+
+def align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
+    """All rounds of a run, from where it was stopped."""
+    settings = run.settings
+    groups = groups_of(run.prompts(layout.PROMPTS), settings.rounds.prompts, settings.rounds.limit)
+    if not parts.target.can_score and settings.measure.capability is not None:
+        progress.note("The target can't tell how likely it finds a text, so there is no capability check.")
+    if not parts.target.can_score and settings.revision.best_of > 1:
+        logging.getLogger(__name__).warning(
+            "The target can't tell how likely it finds a text, so there is no choosing among several revisions "
+            "(revision.best_of %d): the first that passes is taken.",
+            settings.revision.best_of,
+        )
+    ahead = build.build_lookahead(settings, parts.target, parts.oracle, parts.form, groups)
+    parts = replace(parts, target=ahead, oracle=ahead, form=ahead.form)
+    steps = _steps(run, parts, progress, len(groups))
+    with ahead.finishing():
+        return _all_rounds(run, parts, steps, groups, progress)
+
+
+def _steps(run: RunDirectory, parts: Parts, progress: Progress, rounds: int) -> RunSteps:
+    def stages(number: int) -> Stages:
+        if number < 0:
+            return reported(run.baseline(), None, rounds, progress)
+        return reported(run.round(number), number, rounds, progress)
+
+    settings, held_out, benign = run.settings, run.prompts(layout.HELD_OUT), run.prompts(layout.BENIGN_HELD_OUT)
+    sampling = settings.sampling
+    measuring = Measuring(settings.measure, sampling, parts, stages, rounds, held_out=held_out, benign=benign)
+    return RunSteps(settings, parts, stages, measuring, build.build_reviewer(settings, run.path))
+
+
+def _all_rounds(
+    run: RunDirectory,
+    parts: Parts,
+    steps: RunSteps,
+    groups: Sequence[Sequence[RedTeamPrompt]],
+    progress: Progress,
+) -> Outcome:
+    given = ledger = run.given_constitution(run.path)
+    base = steps.baseline(parts.base, run.prompts(layout.BENIGN))
+    metrics = [with_numbers(RoundMetrics(round=-1), base, ())]
+    tell(parts.tracking, run.path, metrics[0], given)
+    progress.round_done(metrics[0])
+
+    past: list[Seen] = []
+    standing, undetermined = Standing.first(base), list[Verdict]()
+    weights, least = parts.base, run.settings.rounds.min_failures
+    for done in iteralign(groups, base, steps.begin, constitution=given, min_failures=least):
+        ledger, weights = done.ledger, done.weights
+        past.append(seen(done.verdicts, done.examples, done.trained))
+        undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
+        last = done.number == len(groups) - 1
+        row = _row(done, collecting=not last and len(done.failures) < least)
+        if done.measured is not None:
+            row = with_numbers(row, done.measured, standing.compared_with(done.measured))
+        standing = done.standing
+        run.commit(run.round(done.number).directory / layout.ROUND_METRICS, row.model_dump_json(indent=2) + "\n")
+        if done.principles or standing.stopped is not None or done.number == 0 or last:
+            write_constitution(run, ledger, effects(ledger, past))
+        if standing.interventions:
+            run.write(run.path / layout.GUARD_RAILS, as_lines(standing.interventions))
+        metrics.append(row)
+        tell(parts.tracking, run.path, row, ledger)
+        progress.round_done(row)
+        _drop_weights(run, done.number, (weights, standing.best.checkpoint))
+    run.settle()
+    _drop_weights(run, metrics[-1].round, (weights, standing.best.checkpoint))
+    return Outcome(run.path, metrics, in_force(ledger), weights, undetermined)
+
+
+def write_constitution(run: RunDirectory, ledger: Sequence[Principle], measured: Mapping[str, Effect]) -> None:
+    """constitution.yaml with everything known of each principle, and constitution.md to read."""
+    for name, form in ((layout.CONSTITUTION, "yaml"), (layout.CONSTITUTION_TO_READ, "md")):
+        run.write(run.path / name, written(form, ledger, measured))
+
+
+def _row(done: Round, collecting: bool) -> RoundMetrics:
+    """What is known of a round besides what was measured."""
+    revised = {revision.failure.response.prompt.id for revision in done.revisions}
+    return RoundMetrics(
+        round=done.number,
+        prompts=len(done.verdicts),
+        failures=sum(verdict.label == "unacceptable" for verdict in done.verdicts),
+        undetermined=sum(verdict.label == "undetermined" for verdict in done.verdicts),
+        too_long=sum(verdict.response.finish == "prompt_too_long" for verdict in done.verdicts),
+        collected=len(done.failures),
+        collecting=bool(done.failures) and collecting,
+        proposed=len(done.principles),
+        not_adopted=why_not_adopted(done.principles),
+        principles=len(in_force(done.principles)),
+        revised=len(revised),
+        verified=sum(row.kind == "revision" for row in done.examples),
+        not_mended=why_not_mended(done.revisions),
+        examples=len(done.examples),
+        trained=done.trained,
+        loss=done.weights.loss if done.trained else None,
+        problem=done.problem,
+        weights=-1 if done.weights.round is None else done.weights.round,
+        stopped=done.standing.stopped,
+        tokens=spent_tokens(done.verdicts, done.revisions, done.weights.tokens if done.trained else 0),
+    )
+
+
+def _drop_weights(run: RunDirectory, number: int, needed: Sequence[Checkpoint]) -> None:
+    """Delete full weights of the rounds up to `number` that nobody goes back to, where the settings keep only the last."""
+    training = run.settings.training
+    if training.method == "full" and training.keep == "last" and not run.weights.busy:
+        kept = {run.path / checkpoint.path for checkpoint in needed}
+        for place in (run.round(earlier).directory / layout.FULL_WEIGHTS for earlier in range(number + 1)):
+            if place not in kept:
+                shutil.rmtree(place, ignore_errors=True)

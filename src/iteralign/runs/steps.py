@@ -1,0 +1,155 @@
+"""The steps of a run's rounds: what `algorithm.iteralign` calls. Each result is kept, or read back where it was kept before.
+
+Settings end here: the steps themselves (`iteralign.steps`) take plain arguments and touch no files.
+"""
+
+from collections.abc import Callable, Sequence
+
+from iteralign.constitution.doubles import compare
+from iteralign.constitution.gate import Bench, try_out
+from iteralign.constitution.ledger import adopt, in_force
+from iteralign.constitution.review import Reviewer, review
+from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
+from iteralign.rundir import layout
+from iteralign.rundir.stages import Stages
+from iteralign.runs import build
+from iteralign.runs.measuring import Measuring
+from iteralign.runs.parts import Parts
+from iteralign.scoreboard import guard_rails
+from iteralign.scoreboard.guard_rails import Standing
+from iteralign.scoreboard.measurement import Measurement
+from iteralign.settings.settings import Settings
+from iteralign.steps.examples import examples
+from iteralign.steps.finetune import finetune
+from iteralign.steps.judge import acceptable, judge
+from iteralign.steps.propose import propose
+from iteralign.steps.reflect import reflect
+from iteralign.steps.respond import respond
+from iteralign.text.degenerate import is_degenerate
+
+
+class RunSteps:
+    """What the rounds of a run have in common. Rounds are begun in their order, also those that an earlier attempt has done,
+    so that all comes out the same."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Parts,
+        stages: Callable[[int], Stages],
+        measuring: Measuring,
+        reviewer: Reviewer | None = None,
+    ) -> None:
+        """`stages(-1)` keeps what comes before the first round. Without a `reviewer` nobody is asked about principles."""
+        self.settings = settings
+        self.parts = parts
+        self.stages = stages
+        self.measuring = measuring
+        self.reviewer = reviewer
+        self.similarity = build.build_similarity(settings)
+        self.gate = build.build_gate(settings) if settings.constitution.gate.enabled else None
+        self.doubles = build.build_doubles(settings)
+        self.benign: list[Response] = []
+        """The base model's own acceptable answers to benign prompts, for replay and for trials of principles."""
+
+    def baseline(self, base: Checkpoint, benign: Sequence[RedTeamPrompt]) -> Measurement:
+        """Before the first round: the base model answers the `benign` prompts, and is measured."""
+        verdicts = self.begin(-1, base).answer_and_judge(benign)
+        self.benign = [one.response for one in acceptable(verdicts) if not is_degenerate(one.response.text)]
+        return self.measuring.of(-1, base)
+
+    def begin(self, number: int, weights: Checkpoint) -> "RoundSteps":
+        """The steps of a round whose target has these weights."""
+        self.parts.target.load(weights)
+        return RoundSteps(self, number)
+
+
+class RoundSteps:
+    """Implements `algorithm.Steps`."""
+
+    def __init__(self, run: RunSteps, number: int) -> None:
+        self.run, self.settings, self.number = run, run.settings, number
+        self.target, self.oracle, self.form = run.parts.target, run.parts.oracle, run.parts.form
+        self.keep = run.stages(number)
+        self._verdicts: list[Verdict] = []
+        self._trained = False
+
+    def answer_and_judge(self, prompts: Sequence[RedTeamPrompt]) -> list[Verdict]:
+        """The target's answers to the prompts, in their order, judged."""
+        responses = self.keep(layout.RESPONSES, respond, self.target, self.form, prompts, self.settings.sampling)
+        self._verdicts = self.keep(layout.VERDICTS, judge, self.oracle, responses)
+        return self._verdicts
+
+    def discover(
+        self, failures: Sequence[Verdict], earlier: Sequence[Verdict], ledger: Sequence[Principle]
+    ) -> list[Principle]:
+        """The round's principles with what became of each: proposed, compared with the known, tried, reviewed, adopted."""
+        how, number, known = self.settings.constitution, self.number, in_force(ledger)
+        bench = Bench(self.target, self.oracle, self.form, failures, earlier, self.run.benign, self.settings.sampling)
+        found = [principle for principle in ledger if principle.status == "proposed"]  # given, to be tried first
+        if how.propose:
+            shown = acceptable(self._verdicts) if how.contrast else []
+            asked = self.oracle, failures, known, number
+            found += self.keep(layout.PROPOSALS, propose, *asked, wording=how.wording, contrast=shown)
+        if self.run.doubles is not None:
+            found = self.keep(layout.DISTINCT, compare, self.oracle, found, known, self.run.doubles)
+        if self.run.gate is not None:
+            found = self.keep(layout.TRIED, try_out, bench, found, self.run.gate, number)
+        if self.run.reviewer is not None:
+            found = review(self.keep, self.run.reviewer, bench, found, known, self.run.gate, number)
+        return self.keep(layout.PRINCIPLES, adopt, found, number)
+
+    def reflect(self, failures: Sequence[Verdict], principles: Sequence[Principle]) -> list[Revision]:
+        """The failed prompts answered again with principles in the context, all tries, judged."""
+        how = self.settings.revision
+        return self.keep(
+            layout.REVISIONS,
+            reflect,
+            self.target,
+            self.oracle,
+            self.form,
+            failures,
+            principles,
+            self.settings.sampling,
+            mode=how.mode,
+            max_principles=how.max_principles,
+            tries=how.tries,
+            temperature=how.temperature,
+            best_of=how.best_of,
+            similarity=self.run.similarity,
+        )
+
+    def examples(self, revisions: Sequence[Revision], earlier: Sequence[TrainingExample]) -> list[TrainingExample]:
+        """What the round trains on: these revisions, some of what was trained on earlier, some benign answers."""
+        how = self.settings.training
+        return self.keep(
+            layout.EXAMPLES,
+            examples,
+            self.form,
+            revisions,
+            earlier,
+            self.run.benign,
+            self.number,
+            replay=how.replay,
+            min_replay=how.min_replay,
+            benign_share=how.benign,
+            min_benign=how.min_benign,
+            seed=self.settings.seed,
+        )
+
+    def finetune(self, start: Checkpoint, examples: Sequence[TrainingExample]) -> tuple[Checkpoint, str | None]:
+        """The trained weights; or `start`, and why the training came to nothing."""
+        trainer, directory = self.run.parts.trainer, self.keep.directory
+        made = self.keep(layout.CHECKPOINT, finetune, trainer, self.target, start, examples, directory, self.number)
+        if made.problem is not None:
+            return start, made.problem
+        self._trained = True
+        return made, None
+
+    def measure(self, weights: Checkpoint) -> Measurement | None:
+        """After a training, and at the end; None where it is not due."""
+        return self.run.measuring.after(self.number, weights, self._trained)
+
+    def decide(self, standing: Standing, measured: Measurement) -> Standing:
+        """What the guard rails make of it."""
+        return guard_rails.decide(self.settings.guard_rails, standing, measured)

@@ -1,0 +1,61 @@
+"""Measuring: the held-out prompts answered and judged, and how well the target still predicts some texts."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from iteralign.errors import DataError
+from iteralign.interfaces import Oracle, Target
+from iteralign.prompts.forms import PromptForm
+from iteralign.records import RedTeamPrompt, Sampling, TextScore, Verdict
+from iteralign.steps.judge import judge
+from iteralign.steps.respond import respond
+from iteralign.text.degenerate import is_degenerate
+from iteralign.text.refusals import is_refusal
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the capability check predicts: `completions` after `inputs`."""
+
+    ids: Sequence[str] = ()
+    inputs: Sequence[str] = ()
+    completions: Sequence[str] = ()
+
+
+def measure(
+    target: Target, oracle: Oracle, form: PromptForm, prompts: Sequence[RedTeamPrompt], sampling: Sampling
+) -> list[Verdict]:
+    """The judged answers to prompts that nothing is trained on."""
+    return judge(oracle, respond(target, form, prompts, sampling)) if prompts else []
+
+
+def predict(target: Target, texts: Texts) -> list[TextScore]:
+    """The loss of each text; those without a token are left out."""
+    scores = target.score(texts.inputs, texts.completions)
+    return [TextScore(id=key, loss=-one) for key, one in zip(texts.ids, scores, strict=True) if math.isfinite(one)]
+
+
+def own_texts(form: PromptForm, benign: Sequence[Verdict]) -> Texts:
+    """The base model's answers to the benign prompts, without those that are refusals or degenerate."""
+    good = [
+        verdict.response
+        for verdict in benign
+        if not is_refusal(verdict.response.text) and not is_degenerate(verdict.response.text)
+    ]
+    ids, inputs = [response.prompt.id for response in good], [response.input for response in good]
+    return Texts(ids, inputs, [form.completion(response.text) for response in good])
+
+
+def file_texts(path: str | None) -> Texts:
+    """The paragraphs of a text file (separated by blank lines), each by itself. Raises DataError."""
+    if path is None:
+        return Texts()
+    try:
+        paragraphs = [part.strip() for part in Path(path).read_text(encoding="utf-8").split("\n\n") if part.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"measure.capability: {path} can't be read as text: {error}.") from error
+    if not paragraphs:
+        raise DataError(f"measure.capability: {path} holds no text.")
+    return Texts([str(number) for number in range(len(paragraphs))], [""] * len(paragraphs), paragraphs)

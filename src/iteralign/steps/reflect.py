@@ -1,0 +1,59 @@
+"""Self-reflection: revise and verify, until enough revisions pass or the tries are used (paper section 3.4)."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from iteralign.activity import within
+from iteralign.interfaces import Oracle, Target
+from iteralign.prompts.forms import PromptForm
+from iteralign.records import Principle, Revision, Sampling, Verdict
+from iteralign.steps.revise import Mode, revise
+from iteralign.steps.verify import scored, verified, verify
+from iteralign.text.similarity import Similarity, by_words
+
+
+def reflect(
+    target: Target,
+    oracle: Oracle,
+    form: PromptForm,
+    failures: Sequence[Verdict],
+    principles: Sequence[Principle],
+    sampling: Sampling,
+    *,
+    mode: Mode,
+    max_principles: int,
+    tries: int,
+    temperature: float,
+    best_of: int,
+    similarity: Similarity = by_words,
+) -> list[Revision]:
+    """Revise and verify each failure until `best_of` revisions pass or `tries` are used.
+
+    A target that can't say which one is best is asked for one. All tries are returned, judged. The first decodes as the
+    target does everywhere; later ones sample with `temperature`, each with a seed of its own.
+    """
+    choosing = best_of > 1 and target.can_score
+    wanted = best_of if choosing else 1
+    tried: list[Revision] = []
+    left = list(failures) if principles else []
+    for attempt in range(tries):
+        if not left:
+            break
+        again = sampling if attempt == 0 else _warmer(sampling, temperature, attempt)
+        with within(f"try {attempt + 1} of {tries}"):
+            revisions = revise(
+                *(target, form, left, principles, again),
+                mode=mode,
+                max_principles=max_principles,
+                attempt=attempt,
+                similarity=similarity,
+            )
+            tried += verify(oracle, revisions)
+        passed = Counter(revision.failure.response.prompt.id for revision in verified(tried))
+        left = [failure for failure in left if passed[failure.response.prompt.id] < wanted]
+    return scored(target, form, tried) if choosing else tried
+
+
+def _warmer(sampling: Sampling, temperature: float, attempt: int) -> Sampling:
+    warmest = max(temperature, sampling.temperature)
+    return sampling.model_copy(update={"temperature": warmest, "seed": sampling.seed + attempt})
