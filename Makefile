@@ -15,6 +15,15 @@ demo: $(VENV)/.demo   ## install into .venv and run the whole loop on the embedd
 test: $(VENV)/.test   ## run every test
 	$(BIN)/python -m pytest -n 2
 
+# Some 35 seconds of processor time. Left out: whole runs, models, trainings, servers, commands, and the oracles' sockets.
+FAST := $(addprefix tests/,constitution data prompts settings/test_settings_fuzz.py stats steps text rundir/test_rundir.py \
+	demo/test_grammar.py evals/test_agreement.py evals/test_human_labels.py evals/test_safety.py evals/test_sides.py \
+	report/test_compare.py report/test_cards.py integrity/test_trace.py \
+	test_algorithm.py test_config.py test_discovery.py test_interfaces.py test_public.py test_structure.py)
+
+test-fast: $(VENV)/.test   ## what can be run in less than a minute, after each change
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(FAST)
+
 coverage: $(VENV)/.test   ## run every test and tell which lines and branches none has run, also in the processes that tests start
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml
 
@@ -30,7 +39,7 @@ torture: $(VENV)/.test   ## kill -9 a run a hundred times, resume it, compare ev
 	$(BIN)/python tests/integrity/corruption.py --changes 500
 	$(BIN)/python tests/integrity/stopped.py --changes 500
 	$(BIN)/python tests/hostile/campaign.py
-	$(BIN)/python tests/test_run_directory_fuzz.py 11 900
+	$(BIN)/python tests/rundir/test_run_directory_fuzz.py 11 900
 
 test-vllm: $(VENV)/.test $(VENV)-vllm/.done   ## the vLLM engine against a real vLLM on the CPU (an environment of 3.4 GB)
 	ITERALIGN_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest tests/targets/test_vllm.py tests/oracles/test_servers.py -k vllm

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_run import SMALL, contents, fakes
+from runs.test_run import SMALL, contents, fakes
 
 from iteralign.errors import BudgetReached, OracleReplyError, RunDirectoryError, TargetError, TrainingDiverged
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer

@@ -16,7 +16,7 @@ from iteralign.records import RedTeamPrompt, Response, Verdict
 from iteralign.rundir.jsonl import write_records
 from iteralign.stats.intervals import Proportion
 
-REAL = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not REAL.is_dir(), reason="the development data sets are not here")
 
 

@@ -1,6 +1,6 @@
 """Whatever became of the files of a run directory: each command that reads it shows something, or says what is wrong.
 
-`python tests/test_run_directory_fuzz.py SEED COUNT` runs a campaign of any length and prints what gave a traceback.
+`python tests/rundir/test_run_directory_fuzz.py SEED COUNT` runs a campaign of any length and prints what gave a traceback.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from report.conftest import fake_run
 
