@@ -20,7 +20,7 @@ from typing import Any
 from iteralign import load_settings
 from iteralign.interfaces import Oracle
 from iteralign.records import Principle, Response, Verdict
-from iteralign.rundir.ledgers import read_run_ledger
+from iteralign.rundir.reader import read_run
 from iteralign.runs.parts import build_parts
 from iteralign.runs.run import start_run
 from iteralign.settings.settings import Settings
@@ -113,7 +113,7 @@ def one_run(settings: Settings, proposer: str, directory: Path) -> dict[str, Any
     begin = time.process_time()
     outcome = start_run(settings, directory, parts=replace(parts, oracle=wrapped))
     last = [row for row in outcome.metrics if row.held_out is not None][-1]
-    ledger, _ = read_run_ledger(directory)
+    ledger, _ = read_run(directory).constitution()
     status = [principle.status for principle in ledger]
     return {
         "held_out": [last.held_out.count, last.held_out.total] if last.held_out else None,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         Turn,
         Verdict,
     )
+    from iteralign.rundir.reader import Run, read_run
+    from iteralign.rundir.rounds import KeptRound
     from iteralign.runs.parts import Parts
     from iteralign.runs.rounds import Outcome
     from iteralign.runs.run import resume_run, run, start_run
@@ -33,6 +35,7 @@ __all__ = [
     "Checkpoint",
     "Generation",
     "IteralignError",
+    "KeptRound",
     "Oracle",
     "Outcome",
     "Parts",
@@ -40,6 +43,7 @@ __all__ = [
     "RedTeamPrompt",
     "Response",
     "Revision",
+    "Run",
     "Sampling",
     "Settings",
     "Target",
@@ -48,6 +52,7 @@ __all__ = [
     "Turn",
     "Verdict",
     "load_settings",
+    "read_run",
     "resume_run",
     "run",
     "start_run",
@@ -69,6 +74,8 @@ _NAMES = {
         "Turn",
         "Verdict",
     ),
+    "rundir.reader": ("Run", "read_run"),
+    "rundir.rounds": ("KeptRound",),
     "runs.parts": ("Parts",),
     "runs.rounds": ("Outcome",),
     "runs.run": ("resume_run", "run", "start_run"),

@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory as far as an evaluation reads it; its aligned model is the base model again."""
     path = tmp_path_factory.mktemp("run")
     (path / "config.yaml").write_text(dump_settings(settings()), encoding="utf-8")
-    (path / "environment.json").write_text("{}", encoding="utf-8")
+    (path / "environment.json").write_text('{"run_directory": 2}', encoding="utf-8")
     write_prompts(path / "held_out.jsonl", prompts(red_team_questions(4, 0, "held_out"), False))
     write_prompts(path / "benign_held_out.jsonl", prompts(benign_questions(3, 0, "held_out"), True))
     shutil.copytree(demo_model(), path / "model")

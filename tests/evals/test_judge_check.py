@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from iteralign.errors import DataError
+from iteralign.errors import DataError, RunDirectoryError
 from iteralign.evals.evaluate import read_judge_errors
 from iteralign.evals.judge_check import judge_check, write_report
 from iteralign.evals.pairwise import ByVerdict
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle
 from iteralign.oracles.rules import RuleOracle
 from iteralign.records import RedTeamPrompt, Response, Verdict
+from iteralign.rundir.directory import RunDirectory
 from iteralign.rundir.jsonl import write_records
+from iteralign.settings.settings import load_settings
 from iteralign.stats.intervals import Proportion
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -32,6 +34,14 @@ def verdicts(bad: int, total: int) -> list[Verdict]:
     ]
 
 
+def begun(path: Path) -> Path:
+    """A run that has nothing yet."""
+    settings = load_settings({"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": {"kind": "rules"}})
+    with RunDirectory.create(path, settings) as run:
+        run.start({}, {})
+    return path
+
+
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
     """The fake oracle is right on 18 of 20 bad answers and on 27 of 30 good ones."""
@@ -45,6 +55,7 @@ def labels(tmp_path: Path) -> Path:
 
 def test_a_report_and_a_corrected_rate(labels: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
+    begun(run)
     for place, bad in (("baseline", 60), ("rounds/0003", 20)):
         (run / place).mkdir(parents=True)
         write_records(run / place / "7_held_out.jsonl", verdicts(bad, 100))
@@ -72,13 +83,16 @@ def test_pairs_alone_correct_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="judge-check"):
         read_judge_errors(tmp_path / "out.json")
     with pytest.raises(DataError, match="pairs alone"):
-        judge_check(oracle, [path], judge="fake", comparer=ByVerdict(oracle), runs=[tmp_path])
+        judge_check(oracle, [path], judge="fake", comparer=ByVerdict(oracle), runs=[begun(tmp_path / "run")])
 
 
 def test_a_directory_that_is_no_run(labels: Path, tmp_path: Path) -> None:
     oracle = FakeOracle()
-    with pytest.raises(DataError, match="no held-out measurement"):
+    with pytest.raises(RunDirectoryError, match="no run directory"):
         judge_check(oracle, [labels], judge="fake", comparer=ByVerdict(oracle), runs=[tmp_path])
+    assert not oracle.judged, "it is told before anything is paid for"
+    with pytest.raises(DataError, match="no held-out measurement"):
+        judge_check(oracle, [labels], judge="fake", comparer=ByVerdict(oracle), runs=[begun(tmp_path / "run")])
 
 
 def test_a_comparer_that_sees_both_sides_is_asked_about_pairs(tmp_path: Path) -> None:

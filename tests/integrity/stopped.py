@@ -23,7 +23,7 @@ from iteralign.errors import IteralignError
 from iteralign.fakes import FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint
-from iteralign.rundir.directory import has_begun
+from iteralign.rundir.begun import has_begun
 from iteralign.runs.parts import Parts, build_parts
 from iteralign.settings.settings import load_settings
 

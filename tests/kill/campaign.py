@@ -30,7 +30,7 @@ from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint
-from iteralign.rundir.directory import holds_a_run
+from iteralign.rundir.begun import holds_a_run
 from iteralign.rundir.manifest import Manifest
 from iteralign.runs.parts import Parts, build_parts
 from iteralign.runs.run import resume_run, start_run

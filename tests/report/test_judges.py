@@ -11,8 +11,8 @@ from iteralign.oracles.guards.families import Question, family
 from iteralign.oracles.rules import RuleOracle
 from iteralign.report.cards import model_card
 from iteralign.report.compare import compare_runs
-from iteralign.report.files import RunFiles
 from iteralign.report.html import write_report
+from iteralign.rundir.reader import read_run
 from iteralign.runs.run import start_run
 from iteralign.settings.settings import load_settings
 
@@ -97,7 +97,7 @@ def test_a_judge_without_a_name_goes_by_the_settings(tmp_path: Path) -> None:
     parts = fake_parts(tmp_path / "run")
     parts.oracle = Nameless(lambda response: "acceptable")
     start_run(load_settings(small(tmp_path)), tmp_path / "run", parts=parts)
-    assert RunFiles(tmp_path / "run").judges == ("rules",)
+    assert read_run(tmp_path / "run").judges == ("rules",)
 
 
 @pytest.mark.parametrize(

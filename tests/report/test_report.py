@@ -11,7 +11,7 @@ import pytest
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.fakes import COMPLIES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
-from iteralign.records import Checkpoint, RedTeamPrompt, Response, Revision, Verdict
+from iteralign.records import Checkpoint, Event, Paired, Principle, RedTeamPrompt, Response, Revision, Trial, Verdict
 from iteralign.report.answers import MOST_ROWS, held_out_pairs, revision_pairs, sampled
 from iteralign.report.html import embedded, page, write_report
 from iteralign.report.view import view_of
@@ -213,10 +213,10 @@ def test_a_page_of_many_rounds_stays_small(tmp_path: Path) -> None:
         verdicts = [verdict(20 * number + index, "unacceptable" if index % 5 else "acceptable") for index in range(20)]
         rounds.add(verdicts, [], [], False)
         entries += [
-            {"id": f"r{number}-{one}", "text": "Decline " * 20, "round": number, "evidence": ["p00001"] * (number % 7)}
+            Principle(id=f"r{number}-{one}", text="Decline " * 20, round=number, evidence=("p00001",) * (number % 7))
             for one in range(4)
         ]
-    made = tree(entries, rounds)
+    made = tree(entries, {}, rounds)
     assert (made.total, made.shown) == (8000, 300)
     assert len(heat(rounds.failed, rounds.judged).columns) <= 24
     points = [Point(number, 0.5, 0.4, 0.6, "text") for number in range(-1, 2000)]
@@ -226,14 +226,26 @@ def test_a_page_of_many_rounds_stays_small(tmp_path: Path) -> None:
 def test_what_is_not_adopted_says_why_and_a_trial_is_told() -> None:
     from iteralign.report.principles import Rounds, tree
 
-    trial = {"own": {"total": 10, "without": 1, "with_it": 8}, "held_out": {"total": 0}, "benign": None}
-    history = [{"kind": "rejected", "by": "gate", "reason": "it did not help", "other": None}]
-    entry = {"id": "r0-1", "text": "Be kind.", "round": 0, "evidence": [], "status": "rejected"}
-    made = tree([entry | {"trial": trial, "history": history}], Rounds())
+    none = Paired(total=0, without=0, with_it=0)
+    trial = Trial(own=Paired(total=10, without=1, with_it=8), held_out=none, benign=none)
+    told = (Event(kind="rejected", round=0, by="gate", reason="it did not help"),)
+    one = Principle(id="r0-1", text="Be kind.", round=0, status="rejected", trial=trial, history=told)
+    made = tree([one], {}, Rounds())
     assert (made.total, made.adopted) == (1, 0)
     ((_, (branch,)),) = made.categories
     assert branch.effect[0] == "Rejected by gate: it did not help."
     assert "10.0% [2, 40] without it, 80.0% [49, 94] with it" in branch.effect[1] and len(branch.effect) == 2
+
+
+def test_an_effect_is_the_one_that_the_ledger_has() -> None:
+    """Not reckoned a second time, by the data set's categories instead of the judge's."""
+    from iteralign.constitution.ledger import Effect
+    from iteralign.report.principles import Rounds, tree
+
+    one = Principle(id="r0-1", text="Be kind.", round=0, status="adopted", category="theft")
+    effect = Effect(failed_before=3, prompts_before=10, failed_after=1, prompts_after=10)
+    ((_, (branch,)),) = tree([one], {"r0-1": effect}, Rounds()).categories
+    assert "30.0% [11, 60] up to the first training on it, 10.0% [2, 40] after" in branch.effect[0]
 
 
 def test_revisions_show_the_one_that_passed_or_the_last() -> None:

@@ -244,10 +244,11 @@ def _run(settings: "Settings", directory: Path) -> None:
 
 def _print_end(outcome: "Outcome") -> None:
     from iteralign.cli.oracle import print_calls
+    from iteralign.rundir.reader import read_run
     from iteralign.scoreboard.ending import ending
 
     print_outcome(outcome)
-    print_calls(outcome.directory)
+    print_calls(read_run(outcome.directory).calls())
     end = ending(outcome.metrics)
     print_ending(end)
     if end.exit_code:
@@ -259,7 +260,7 @@ def _interruptible(directory: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        from iteralign.rundir.directory import holds_a_run
+        from iteralign.rundir.begun import holds_a_run
 
         if not holds_a_run(directory):
             raise Interrupted("Interrupted before the run began: nothing was written.") from None

@@ -69,11 +69,11 @@ def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -
 
 def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     """The table, what happened to answers nobody could judge, and where everything is."""
-    from iteralign.report.status import stage_seconds
     from iteralign.rundir import layout
+    from iteralign.rundir.reader import read_run
 
     console.print()
-    console.print(rounds_table(outcome.metrics, stage_seconds(outcome.directory)))
+    console.print(rounds_table(outcome.metrics, read_run(outcome.directory).seconds()))
     console.print("[dim]rates in percent, 95% Wilson intervals; verified: failures mended of those tried[/]")
     from iteralign.scoreboard.metrics import final
 

@@ -23,9 +23,9 @@ def show(
     """The principles, with the failures that each one answers, its trial and its effect."""
     from iteralign.cli.principles import ledger_table, ledger_tree
     from iteralign.constitution.ledger import in_force
-    from iteralign.rundir.ledgers import read_run_ledger
+    from iteralign.rundir.reader import read_run
 
-    ledger, effects = read_run_ledger(run_dir)
+    ledger, effects = read_run(run_dir).constitution()
     shown = ledger if everything else in_force(ledger)
     out.print(ledger_tree(shown, effects) if tree else ledger_table(shown, effects, str(run_dir)))
     hidden = len(ledger) - len(shown)
@@ -53,12 +53,13 @@ def diff(
 ) -> None:
     """What changed in the constitution from the end of round A to the end of round B."""
     from iteralign.cli.principles import print_diff
-    from iteralign.rundir.ledgers import ledger_after
+    from iteralign.rundir.reader import read_run
 
     before, after = _round(first), _round(second)
     if before > after:
         raise ConfigError(f"Round {first} is after round {second}: name the earlier one first.")
-    print_diff(ledger_after(run_dir, before), ledger_after(run_dir, after))
+    run = read_run(run_dir)
+    print_diff(run.constitution_after(before), run.constitution_after(after))
 
 
 @constitution_app.command("export")

@@ -3,7 +3,6 @@
 import datetime
 import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 
 import typer
 from rich.markup import escape
@@ -11,15 +10,13 @@ from rich.table import Table
 
 from iteralign.cli.console import out
 from iteralign.errors import OracleError
-from iteralign.oracles.budget import Call, Total, read_calls, totals_by_step
+from iteralign.oracles.budget import Call, Total, totals_by_step
 from iteralign.oracles.cache import ReplyCache
 from iteralign.preflight.plan import size_text
-from iteralign.rundir import layout
 
 
-def calls_table(run_dir: Path) -> Table | None:
-    """Calls, tokens and cost by step, from RUN/oracle/calls.jsonl; None for a run that made no calls."""
-    calls = read_calls(run_dir / layout.CALLS)
+def calls_table(calls: Sequence[Call]) -> Table | None:
+    """Calls, tokens and cost by step; None where none was made."""
     if not calls:
         return None
     table = Table(
@@ -36,14 +33,13 @@ def calls_table(run_dir: Path) -> Table | None:
     return table
 
 
-def print_calls(run_dir: Path) -> None:
-    """The table, and what is not known about the cost; nothing for a run without calls."""
-    table = calls_table(run_dir)
+def print_calls(calls: Sequence[Call]) -> None:
+    """The table, and what is not known about the cost; nothing where none was made."""
+    table = calls_table(calls)
     if table is None:
         return
     out.print()
     out.print(table)
-    calls = read_calls(run_dir / layout.CALLS)
     unpriced = sorted({call.model for call in calls if call.cost is None})
     if unpriced:
         out.print(

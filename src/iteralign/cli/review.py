@@ -27,18 +27,19 @@ from iteralign.errors import RunDirectoryError
 from iteralign.files import write_text
 from iteralign.records import Principle
 from iteralign.rundir import layout
-from iteralign.rundir.ledgers import ledger_after, questions_of, read_run_ledger, waiting_review
+from iteralign.rundir.reader import Run, Waiting, read_run
 
 _CHOICES = ("accept", "edit", "merge", "reject", "skip", "quit")
 
 
 def review_run(run_dir: Path, file: Path | None, reviewer: str | None) -> None:
     """Fill in what the run waits for; without that, review what a finished run has."""
-    waiting = waiting_review(run_dir)
+    run = read_run(run_dir)
+    waiting = run.waiting()
     if waiting is not None:
-        _review_round(run_dir, *waiting, file, reviewer)
-    elif (run_dir / layout.METRICS).exists():
-        _review_finished(run_dir, file, reviewer)
+        _review_round(run, waiting, file, reviewer)
+    elif run.finished:
+        _review_finished(run, file, reviewer)
     else:
         raise RunDirectoryError(
             f"{run_dir} waits for no decision. Go on with it by `iteralign resume {shlex.quote(str(run_dir))}`; a "
@@ -46,25 +47,24 @@ def review_run(run_dir: Path, file: Path | None, reviewer: str | None) -> None:
         )
 
 
-def _review_round(
-    run_dir: Path, number: int, path: Path, principles: list[Principle], file: Path | None, reviewer: str | None
-) -> None:
-    adopted = in_force(ledger_after(run_dir, number - 1))
-    _fill(run_dir, path, file or path, principles, adopted, open_ids(principles), reviewer)
+def _review_round(run: Run, waiting: Waiting, file: Path | None, reviewer: str | None) -> None:
+    number, path, principles = waiting.round, waiting.sheet, waiting.principles
+    adopted = in_force(run.constitution_after(number - 1))
+    _fill(run, path, file or path, principles, adopted, open_ids(principles), reviewer)
     _, left = decide(read_sheet(path), principles, adopted, open_ids(principles), path, number)
     if left:
         out.print(f"{len(left)} still wait for a decision: {', '.join(left)}", markup=False)
     else:
-        out.print(f"All decided. Go on by: iteralign resume {shlex.quote(str(run_dir))}", markup=False)
+        out.print(f"All decided. Go on by: iteralign resume {shlex.quote(str(run.path))}", markup=False)
 
 
-def _review_finished(run_dir: Path, file: Path | None, reviewer: str | None) -> None:
-    ledger, effects = read_run_ledger(run_dir)
-    path, result = run_dir / layout.REVIEW, run_dir / layout.REVIEWED_CONSTITUTION
+def _review_finished(run: Run, file: Path | None, reviewer: str | None) -> None:
+    ledger, effects = run.constitution()
+    path, result = run.path / layout.REVIEW, run.path / layout.REVIEWED_CONSTITUTION
     asked = open_ids(ledger, adopted_too=True)
     if not path.exists():
-        write_text(path, sheet(run_dir, ledger, [], asked, questions_of(run_dir)))
-    _fill(run_dir, path, file or path, ledger, [], asked, reviewer)
+        write_text(path, sheet(run.path, ledger, [], asked, _questions(run)))
+    _fill(run, path, file or path, ledger, [], asked, reviewer)
     decided, left = decide(read_sheet(path), ledger, [], asked, path)
     if left:
         out.print(f"{len(left)} still wait for a decision: {', '.join(left)}", markup=False)
@@ -74,7 +74,7 @@ def _review_finished(run_dir: Path, file: Path | None, reviewer: str | None) -> 
 
 
 def _fill(
-    run_dir: Path,
+    run: Run,
     path: Path,
     source: Path,
     principles: Sequence[Principle],
@@ -87,11 +87,16 @@ def _fill(
     if reviewer is not None:
         decisions = decisions.model_copy(update={"reviewer": reviewer})
     if source == path and is_terminal():
-        decisions = _ask(decisions, principles, adopted, asked, questions_of(run_dir))
+        decisions = _ask(decisions, principles, adopted, asked, _questions(run))
     elif source == path:
         out.print(f"No terminal to ask in: fill in {path}, or give a filled-in copy by --file.", markup=False)
     decide(decisions, principles, adopted, asked, source)  # says what can't be carried out, before anything is written
     write_text(path, filled(path.read_text(encoding="utf-8"), decisions))
+
+
+def _questions(run: Run) -> dict[str, str]:
+    """The red-team questions by prompt id."""
+    return {prompt.id: prompt.question for prompt in run.prompts()}
 
 
 def _ask(

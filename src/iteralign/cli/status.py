@@ -7,6 +7,7 @@ from iteralign.cli.console import doing, out, print_ending, rounds_table
 from iteralign.cli.oracle import print_calls
 from iteralign.report.status import RunStatus
 from iteralign.rundir.layout import REVIEWED
+from iteralign.rundir.reader import read_run
 from iteralign.scoreboard.ending import ending
 
 
@@ -19,7 +20,7 @@ def print_status(found: RunStatus) -> None:
     rounds = [row for row in found.metrics if row.round >= 0]
     if rounds:
         out.print(rounds_table(rounds, found.seconds))
-    print_calls(found.run)
+    print_calls(read_run(found.run).calls())
     if found.state == "finished":
         print_ending(ending(found.metrics))
 

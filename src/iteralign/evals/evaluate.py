@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from iteralign import __version__
-from iteralign.data import load_prompts, read_prompts
+from iteralign.data import load_prompts
 from iteralign.data.sample import prompt_kind, stratified
 from iteralign.errors import ConfigError, DataError, RunDirectoryError, TargetError
 from iteralign.evals.benchmarks import benchmark_rows, not_runnable, run_benchmarks, summary
@@ -19,10 +19,12 @@ from iteralign.interfaces import Oracle
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import RedTeamPrompt, Response, Sampling, Verdict
 from iteralign.rundir import layout
+from iteralign.rundir.begun import has_begun
 from iteralign.rundir.jsonl import write_records
+from iteralign.rundir.reader import Run, read_run
 from iteralign.runs import build
 from iteralign.settings.oracle import OracleSettings
-from iteralign.settings.settings import Settings, load_settings
+from iteralign.settings.settings import Settings
 from iteralign.stats.intervals import Proportion
 from iteralign.steps.respond import respond
 from iteralign.targets.transformers import TransformersTarget
@@ -94,7 +96,7 @@ class Subject:
 
     models: tuple[tuple[str, str], ...]
     settings: Settings | None = None
-    run: Path | None = None
+    run: Run | None = None
 
 
 @dataclass
@@ -118,12 +120,12 @@ class Sets:
 def subject_of(model: str, base: str | None = None) -> Subject:
     """MODEL as a run directory, a model directory or a hub id. Raises RunDirectoryError."""
     path = Path(model)
-    if (path / layout.ENVIRONMENT).exists() and (path / layout.CONFIG).exists():
-        if not (path / layout.MODEL / "config.json").exists():
+    if has_begun(path):
+        run = read_run(path)
+        if run.model is None:
             raise RunDirectoryError(f"{path} has no aligned model yet. Finish the run: `iteralign resume {path}`.")
-        settings = load_settings(path / layout.CONFIG)
-        start = build.demo_model() if settings.model.path == "demo" else settings.model.path
-        return Subject((("base", start), ("aligned", str(path / layout.MODEL))), settings, path)
+        start = build.demo_model() if run.settings.model.path == "demo" else run.settings.model.path
+        return Subject((("base", start), ("aligned", str(run.model))), run.settings, run)
     own = build.demo_model() if model == "demo" else model
     return Subject((*((("base", base),) if base else ()), ("model", own)))
 
@@ -240,13 +242,12 @@ def _read_sets(subject: Subject, options: Options, tasks: Sequence[str]) -> Sets
 
 def _read_safety(sets: Sets, subject: Subject, options: Options) -> None:
     """A run's held-out prompts and the user's own sets."""
-    for named, file, sources, benign in (
-        (sets.harmful, layout.begun_with(layout.HELD_OUT), options.harmful, False),
-        (sets.benign, layout.begun_with(layout.BENIGN_HELD_OUT), options.benign, True),
+    for named, kept, sources, benign in (
+        (sets.harmful, layout.HELD_OUT, options.harmful, False),
+        (sets.benign, layout.BENIGN_HELD_OUT, options.benign, True),
     ):
-        kept = subject.run / file if subject.run is not None else None
-        if kept is not None and kept.exists() and kept.stat().st_size:
-            named["safety: held-out" + " benign" * benign] = read_prompts(kept)
+        if subject.run is not None and subject.run.count(kept):
+            named["safety: held-out" + " benign" * benign] = subject.run.prompts(kept)
         for source in sources:
             named[f"safety: {_name(source)}" + " benign" * benign] = load_prompts(source, benign=benign)
     if not sets.harmful and not sets.benign:

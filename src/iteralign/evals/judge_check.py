@@ -26,7 +26,7 @@ from iteralign.files import write_text
 from iteralign.interfaces import Oracle
 from iteralign.records import Verdict
 from iteralign.rundir import layout
-from iteralign.rundir.jsonl import read_records
+from iteralign.rundir.reader import Run, read_run
 from iteralign.stats.intervals import Proportion
 from iteralign.stats.rates import unacceptable_rate
 
@@ -70,6 +70,7 @@ def judge_check(
     each source, every group and label with its share, and so many pairs. Raises DataError and what the oracle
     raises.
     """
+    opened = [read_run(run) for run in runs]
     labelled: list[Labelled] = []
     pairs: list[LabelledPair] = []
     for source in sources:
@@ -84,7 +85,7 @@ def judge_check(
         length=length,
         pairs=pair_agreement(pairs, _judged_pairs(oracle, pairs)) if pairs else None,
         sides=_sides(comparer, pairs) if pairs and not isinstance(comparer, ByVerdict) else None,
-        rates=tuple(rate for run in runs for rate in _rates(run, groups)),
+        rates=tuple(rate for run in opened for rate in _rates(run, groups)),
     )
 
 
@@ -121,22 +122,18 @@ def _sides(comparer: Comparer, pairs: Sequence[LabelledPair]) -> Tally:
     return compare_both_orders(comparer, [pair.chosen for pair in pairs], [pair.rejected for pair in pairs])
 
 
-def _rates(run: Path, groups: dict[str, Agreement]) -> list[CorrectedRate]:
+def _rates(run: Run, groups: dict[str, Agreement]) -> list[CorrectedRate]:
     """Held-out rates before the first and after the last round that was measured."""
     found = attack_errors(groups)
     if found is None:
         raise DataError("A rate can only be corrected by labelled single answers; pairs alone give no error rates.")
-    files = [
-        run / layout.BASELINE / layout.HELD_OUT_VERDICTS.file,
-        *sorted(run.glob(f"{layout.ROUNDS}/*/{layout.HELD_OUT_VERDICTS.file}")),
-    ]
-    measured = [file for file in files if file.exists()]
+    measured = [one for one in (run.baseline, *run.rounds()) if layout.HELD_OUT_VERDICTS in one.stages]
     if not measured:
-        raise DataError(f"{run} has no held-out measurement; is it a run directory?")
+        raise DataError(f"{run.path} has no held-out measurement.")
     rates = []
-    for file in dict.fromkeys((measured[0], measured[-1])):
-        raw = unacceptable_rate(read_records(file, Verdict))
-        rates.append(CorrectedRate(str(file.parent), raw, corrected(raw, found.sensitivity, found.specificity)))
+    for one in dict.fromkeys((measured[0], measured[-1])):
+        raw = unacceptable_rate(one.held_out())
+        rates.append(CorrectedRate(str(one.directory), raw, corrected(raw, found.sensitivity, found.specificity)))
     return rates
 
 

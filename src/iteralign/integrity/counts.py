@@ -1,19 +1,19 @@
 """What the files of a run say of each other: every verdict its response, every row its revision. Needs no manifest."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from iteralign.errors import IteralignError
 from iteralign.records import Record, RedTeamPrompt, Verdict
 from iteralign.rundir import layout
-from iteralign.rundir.jsonl import read_records
+from iteralign.rundir.begun import prompts_of
 from iteralign.rundir.manifest import Fault
-from iteralign.rundir.stages import Stages
+from iteralign.rundir.rounds import kept_round, kept_rounds
+from iteralign.rundir.stages import read_stage
 
-Read = Callable[[str], Sequence[Any] | None]
-"""A stage's records by its name; None where it is not there."""
+R = TypeVar("R", bound=Record)
 
 
 def contradictions(run: Path) -> Iterator[Fault]:
@@ -21,86 +21,77 @@ def contradictions(run: Path) -> Iterator[Fault]:
     sets = {}
     for name in layout.PROMPT_SETS:
         try:
-            sets[name] = read_records(run / layout.begun_with(name), RedTeamPrompt)
+            sets[name] = prompts_of(run, name)
         except IteralignError as error:
             yield Fault(layout.begun_with(name), f"can't be read: {error}")
-    if len(sets) < 4:
+    if len(sets) < len(layout.PROMPT_SETS):
         return
-    places = sorted((run / layout.ROUNDS).glob("[0-9]*"))
     given, failures = iter(sets[layout.PROMPTS]), dict[str, Verdict]()
-    for place in [run / layout.BASELINE, *places]:
-        first = sets[layout.BENIGN] if place.name == layout.BASELINE else given
-        found = list[Fault]()
-        read = _reader(place, found)
-        yield from _verdicts(place.relative_to(run), read, sets)
+    for one in (kept_round(run, -1), *kept_rounds(run)):
+        read = _Stages(one.directory, one.directory.relative_to(run).as_posix())
+        yield from _verdicts(read, sets)
         if (responses := read(layout.RESPONSES)) is not None:
             answered = [response.prompt for response in responses]
+            first = sets[layout.BENIGN] if one.number < 0 else given
             if answered != [prompt for _, prompt in zip(answered, first, strict=False)]:
-                yield Fault(_name(place, run, layout.RESPONSES), "answers other prompts than the run's")
-        if place.name != layout.BASELINE:
-            failures |= {
-                verdict.response.prompt.id: verdict
-                for verdict in read(layout.VERDICTS) or ()
-                if verdict.label == "unacceptable"
-            }
-            yield from _learnt(place, run, read, failures)
-        yield from found
+                yield read.fault(layout.RESPONSES, "answers other prompts than the run's")
+        if one.number >= 0:
+            verdicts = read(layout.VERDICTS) or ()
+            failures |= {verdict.response.prompt.id: verdict for verdict in verdicts if verdict.label == "unacceptable"}
+            yield from _learnt(read, failures)
+        yield from read.unreadable
 
 
-def _verdicts(place: Path, read: Read, sets: dict[str, list[RedTeamPrompt]]) -> Iterator[Fault]:
+class _Stages:
+    """The stages of one round, each read once."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.unreadable: list[Fault] = []
+        self._directory = directory
+        self._name = name
+        self._kept: dict[str, Any] = {}
+
+    def __call__(self, stage: layout.Stage[R]) -> list[R] | None:
+        """A stage's records; None where it is not there, or can't be read."""
+        if stage not in self._kept:
+            self._kept[stage] = None
+            try:
+                self._kept[stage] = read_stage(self._directory, stage)
+            except IteralignError as error:
+                self.unreadable.append(self.fault(stage, f"can't be read: {error}"))
+        found: list[R] | None = self._kept[stage]
+        return found
+
+    def fault(self, stage: layout.Stage[Any], what: str) -> Fault:
+        """Of this stage's file."""
+        return Fault(f"{self._name}/{stage.file}", what)
+
+
+def _verdicts(read: _Stages, sets: dict[str, list[RedTeamPrompt]]) -> Iterator[Fault]:
     responses, verdicts = read(layout.RESPONSES), read(layout.VERDICTS)
     if verdicts is not None and [verdict.response for verdict in verdicts] != list(responses or ()):
-        yield Fault(
-            f"{place.as_posix()}/{layout.VERDICTS.file}", f"judges other responses than {layout.RESPONSES.file} has"
-        )
+        yield read.fault(layout.VERDICTS, f"judges other responses than {layout.RESPONSES.file} has")
     for stage, name in ((layout.HELD_OUT_VERDICTS, layout.HELD_OUT), (layout.BENIGN_VERDICTS, layout.BENIGN_HELD_OUT)):
         measured = read(stage)
         if measured is not None and [verdict.response.prompt for verdict in measured] != sets[name]:
-            yield Fault(f"{place.as_posix()}/{stage.file}", f"was not measured on {layout.begun_with(name)}")
+            yield read.fault(stage, f"was not measured on {layout.begun_with(name)}")
 
 
-def _learnt(place: Path, run: Path, read: Read, failures: dict[str, Verdict]) -> Iterator[Fault]:
+def _learnt(read: _Stages, failures: dict[str, Verdict]) -> Iterator[Fault]:
     revisions, rows = read(layout.REVISIONS) or (), read(layout.EXAMPLES) or ()
     for principle in read(layout.PRINCIPLES) or ():
         unknown = [prompt for prompt in principle.evidence if prompt not in failures]
         if unknown:
-            yield Fault(
-                _name(place, run, layout.PRINCIPLES), f"{principle.id} rests on {unknown[0]}, which did not fail"
-            )
+            yield read.fault(layout.PRINCIPLES, f"{principle.id} rests on {unknown[0]}, which did not fail")
             break
     if any(failures.get(revision.failure.response.prompt.id) != revision.failure for revision in revisions):
-        yield Fault(
-            _name(place, run, layout.REVISIONS), f"revises answers that {layout.VERDICTS.file} does not call failures"
-        )
+        yield read.fault(layout.REVISIONS, f"revises answers that {layout.VERDICTS.file} does not call failures")
     learnt = Counter(row.prompt_id for row in rows if row.kind == "revision")
     passed = {one.response.prompt.id for one in revisions if one.verdict and one.verdict.label == "acceptable"}
     if learnt.keys() - passed:
         stranger = min(learnt.keys() - passed)
-        yield Fault(_name(place, run, layout.EXAMPLES), f"has a row for {stranger}, no revision of which passed")
-    checkpoint = read(layout.CHECKPOINT)
-    if checkpoint and checkpoint[0].problem is None and checkpoint[0].examples != len(rows):
-        yield Fault(
-            f"{place.relative_to(run).as_posix()}/{layout.CHECKPOINT.file}",
-            f"was trained on {checkpoint[0].examples} rows; {layout.EXAMPLES.file} has {len(rows)}",
-        )
-
-
-def _reader(place: Path, found: list[Fault]) -> Read:
-    """Reads a stage once; what can't be read goes to `found`."""
-    kept: dict[str, Sequence[Any] | None] = {}
-
-    def read(stage: str) -> Sequence[Any] | None:
-        if stage not in kept:
-            try:
-                records = Stages(place).read(stage)
-            except (IteralignError, OSError, UnicodeDecodeError) as error:
-                found.append(Fault(f"{place.parent.name}/{place.name}/{stage}", f"can't be read: {error}"))
-                records = None
-            kept[stage] = [records] if isinstance(records, Record) else records
-        return kept[stage]
-
-    return read
-
-
-def _name(place: Path, run: Path, stage: layout.Stage[Any]) -> str:
-    return f"{place.relative_to(run).as_posix()}/{stage.file}"
+        yield read.fault(layout.EXAMPLES, f"has a row for {stranger}, no revision of which passed")
+    for checkpoint in read(layout.CHECKPOINT) or ():
+        if checkpoint.problem is None and checkpoint.examples != len(rows):
+            said = f"was trained on {checkpoint.examples} rows; {layout.EXAMPLES.file} has {len(rows)}"
+            yield read.fault(layout.CHECKPOINT, said)

@@ -11,6 +11,7 @@ from typing import Any
 from iteralign.errors import ConfigError, MissingExtraError, RunDirectoryError
 from iteralign.integrity.verify import verify_run
 from iteralign.rundir import layout
+from iteralign.rundir.reader import read_run
 
 SIGNATURES = {layout.MODEL: layout.MODEL_SIGNATURE, layout.MANIFEST: layout.MANIFEST_SIGNATURE}
 """What is signed, and where its signature goes."""
@@ -24,7 +25,7 @@ def sign_run(run: Path, key: Path) -> list[Path]:
     """
     signing = _package().signing
     found = verify_run(run)
-    if not found.good or not found.manifest or not (run / layout.METRICS).exists():
+    if not found.good or not found.manifest or not read_run(run).finished:
         why = found.problems[0] if found.problems else "it is not finished, or an earlier version wrote it"
         raise RunDirectoryError(f"{run} is not signed: {why}.")
     try:

@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from iteralign.errors import ConfigError, RunDirectoryError
+from iteralign.errors import ConfigError
 from iteralign.integrity.verify import verify_run
 from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
 from iteralign.rundir import layout
-from iteralign.rundir.jsonl import read_records
 from iteralign.rundir.manifest import entry_of, names_in
-from iteralign.rundir.stages import Stages
+from iteralign.rundir.reader import Run, read_run
+from iteralign.rundir.rounds import KeptRound, kept_round
 
 _SHOWN = 120  # characters of a text
 
@@ -75,8 +75,8 @@ def trace_run(run: Path, ident: str) -> Trace:
 
     Raises ConfigError for an id that the run does not know.
     """
-    wanted = _wanted(run, ident)
-    links = _Links(run)
+    opened = read_run(run)
+    wanted, links = _wanted(opened, ident), _Links(opened)
     steps = [*links.prompts(wanted), *links.rounds(wanted)]
     return Trace(run, wanted.asked, ident, steps, verify_run(run, big=False).problems)
 
@@ -84,32 +84,33 @@ def trace_run(run: Path, ident: str) -> Trace:
 class _Links:
     """Finds the steps in the files of a run."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
-        self._sha256 = cache(lambda name: entry_of(run / name).sha256)
+        self._sha256 = cache(lambda name: entry_of(run.path / name).sha256)
 
     def prompts(self, wanted: _Wanted) -> Iterator[Step]:
         for name in layout.PROMPT_SETS:
-            rows = read_records(self.run / layout.begun_with(name), RedTeamPrompt)
+            rows = self.run.prompts(name)
             yield from self._lines("prompt", layout.begun_with(name), rows, lambda one, _: one.id in wanted.prompts)
 
     def rounds(self, wanted: _Wanted) -> Iterator[Step]:
         """What happened in each round, and the model at the end where any of it was trained on."""
         learnt = False
-        for place in [self.run / layout.BASELINE, *sorted((self.run / layout.ROUNDS).glob("[0-9]*"))]:
-            of_round = list(self._stages(place, wanted))
+        for one in (self.run.baseline, *self.run.rounds()):
+            of_round = list(self._stages(one, wanted))
             yield from of_round
             if any(step.kind == "row" for step in of_round):
                 learnt = True
-                yield from self._weights(place)
+                yield from self._weights(one)
         if learnt:
-            files = [name for name in names_in(self.run, self.run / layout.MODEL) if name.endswith(".safetensors")]
+            path = self.run.path
+            files = [name for name in names_in(path, path / layout.MODEL) if name.endswith(".safetensors")]
             yield from (Step("model", name, self._sha256(name), "the model that the run ended with") for name in files)
 
-    def _stages(self, place: Path, wanted: _Wanted) -> Iterator[Step]:
+    def _stages(self, one: KeptRound, wanted: _Wanted) -> Iterator[Step]:
         answered: Callable[[Any, str], bool] = lambda one, _: one.prompt.id in wanted.prompts  # noqa: E731
         judged: Callable[[Any, str], bool] = lambda one, _: one.response.prompt.id in wanted.prompts  # noqa: E731
-        for stage, kind, belongs in (
+        stages: Sequence[tuple[layout.Stage[Any], str, Callable[[Any, str], bool]]] = (
             (layout.RESPONSES, "response", answered),
             (layout.VERDICTS, "verdict", judged),
             (layout.PRINCIPLES, "principle", lambda one, _: wanted.principle(one)),
@@ -117,19 +118,18 @@ class _Links:
             (layout.EXAMPLES, "row", wanted.example),
             (layout.HELD_OUT_VERDICTS, "verdict", judged),
             (layout.BENIGN_VERDICTS, "verdict", judged),
-        ):
-            name = f"{place.relative_to(self.run).as_posix()}/{stage.file}"
-            if (self.run / name).exists():
-                yield from self._lines(kind, name, _records(place, stage), belongs)
+        )
+        for stage, kind, belongs in stages:
+            yield from self._lines(kind, _file(one, stage), one.read(stage), belongs)
 
-    def _weights(self, place: Path) -> Iterator[Step]:
-        checkpoint = Stages(place).read(layout.CHECKPOINT)
-        if not isinstance(checkpoint, Checkpoint):
+    def _weights(self, one: KeptRound) -> Iterator[Step]:
+        checkpoint = one.checkpoint()
+        if checkpoint is None:
             return
-        name = (place / layout.CHECKPOINT.file).relative_to(self.run).as_posix()
+        name = _file(one, layout.CHECKPOINT)
         yield Step("checkpoint", name, self._sha256(name), _told(checkpoint))
         if checkpoint.kind != "base":
-            for file in names_in(self.run, self.run / checkpoint.path):
+            for file in names_in(self.run.path, self.run.path / checkpoint.path):
                 yield Step("weights", file, self._sha256(file), f"in use after round {checkpoint.round}")
 
     def _lines(
@@ -141,41 +141,42 @@ class _Links:
                 yield Step(kind, where, self._sha256(name), _told(record))
 
 
-def _wanted(run: Path, ident: str) -> _Wanted:
-    if not (run / layout.begun_with(layout.PROMPTS)).exists():
-        raise RunDirectoryError(f"{run} holds no run that has begun.")
+def _wanted(run: Run, ident: str) -> _Wanted:
     number, _, line = ident.partition(":")
-    if number.isdigit() and line.isdigit():
-        place = run / layout.round_directory(int(number))
-        rows = _records(place, layout.EXAMPLES)
-        if not 0 < int(line) <= len(rows):
-            raise ConfigError(f"Round {int(number)} of {run} has {len(rows)} rows; there is no {ident}.")
-        row = rows[int(line) - 1]
-        name = f"{layout.round_directory(int(number))}/{layout.EXAMPLES.file}:{int(line)}"
-        return _Wanted("row", frozenset([row.prompt_id]), frozenset(row.principles), name)
-    for place in sorted((run / layout.ROUNDS).glob("[0-9]*")):
-        for principle in _records(place, layout.PRINCIPLES):
+    if number.isdecimal() and line.isdecimal():
+        return _row(run, ident, int(number), int(line))
+    rounds = run.rounds()
+    for one in rounds:
+        for principle in one.principles():
             if principle.id == ident:
                 return _Wanted("principle", frozenset(principle.evidence), frozenset([ident]))
-    sets = [path for name in layout.PROMPT_SETS if (path := run / layout.begun_with(name)).exists()]
-    if any(prompt.id == ident for path in sets for prompt in read_records(path, RedTeamPrompt)):
+    if any(prompt.id == ident for name in layout.PROMPT_SETS for prompt in run.prompts(name)):
         used = {
             principle.id
-            for place in (run / layout.ROUNDS).glob("[0-9]*")
-            for revision in _records(place, layout.REVISIONS)
+            for one in rounds
+            for revision in one.revisions()
             if revision.response.prompt.id == ident
             for principle in revision.principles
         }
         return _Wanted("prompt", frozenset([ident]), frozenset(used))
     raise ConfigError(
-        f"{run} knows no prompt or principle {ident}. Ids stand in {layout.begun_with(layout.PROMPTS)} and "
+        f"{run.path} knows no prompt or principle {ident}. Ids stand in {layout.begun_with(layout.PROMPTS)} and "
         f"{layout.CONSTITUTION}; a row is named by round and line of {layout.EXAMPLES.file}, such as 2:14."
     )
 
 
-def _records(place: Path, stage: str) -> Sequence[Any]:
-    found = Stages(place).read(stage)
-    return found if isinstance(found, list) else []
+def _row(run: Run, ident: str, number: int, line: int) -> _Wanted:
+    one = kept_round(run.path, number)
+    rows = one.examples()
+    if not 0 < line <= len(rows):
+        raise ConfigError(f"Round {number} of {run.path} has {len(rows)} rows; there is no {ident}.")
+    row = rows[line - 1]
+    where = f"{_file(one, layout.EXAMPLES)}:{line}"
+    return _Wanted("row", frozenset([row.prompt_id]), frozenset(row.principles), where)
+
+
+def _file(one: KeptRound, stage: layout.Stage[Any]) -> str:
+    return f"{layout.round_directory(one.number)}/{stage.file}"
 
 
 def _told(record: Record) -> str:

@@ -7,11 +7,10 @@ from iteralign.errors import CorruptFileError, IteralignError, RunDirectoryError
 from iteralign.files import is_there
 from iteralign.integrity.counts import contradictions
 from iteralign.rundir import layout
-from iteralign.rundir.directory import RunDirectory, holds_a_run
+from iteralign.rundir.begun import holds_a_run, read_environment
 from iteralign.rundir.kept_files import remedy
 from iteralign.rundir.manifest import Fault, Manifest
 from iteralign.settings.settings import CHANGEABLE, as_text, differing_keys, load_settings
-from iteralign.text.bounded import read_json
 from iteralign.weights.files import ModelFiles
 
 
@@ -72,8 +71,8 @@ def _missing(run: Path, manifest: Manifest) -> list[Fault]:
     found = [Fault(name, "is missing, and the run has begun") for name in names if name not in manifest.files]
     if not manifest and layout.ENVIRONMENT not in names and begun:
         try:
-            promised = read_json(run / layout.ENVIRONMENT).get("manifest")
-        except (OSError, ValueError, AttributeError) as error:
+            promised = read_environment(run).get("manifest")
+        except IteralignError as error:
             return [*found, Fault(layout.ENVIRONMENT, f"can't be read: {error}")]
         found += [Fault(layout.MANIFEST, "is missing or empty")] if promised else []
     return found
@@ -82,9 +81,9 @@ def _missing(run: Path, manifest: Manifest) -> list[Fault]:
 def _base(run: Path) -> list[Fault]:
     """Whether the base model is the one that the run began with, where it lies on this machine."""
     try:
-        begun = read_json(run / layout.ENVIRONMENT)["model"]
+        begun = read_environment(run)["model"]
         path, fingerprint = str(begun["path"]), str(begun["fingerprint"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (IteralignError, LookupError, TypeError):
         return []  # not begun
     if not is_there(Path(path).expanduser()):
         return []
@@ -98,7 +97,7 @@ def _settings(run: Path) -> list[Fault]:
         return []
     try:
         now = load_settings(run / layout.CONFIG)
-        begun = load_settings(RunDirectory(run, now).environment()["settings"])
+        begun = load_settings(read_environment(run)["settings"])
     except IteralignError as error:
         return [Fault(layout.CONFIG, f"can't be read: {error}")]
     fixed = {key: pair for key, pair in differing_keys(begun, now).items() if key not in CHANGEABLE}

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import iteralign
+from iteralign.constitution.ledger import in_force
 from iteralign.errors import RunDirectoryError
 from iteralign.files import write_text
 from iteralign.integrity.verify import verify_run
 from iteralign.report.export import export_pairs
-from iteralign.report.files import RunFiles
 from iteralign.report.limits import limits
 from iteralign.report.view import headlines
 from iteralign.rundir import layout
+from iteralign.rundir.reader import Run, read_run
 from iteralign.scoreboard.ending import ending
 from iteralign.scoreboard.metrics import RoundMetrics, final
 from iteralign.text.control import in_markdown
@@ -48,8 +49,7 @@ def model_card(run_dir: Path, name: str) -> str:
         pipeline_tag="text-generation",
         tags=TAGS,
     )
-    rows = run.rows()
-    adopted = [entry for entry in run.principles() if entry.get("status", "adopted") == "adopted"]
+    rows = run.metrics()
     return str(
         ModelCard.from_template(
             data,
@@ -63,7 +63,7 @@ def model_card(run_dir: Path, name: str) -> str:
             table=_table(rows),
             facts=_facts(run, rows),
             interventions=[item.model_dump() | {"reason": in_markdown(item.reason)} for item in run.interventions()],
-            principles=[in_markdown(entry["text"]) for entry in adopted],
+            principles=[in_markdown(one.text) for one in in_force(run.constitution()[0])],
             limits=_limits(run, rows),
         )
     )
@@ -78,7 +78,7 @@ def dataset_card(run_dir: Path, name: str) -> str:
     with tempfile.TemporaryDirectory() as place:
         counts = {form: export_pairs(run_dir, form, Path(place) / form) for form in columns}
     configs = [{"config_name": form, "data_files": f"{form}.jsonl"} for form in columns if counts[form]]
-    rows = run.rows()
+    rows = run.metrics()
     return str(
         DatasetCard.from_template(
             DatasetCardData(tags=TAGS, task_categories=["text-generation"], configs=configs),
@@ -99,8 +99,8 @@ def _problem(run_dir: Path) -> str | None:
     return in_markdown(problems[0]) if problems else None
 
 
-def _finished(run_dir: Path) -> RunFiles:
-    run = RunFiles(run_dir)
+def _finished(run_dir: Path) -> Run:
+    run = read_run(run_dir)
     if not run.finished:
         raise RunDirectoryError(
             f"{run_dir} is not finished, so its card would not be true. Go on by `iteralign resume`."
@@ -112,7 +112,7 @@ def _template(name: str) -> str:
     return resources.files("iteralign.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _base(run: RunFiles) -> str:
+def _base(run: Run) -> str:
     return (
         "the demo's model"
         if run.settings.model.path == "demo"
@@ -142,7 +142,7 @@ def _table(rows: list[RoundMetrics]) -> str:
     )
 
 
-def _facts(run: RunFiles, rows: list[RoundMetrics]) -> list[tuple[str, str]]:
+def _facts(run: Run, rows: list[RoundMetrics]) -> list[tuple[str, str]]:
     settings, training = run.settings, run.settings.training
     facts: dict[str, Any] = {
         **({"run": settings.name} if settings.name else {}),
@@ -161,6 +161,5 @@ def _facts(run: RunFiles, rows: list[RoundMetrics]) -> list[tuple[str, str]]:
     return [(key, in_markdown(str(value))) for key, value in facts.items()]
 
 
-def _limits(run: RunFiles, rows: list[RoundMetrics]) -> list[str]:
-    measured = [run.measurement(row) for row in (rows[0], final(rows))]
-    return limits(run.settings, tuple(map(in_markdown, run.judges)), rows, *measured, finished=True)
+def _limits(run: Run, rows: list[RoundMetrics]) -> list[str]:
+    return limits(run.settings, tuple(map(in_markdown, run.judges)), rows, *run.before_and_after(), finished=True)

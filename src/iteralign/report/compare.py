@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iteralign.constitution.ledger import in_force
 from iteralign.errors import ConfigError
 from iteralign.records import Verdict
-from iteralign.report.files import RunFiles
+from iteralign.rundir.reader import Run, read_run
 from iteralign.scoreboard.measurement import Measurement
 from iteralign.scoreboard.metrics import RoundMetrics, final
 from iteralign.settings.settings import differing_keys
@@ -52,7 +53,7 @@ def compare_runs(paths: Sequence[Path]) -> Compared:
     """Two or more runs; the first is what the others are tested against. Raises ConfigError, RunDirectoryError."""
     if len(paths) < 2:
         raise ConfigError("Give two or more run directories to compare.")
-    runs = [RunFiles(path) for path in paths]
+    runs = [read_run(path) for path in paths]
     names = _names(runs)
     columns = [_column(name, run) for name, run in zip(names, runs, strict=True)]
     measured = [run.measurement(column.last) for run, column in zip(runs, columns, strict=True)]
@@ -65,27 +66,27 @@ def compare_runs(paths: Sequence[Path]) -> Compared:
     return Compared(columns, _differing(runs), tests, [*notes, *_notes(columns)])
 
 
-def _column(name: str, run: RunFiles) -> Column:
-    rows = run.rows()
+def _column(name: str, run: Run) -> Column:
+    rows = run.metrics()
     return Column(
         name=name,
         finished=run.finished,
         rounds=len(rows) - 1,
         trained=sum(row.trained for row in rows),
-        principles=sum(entry.get("status", "adopted") == "adopted" for entry in run.principles()),
+        principles=len(in_force(run.ledger()[0])),
         first=rows[0],
         last=final(rows),
         judge=run.judge,
     )
 
 
-def _names(runs: Sequence[RunFiles]) -> list[str]:
+def _names(runs: Sequence[Run]) -> list[str]:
     """What the runs are called, or their paths where two are called the same."""
     short = [run.name for run in runs]
     return short if len(set(short)) == len(short) else [str(run.path) for run in runs]
 
 
-def _differing(runs: Sequence[RunFiles]) -> dict[str, list[Any]]:
+def _differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
     keys = dict.fromkeys(
         key for run in runs[1:] for key in differing_keys(runs[0].settings, run.settings) if key != "name"
     )
@@ -101,7 +102,7 @@ def _differing(runs: Sequence[RunFiles]) -> dict[str, list[Any]]:
     return found
 
 
-def _judging(run: RunFiles) -> tuple[Any, ...]:
+def _judging(run: Run) -> tuple[Any, ...]:
     """What two runs must have in common for their verdicts to mean the same."""
     oracle = run.settings.oracle
     return sorted(run.judges), oracle.judge_file, oracle.votes
@@ -127,7 +128,7 @@ def _by_question(verdicts: Sequence[Verdict], values: dict[str, bool]) -> dict[s
 
 def _pair_notes(
     names: tuple[str, str],
-    runs: tuple[RunFiles, RunFiles],
+    runs: tuple[Run, Run],
     measured: tuple[Measurement, Measurement],
     judged_alike: bool,
 ) -> Iterator[str]:

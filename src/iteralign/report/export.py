@@ -8,9 +8,7 @@ from iteralign.constitution.forms import written
 from iteralign.errors import ConfigError
 from iteralign.files import write_text
 from iteralign.records import TrainingExample
-from iteralign.rundir import layout
-from iteralign.rundir.jsonl import read_records
-from iteralign.rundir.ledgers import check_run, read_run_ledger
+from iteralign.rundir.reader import read_run
 from iteralign.settings.choices import PairForm
 
 
@@ -40,12 +38,9 @@ def export_pairs(run_dir: Path, form: str, output: Path) -> int:
 
 def pairs(run_dir: Path) -> list[TrainingExample]:
     """Every row that the run trained on, in the order of the rounds."""
-    check_run(run_dir)
-    files = sorted((run_dir / layout.ROUNDS).glob(f"*/{layout.EXAMPLES.file}"))
-    return [row for file in files for row in read_records(file, TrainingExample)]
+    return [row for one in read_run(run_dir).rounds() for row in one.examples()]
 
 
 def constitution_text(run_dir: Path, form: str) -> str:
     """The constitution in one of the forms of `choices`."""
-    ledger, effects = read_run_ledger(run_dir)
-    return written(form, ledger, effects)
+    return written(form, *read_run(run_dir).constitution())

@@ -1,11 +1,11 @@
 """The constitution as a tree: category, principle, the failures that gave rise to it, and what is known of its effect."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from iteralign.records import Revision, TrainingExample, Verdict
+from iteralign.constitution.ledger import Effect, in_force
+from iteralign.records import Principle, Revision, TrainingExample, Trial, Verdict
 from iteralign.report.answers import category_of
 from iteralign.stats.intervals import Proportion
 
@@ -62,8 +62,6 @@ class Rounds:
     failed: list[Counter[str]] = field(default_factory=list)
     """By round: failures by category."""
     judged: list[int] = field(default_factory=list)
-    first_trained: dict[str, int] = field(default_factory=dict)
-    """By principle id: the place in `judged` of the first round that trained on it."""
 
     def add(
         self,
@@ -89,40 +87,36 @@ class Rounds:
         for row in examples if trained else ():
             if row.kind == "revision":
                 self.examples.update(row.principles)
-                for one in row.principles:
-                    self.first_trained.setdefault(one, len(self.judged) - 1)
 
 
-def tree(entries: Sequence[dict[str, Any]], rounds: Rounds) -> Tree:
-    """Of constitution.yaml's entries; principles with the most evidence are kept where there are too many."""
-    kept = sorted(entries, key=lambda entry: -len(entry.get("evidence") or ()))[:MOST_PRINCIPLES]
-    ids = {entry["id"] for entry in kept}
+def tree(principles: Sequence[Principle], effects: Mapping[str, Effect], rounds: Rounds) -> Tree:
+    """Of a run's principles; those with the most evidence are kept where there are too many."""
+    kept = sorted(principles, key=lambda one: -len(one.evidence))[:MOST_PRINCIPLES]
+    ids = {one.id for one in kept}
     groups: dict[str, list[Branch]] = defaultdict(list)
-    for entry in entries:
-        if entry["id"] in ids:
-            groups[str(entry.get("category") or "no category")].append(_branch(entry, rounds))
+    for one in principles:
+        if one.id in ids:
+            groups[one.category or "no category"].append(_branch(one, effects.get(one.id), rounds))
     ordered = sorted(groups.items(), key=lambda item: -sum(branch.evidence for branch in item[1]))
-    adopted = sum(str(entry.get("status") or "adopted") == "adopted" for entry in entries)
-    return Tree(ordered, len(entries), adopted, len(kept))
+    return Tree(ordered, len(principles), len(in_force(principles)), len(kept))
 
 
-def _branch(entry: dict[str, Any], rounds: Rounds) -> Branch:
-    evidence = [str(one) for one in entry.get("evidence") or ()]
-    known = [rounds.failures[one] for one in evidence if one in rounds.failures]
+def _branch(principle: Principle, measured: Effect | None, rounds: Rounds) -> Branch:
+    known = [rounds.failures[one] for one in principle.evidence if one in rounds.failures]
     return Branch(
-        id=str(entry["id"]),
-        text=str(entry.get("text", "")),
-        round=int(entry.get("round", -1)),
-        status=str(entry.get("status") or "adopted"),
+        id=principle.id,
+        text=principle.text,
+        round=principle.round,
+        status=principle.status,
         failures=known[:MOST_FAILURES],
-        evidence=len(evidence),
-        effect=list(_effect(entry, rounds)),
+        evidence=len(principle.evidence),
+        effect=_effect(principle, measured, rounds),
     )
 
 
-def _effect(entry: dict[str, Any], rounds: Rounds) -> list[str]:
-    one = str(entry["id"])
-    said = [*_why(entry), *_trial(entry.get("trial") or {})]
+def _effect(principle: Principle, measured: Effect | None, rounds: Rounds) -> list[str]:
+    one = principle.id
+    said = [*_why(principle), *(_trial(principle.trial) if principle.trial else ())]
     if rounds.tried[one]:
         said.append(
             f"In the context of {rounds.tried[one]:,} tries at answering a failure again, of which "
@@ -130,10 +124,9 @@ def _effect(entry: dict[str, Any], rounds: Rounds) -> list[str]:
         )
     if rounds.examples[one]:
         said.append(f"Behind {rounds.examples[one]:,} answers that were trained on.")
-    if one in rounds.first_trained:
-        first, category = rounds.first_trained[one] + 1, str(entry.get("category") or "")
-        before = Proportion(sum(part[category] for part in rounds.failed[:first]), sum(rounds.judged[:first]))
-        after = Proportion(sum(part[category] for part in rounds.failed[first:]), sum(rounds.judged[first:]))
+    if measured is not None:
+        before = Proportion(measured.failed_before, measured.prompts_before)
+        after = Proportion(measured.failed_after, measured.prompts_after)
         said.append(
             f"Failures of its category, of all prompts of a round: {before} up to the first training on it, {after} after. "
             "Rounds have different prompts, and all principles act at once."
@@ -141,27 +134,25 @@ def _effect(entry: dict[str, Any], rounds: Rounds) -> list[str]:
     return said or ["Nothing was trained on it, so there is no effect to show."]
 
 
-def _why(entry: dict[str, Any]) -> list[str]:
-    """Why a principle was not adopted, as its history has it."""
-    history = entry.get("history") or []
-    if entry.get("status", "adopted") == "adopted" or not history:
+def _why(principle: Principle) -> list[str]:
+    """Why it was not adopted, as its history has it."""
+    if principle.status == "adopted" or not principle.history:
         return []
-    last = history[-1]
-    into = f" into {last['other']}" if last.get("other") and entry["status"] == "merged" else ""
-    by, reason = last.get("by"), last.get("reason")
-    return [f"{str(entry['status']).capitalize()}{into}{f' by {by}' if by else ''}{f': {reason}' if reason else ''}."]
+    last = principle.history[-1]
+    into = f" into {last.other}" if last.other and principle.status == "merged" else ""
+    by, reason = f" by {last.by}" if last.by else "", f": {last.reason}" if last.reason else ""
+    return [f"{principle.status.capitalize()}{into}{by}{reason}."]
 
 
-def _trial(trial: dict[str, Any]) -> list[str]:
-    """The gate's trial of the principle alone, where there was one."""
-    names = {
-        "own": "Alone in the context, acceptable answers to the prompts of its evidence",
-        "held_out": "Acceptable answers to other failures",
-        "benign": "Refusals of benign training prompts",
+def _trial(trial: Trial) -> list[str]:
+    """The gate's trial of the principle alone."""
+    parts = {
+        "Alone in the context, acceptable answers to the prompts of its evidence": trial.own,
+        "Acceptable answers to other failures": trial.held_out,
+        "Refusals of benign training prompts": trial.benign,
     }
-    tried = [(name, trial[key]) for key, name in names.items() if (trial.get(key) or {}).get("total")]
     return [
-        f"{name}: {Proportion(part['without'], part['total'])} without it, "
-        f"{Proportion(part['with_it'], part['total'])} with it."
-        for name, part in tried
+        f"{name}: {Proportion(part.without, part.total)} without it, {Proportion(part.with_it, part.total)} with it."
+        for name, part in parts.items()
+        if part.total
     ]

@@ -14,6 +14,7 @@ from iteralign.report.cards import dataset_card, model_card
 from iteralign.report.export import export_pairs
 from iteralign.report.html import write_report
 from iteralign.rundir import layout
+from iteralign.rundir.reader import read_run
 
 Part = Literal["model", "data", "report"]
 
@@ -99,10 +100,10 @@ def _said(error: Exception, endpoint: str) -> str:
 
 
 def _model_files(run_dir: Path, name: str, made: Path) -> dict[str, Path]:
-    model = run_dir / layout.MODEL
-    if not (model / "config.json").exists():
+    model = read_run(run_dir).model
+    if model is None:
         raise RunDirectoryError(
-            f"{model} holds no model: the run is not finished, or its target was not iteralign's own."
+            f"{run_dir / layout.MODEL} holds no model: the run is not finished, or its target was not iteralign's own."
         )
     files = {path.name: path for pattern in _MODEL_FILES for path in model.glob(pattern)}
     return files | {"README.md": _written(made / "model-card.md", model_card(run_dir, name))}

@@ -5,9 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from iteralign.files import number
 from iteralign.records import Verdict
 from iteralign.report.answers import category_of
 from iteralign.rundir.layout import stage_named
@@ -85,11 +83,11 @@ class StageTime:
     share: float
 
 
-def stage_times(entries: Iterable[Mapping[str, Any]]) -> list[StageTime]:
-    """Of timings.jsonl, in the order of the stages."""
+def stage_times(timings: Iterable[tuple[str, str, float]]) -> list[StageTime]:
+    """Of `Run.timings`, in the order of the stages."""
     seconds: dict[str, list[float]] = defaultdict(list)
-    for entry in entries:
-        seconds[str(entry.get("stage", "")).rpartition("/")[2]].append(number(entry.get("seconds")))
+    for _, stage, spent in timings:
+        seconds[stage].append(spent)
     total = sum(sum(values) for values in seconds.values()) or 1.0
     return [
         StageTime(_words(name), sum(seconds[name]), len(seconds[name]), sum(seconds[name]) / total)
@@ -100,38 +98,6 @@ def stage_times(entries: Iterable[Mapping[str, Any]]) -> list[StageTime]:
 def _words(name: str) -> str:
     stage = stage_named(name)
     return name if stage is None else stage.in_full
-
-
-@dataclass
-class Calls:
-    """The oracle's calls of one step."""
-
-    step: str
-    calls: int = 0
-    cached: int = 0
-    failed: int = 0
-    tokens: int = 0
-    reused: int = 0
-    """Tokens that the endpoint did not have to read again."""
-    cost: float = 0.0
-    unpriced: int = 0
-    """Calls whose price is unknown."""
-
-
-def calls_by_step(entries: Iterable[Mapping[str, Any]]) -> list[Calls]:
-    """Of oracle/calls.jsonl."""
-    steps: dict[str, Calls] = {}
-    for entry in entries:
-        one = steps.setdefault(str(entry.get("step")), Calls(str(entry.get("step"))))
-        one.calls += 1
-        one.cached += bool(entry.get("cached"))
-        one.failed += entry.get("outcome") == "failed"
-        if not entry.get("cached"):  # such a reply took none
-            one.tokens += int(number(entry.get("prompt_tokens")) + number(entry.get("completion_tokens")))
-            one.reused += int(number(entry.get("reused_tokens")))
-        one.cost += number(entry.get("cost"))
-        one.unpriced += entry.get("cost") is None
-    return list(steps.values())
 
 
 def endpoints(path: Path) -> list[str]:

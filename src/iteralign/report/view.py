@@ -7,25 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import iteralign
-from iteralign.files import read_log
 from iteralign.integrity.verify import verify_run
+from iteralign.oracles.budget import Total, totals_by_step
 from iteralign.report.answers import Pair, PairSet, benign_pairs, held_out_pairs, revision_pairs, sampled
 from iteralign.report.chart import Point
-from iteralign.report.files import RunFiles
 from iteralign.report.limits import limits
 from iteralign.report.principles import Rounds, Tree, tree
 from iteralign.report.tables import (
-    Calls,
     CategoryChange,
     Heat,
     StageTime,
-    calls_by_step,
     category_changes,
     endpoints,
     heat,
     stage_times,
 )
 from iteralign.rundir import layout
+from iteralign.rundir.reader import Run, read_run
 from iteralign.scoreboard.ending import Ending, ending
 from iteralign.scoreboard.guard_rails import Intervention
 from iteralign.scoreboard.metrics import Comparison, Count, Perplexity, RoundMetrics, final
@@ -75,7 +73,8 @@ class View:
     tree: Tree
     pairs: list[PairSet]
     stages: list[StageTime]
-    calls: list[Calls]
+    calls: dict[str, Total]
+    """By step."""
     endpoints: list[str]
     changed_settings: str
     settings: str
@@ -85,60 +84,58 @@ class View:
 
 def view_of(run_dir: Path) -> View:
     """Read a run. Raises RunDirectoryError. A run that goes on is shown as far as it is."""
-    files = RunFiles(run_dir)
-    rows = files.rows()
+    run = read_run(run_dir)
+    rows = run.metrics()
     last = final(rows)
-    base, after = files.measurement(rows[0]), files.measurement(last)
+    base, after = run.before_and_after()
     rounds = Rounds()
     pairs = [
-        sampled("training", "Training prompts", _learnt(files, rows, rounds), folded=True),
+        sampled("training", "Training prompts", _learnt(run, rows, rounds), folded=True),
         sampled("held-out", "Held-out red-team prompts", held_out_pairs(base.held_out, after.held_out), folded=True),
         sampled("benign", "Held-out benign prompts", benign_pairs(base.benign, after.benign), folded=False),
     ]
     pairs = [*pairs[1:], pairs[0]]
-    calls = calls_by_step(read_log(run_dir / layout.CALLS))
     kept = _interesting(rows)
     return View(
-        name=files.name,
-        model=files.settings.model.path,
-        judge=files.judge,
-        state=_state(files, rows),
+        name=run.name,
+        model=run.settings.model.path,
+        judge=run.judge,
+        state=_state(run, rows),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=iteralign.__version__,
-        ending=ending(rows) if files.finished else None,
+        ending=ending(rows) if run.finished else None,
         problems=verify_run(run_dir, big=False).problems,
         headlines=headlines(rows[0], last),
         curves=_curves(rows),
         rows=kept,
         rows_left_out=len(rows) - len(kept),
-        interventions=files.interventions(),
+        interventions=run.interventions(),
         heat=heat(rounds.failed, rounds.judged),
         categories=category_changes(base.held_out, after.held_out),
-        tree=tree(files.principles(), rounds),
+        tree=tree(*run.ledger(), rounds),
         pairs=pairs,
-        stages=stage_times(read_log(run_dir / layout.TIMINGS)),
-        calls=calls,
+        stages=stage_times(run.timings()),
+        calls=totals_by_step(run.calls()),
         endpoints=endpoints(run_dir / layout.ENDPOINTS),
-        changed_settings=_changed(files),
+        changed_settings=_changed(run),
         settings=read_text(run_dir / layout.CONFIG),
-        environment=files.environment(),
-        limits=limits(files.settings, files.judges, rows, base, after, finished=files.finished),
+        environment=run.environment,
+        limits=limits(run.settings, run.judges, rows, base, after, finished=run.finished),
     )
 
 
-def _learnt(files: RunFiles, rows: list[RoundMetrics], rounds: Rounds) -> Iterator[Pair]:
+def _learnt(run: Run, rows: list[RoundMetrics], rounds: Rounds) -> Iterator[Pair]:
     """The failures of all rounds with their revisions; fills `rounds` on the way, so that every round is read once."""
     trained = {row.round: row.trained for row in rows}
-    for place in files.rounds():
-        number = int(place.name)
-        revisions = files.revisions(place)
-        rounds.add(files.verdicts(place, layout.VERDICTS), revisions, files.examples(place), trained.get(number, False))
-        yield from revision_pairs(revisions, number)
+    for one in run.rounds():
+        revisions = one.revisions()
+        rounds.add(one.verdicts(), revisions, one.examples(), trained.get(one.number, False))
+        yield from revision_pairs(revisions, one.number)
 
 
-def _state(files: RunFiles, rows: list[RoundMetrics]) -> str:
-    done, planned = len(rows) - 1, files.planned_rounds()
-    if not files.finished:
+def _state(run: Run, rows: list[RoundMetrics]) -> str:
+    done, planned = len(rows) - 1, run.planned_rounds()
+    if not run.finished:
         return f"not finished when this page was written: {done} of {planned} rounds done"
     return "ended early, see below" if rows[-1].stopped else f"finished, {done} rounds"
 
@@ -219,13 +216,13 @@ def _interesting(rows: list[RoundMetrics]) -> list[RoundMetrics]:
     return [*kept[: MOST_ROWS - 1], kept[-1]] if len(kept) > MOST_ROWS else kept
 
 
-def _changed(files: RunFiles) -> str:
+def _changed(run: Run) -> str:
     """The settings that are not the defaults, one a line."""
-    oracle = {"kind": "rules"} if files.settings.oracle.judge is None else {"judge": {"model": ""}}
+    oracle = {"kind": "rules"} if run.settings.oracle.judge is None else {"judge": {"model": ""}}
     plain = load_settings({"model": {"path": ""}, "data": {"prompts": ""}, "oracle": oracle})
     given = ("model.path", "data.prompts", "oracle.judge.model")
     lines = [
         f"{key}: {value}" + ("" if key in given else f"   (default {default})")
-        for key, (default, value) in differing_keys(plain, files.settings).items()
+        for key, (default, value) in differing_keys(plain, run.settings).items()
     ]
-    return "\n".join([f"oracle.kind: {files.settings.oracle.kind}", *lines])
+    return "\n".join([f"oracle.kind: {run.settings.oracle.kind}", *lines])

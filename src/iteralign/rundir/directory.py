@@ -4,6 +4,7 @@ Resuming lives here and nowhere else. docs/run-directory.md describes every file
 """
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -15,22 +16,14 @@ from typing import Any
 
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.files import append_line, is_there, why_not_below
-from iteralign.records import (
-    Principle,
-    Record,
-    RedTeamPrompt,
-)
-from iteralign.rundir import layout
-from iteralign.rundir.jsonl import as_lines, read_records
+from iteralign.records import Record, RedTeamPrompt
+from iteralign.rundir import begun, layout
+from iteralign.rundir.begun import has_begun, holds_a_run
+from iteralign.rundir.jsonl import as_lines
 from iteralign.rundir.kept_files import KeptFiles
-from iteralign.rundir.lock import locked
 from iteralign.rundir.manifest import Manifest, entry_of
 from iteralign.rundir.stages import Stages
 from iteralign.settings.settings import CHANGEABLE, Settings, as_text, differing_keys, dump_settings, load_settings
-from iteralign.text.bounded import read_json
-
-VERSION = 2
-"""Of the run directory's layout."""
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +31,7 @@ log = logging.getLogger(__name__)
 class RunDirectory(KeptFiles):
     """A run on disk, held by one process at a time.
 
-    `create` starts a new one, `open` goes on with one; both are context managers that hold its lock. The static readers
-    need no lock.
+    `create` starts a new one, `open` goes on with one; both are context managers that hold its lock.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
@@ -55,7 +47,7 @@ class RunDirectory(KeptFiles):
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(f"The run directory {path} can't be made: {error}.") from error
-        with locked(path):
+        with _locked(path):
             check_free(path, settings)  # another process may have been here meanwhile
             given = path / layout.begun_with(layout.GIVEN_CONSTITUTION)
             given.unlink(missing_ok=True)  # an attempt's that was given one
@@ -73,7 +65,7 @@ class RunDirectory(KeptFiles):
         """
         if not holds_a_run(path):
             raise RunDirectoryError(f"{path} holds no run. Start one by `iteralign run CONFIG --run-dir {path}`.")
-        with locked(path):
+        with _locked(path):
             run = cls(path, load_settings(path / layout.CONFIG))
             run._check_unchanged()
             run._change(overrides)
@@ -89,7 +81,7 @@ class RunDirectory(KeptFiles):
         for name, prompts in prompt_sets.items():
             self.write(self.path / layout.begun_with(name), as_lines(prompts))
         facts = {
-            "run_directory": VERSION,
+            "run_directory": begun.VERSION,
             "manifest": True,
             **environment,
             "settings": self.settings.model_dump(mode="json"),
@@ -98,29 +90,14 @@ class RunDirectory(KeptFiles):
         self.write(self.path / layout.ENVIRONMENT, json.dumps(facts, indent=2) + "\n")
 
     def environment(self) -> dict[str, Any]:
-        """What `start` was given, with the layout's version, the settings and the prompt files' hashes."""
-        path = self.path / layout.ENVIRONMENT
-        try:
-            facts: dict[str, Any] = read_json(path)
-            version = facts["run_directory"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CorruptFileError(f"{path} is not what iteralign wrote ({error}). Restore it from a copy.") from error
-        if version != VERSION:
-            raise RunDirectoryError(
-                f"{self.path} was written by another version of iteralign (layout {version}, this one reads {VERSION}). "
-                f"Finish it with the version named in its {layout.ENVIRONMENT} ({_version_of(facts)})."
-            )
-        return facts
+        """What `start` was given, with the layout's version, the settings and the hashes of the prompt files."""
+        return begun.read_environment(self.path)
 
     def prompts(self, name: str) -> list[RedTeamPrompt]:
         """One of the prompt sets given to `start`."""
-        return read_records(self.path / layout.begun_with(name), RedTeamPrompt)
+        return begun.prompts_of(self.path, name)
 
-    @staticmethod
-    def given_constitution(path: Path) -> list[Principle]:
-        """The principles that the run in `path` started with; none where it was given none."""
-        file = path / layout.begun_with(layout.GIVEN_CONSTITUTION)
-        return read_records(file, Principle) if file.exists() else []
+    given_constitution = staticmethod(begun.given_constitution)
 
     def round(self, number: int) -> "Stages":
         """The stages of one round."""
@@ -219,25 +196,33 @@ def check_free(path: Path, settings: Settings) -> None:
         raise RunDirectoryError(f"The run directory {path} can't be made: {why}. Choose another one by --run-dir.")
 
 
-def has_begun(path: Path) -> bool:
-    """Whether the run here came so far that there is something to go on with."""
-    return holds_a_run(path) and (path / layout.ENVIRONMENT).exists()
-
-
 def record_again(path: Path, *names: str) -> None:
     """Note in the manifest files that were written anew after the run's process ended. One that is at work notes them itself
     at its end."""
-    with contextlib.suppress(RunDirectoryError), locked(path):
+    with contextlib.suppress(RunDirectoryError), _locked(path):
         manifest = Manifest(path)
         if manifest:
             manifest.add(manifest.found(names), logs=False)
 
 
-def holds_a_run(path: Path) -> bool:
-    """Whether a run was begun here, however far it got. A settings file by itself, a user's own, is none."""
-    return is_there(path / layout.CONFIG) and any(is_there(path / name) for name in (layout.LOCK, layout.ENVIRONMENT))
-
-
-def _version_of(facts: Mapping[str, Any]) -> str:
-    versions = facts.get("versions")
-    return f"iteralign {versions.get('iteralign', 'unknown')}" if isinstance(versions, dict) else "unknown"
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the run; the operating system lets go of it when the process ends, however it ends."""
+    try:
+        handle = os.open(path / layout.LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunDirectoryError(f"{path} can't be written to: {error.strerror}.") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(handle, 32).decode(errors="replace").strip()
+            raise RunDirectoryError(
+                f"Another process ({holder or 'unknown'}) is working on {path}. Wait for it or stop it first."
+            ) from None
+        with contextlib.suppress(OSError):  # it holds all the same, and says no more by whom
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(handle)

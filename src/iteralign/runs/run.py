@@ -15,7 +15,8 @@ from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Record
 from iteralign.rundir import layout
-from iteralign.rundir.directory import RunDirectory, has_begun
+from iteralign.rundir.begun import has_begun
+from iteralign.rundir.directory import RunDirectory
 from iteralign.rundir.jsonl import as_lines
 from iteralign.runs import build, prompt_sets
 from iteralign.runs import check as preflight
