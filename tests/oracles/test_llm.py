@@ -12,7 +12,7 @@ from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle, judge_template
 from iteralign.records import Principle, Verdict
 from iteralign.runs.build import build_oracle
-from iteralign.settings.oracle import EndpointSettings, OracleSettings
+from iteralign.settings.oracle import EndpointSettings, JudgeSettings, OracleSettings
 from iteralign.settings.settings import load_settings
 
 from . import conftest as play
@@ -127,7 +127,7 @@ def test_the_settings_make_the_panel_and_take_every_text(server: play.Server, tm
         "max_retries": 1,
     }
     settings = OracleSettings(
-        judge=EndpointSettings(model="one", **quick), panel=(EndpointSettings(model="two", **quick),), **values
+        judge=JudgeSettings(model="one", **quick), panel=(EndpointSettings(model="two", **quick),), **values
     )
     oracle = build_oracle(settings, seed=0)
     assert isinstance(oracle, LLMOracle) and oracle.author.max_characters == 2000
@@ -145,7 +145,7 @@ def test_the_settings_make_the_panel_and_take_every_text(server: play.Server, tm
 
 
 def test_a_judge_is_on_the_panel_once() -> None:
-    one = EndpointSettings(model="one")
+    one = JudgeSettings(model="one")
     with pytest.raises(ValueError, match="votes"):
         OracleSettings(judge=one, panel=(one,))
     data = {"model": {"path": "demo"}, "data": {"prompts": "demo"}}

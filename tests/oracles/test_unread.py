@@ -9,12 +9,14 @@ import pytest
 
 from iteralign.errors import JudgeUnreadable
 from iteralign.interfaces import Judge
+from iteralign.oracles.asking import _read
 from iteralign.oracles.cache import ReplyCache
-from iteralign.oracles.client import ChatClient, Reply
+from iteralign.oracles.chat import Reply
+from iteralign.oracles.client import ChatClient
 from iteralign.oracles.guards import GuardJudge, JudgeAndProposer, Panel
 from iteralign.oracles.guards.families import family
 from iteralign.oracles.guards.judge import ask_server, forget_asked
-from iteralign.oracles.llm import LLMOracle, _read
+from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.reading import Unreadable, read_judgement
 from iteralign.records import Response, Verdict
 from iteralign.rundir.jsonl import read_records

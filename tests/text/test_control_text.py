@@ -12,8 +12,7 @@ from iteralign.cli import console
 from iteralign.cli.principles import ledger_table, ledger_tree
 from iteralign.constitution.forms import markdown
 from iteralign.errors import OracleReplyError
-from iteralign.oracles.chat import ChatRequest
-from iteralign.oracles.client import Reply
+from iteralign.oracles.chat import ChatRequest, Reply
 from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.pairwise import LLMComparer
 from iteralign.oracles.reading import Fence

@@ -143,6 +143,15 @@ def judge_check(
     run: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="Correct this run's held-out rates, too. Repeatable.")
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of a judge with method: probability, fit where its Yes begins to be people's, and write that for a run "
+            "(oracle.judge.calibration).",
+            dir_okay=False,
+        ),
+    ] = None,
     limit: LimitOption = None,
     output: OutputOption = None,
     force: ForceOption = False,
@@ -158,10 +167,16 @@ def judge_check(
     from iteralign.files import check_outputs
     from iteralign.runs import build
 
-    if output is not None:
-        check_outputs(output, force=force)
+    check_outputs(*(file for file in (output, calibrate) if file is not None), force=force)
     settings = judge_settings(judge)
     assert settings is not None  # there is a default
+    if calibrate is not None:
+        from iteralign.cli.calibrate import calibrate as fit
+
+        if output is not None or run:
+            raise ConfigError("--calibrate writes a calibration alone: check the judge with it by a second call.")
+        fit(settings, sources, calibrate, limit)
+        return
     oracle = build.build_oracle(settings, 0)
     report = check(
         oracle, sources, judge=" + ".join(settings.judge_names), comparer=comparer(oracle), runs=run or (), limit=limit

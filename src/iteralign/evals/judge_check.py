@@ -71,12 +71,7 @@ def judge_check(
     raises.
     """
     opened = [read_run(run) for run in runs]
-    labelled: list[Labelled] = []
-    pairs: list[LabelledPair] = []
-    for source in sources:
-        some, more = read_human_labels(source)
-        labelled += stratified(some, limit, lambda one: (one.group, one.label))
-        pairs += stratified(more, limit, lambda pair: pair.chosen.prompt.benign)
+    labelled, pairs = read_labels(sources, limit)
     verdicts = oracle.judge([one.response for one in labelled]) if labelled else []
     groups, length = _groups(labelled, verdicts)
     return JudgeReport(
@@ -87,6 +82,17 @@ def judge_check(
         sides=_sides(comparer, pairs) if pairs and not isinstance(comparer, ByVerdict) else None,
         rates=tuple(rate for run in opened for rate in _rates(run, groups)),
     )
+
+
+def read_labels(sources: Sequence[Path], limit: int | None) -> tuple[list[Labelled], list[LabelledPair]]:
+    """Labelled answers and pairs; at most `limit` of each source, every kind with its share. Raises DataError."""
+    labelled: list[Labelled] = []
+    pairs: list[LabelledPair] = []
+    for source in sources:
+        some, more = read_human_labels(source)
+        labelled += stratified(some, limit, lambda one: (one.group, one.label))
+        pairs += stratified(more, limit, lambda pair: pair.chosen.prompt.benign)
+    return labelled, pairs
 
 
 def write_report(report: JudgeReport, path: Path) -> None:

@@ -27,6 +27,8 @@ class Answer:
     """The model thought before it answered; `text` is the answer alone."""
     model: str | None = None
     """What the endpoint calls the model that answered."""
+    first: tuple[tuple[str, float], ...] = ()
+    """The likeliest first tokens with their log-probabilities, where they were asked for and told."""
 
 
 def call(endpoint: Endpoint, payload: Mapping[str, Any]) -> Answer:
@@ -56,7 +58,8 @@ def read_answer(body: bytes) -> Answer:
     usage = _dict(data.get("usage"))
     text = without_thinking(said)
     thought = text != said or _shows_thoughts(message, usage)
-    if not text.strip() and not refused and finish != "length":
+    first = _first_tokens(choice.get("logprobs"))
+    if not text.strip() and not refused and finish != "length" and not first:
         raise Transient("the reply is thoughts and no answer" if thought else "the reply is empty", few=True)
     clean = redact(valid(text))
     prompt_tokens, completion_tokens = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
@@ -64,7 +67,21 @@ def read_answer(body: bytes) -> Answer:
         thought, completion_tokens = True, (completion_tokens or 0) + unnamed
     model = data.get("model")
     model = redact(valid(model))[:LONGEST_WORDS] if isinstance(model, str) else None
-    return Answer(clean, finish, prompt_tokens, completion_tokens, refused, _reused(data, usage), thought, model)
+    return Answer(clean, finish, prompt_tokens, completion_tokens, refused, _reused(data, usage), thought, model, first)
+
+
+def _first_tokens(logprobs: object) -> tuple[tuple[str, float], ...]:
+    """The candidates for the first token; none where anything about them is not as OpenAI documents it."""
+    tokens = _dict(logprobs).get("content")
+    candidates = _dict(tokens[0]).get("top_logprobs") if isinstance(tokens, list) and tokens else None
+    if not isinstance(candidates, list):
+        return ()
+    pairs = [(one.get("token"), one.get("logprob")) for one in map(_dict, candidates)]
+    return tuple(
+        (redact(valid(token)), float(score))
+        for token, score in pairs
+        if isinstance(token, str) and isinstance(score, int | float) and score <= 0
+    )
 
 
 def _text(content: object) -> str:

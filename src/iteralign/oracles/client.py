@@ -3,15 +3,13 @@
 Retries live here and nowhere else. A reply that could not be had comes back as a `Reply` with an error, in its place.
 """
 
-import hashlib
 import itertools
-import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from iteralign.activity import tell
 from iteralign.endpoints.endpoint import Endpoint
@@ -20,14 +18,14 @@ from iteralign.endpoints.keys import KEY_VARIABLE, NO_KEY, OPENAI_URL, endpoint_
 from iteralign.endpoints.pool import Cancelled, run_bounded
 from iteralign.endpoints.retries import Retries
 from iteralign.errors import OracleAccessError
-from iteralign.oracles.budget import Call, Ledger
+from iteralign.oracles.bookkeeping import keep_reply, kept_reply, record_reply
+from iteralign.oracles.budget import Ledger
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.calls import Answer
-from iteralign.oracles.chat import ChatRequest, Message
+from iteralign.oracles.chat import ChatRequest, Client, Message, Reply, content_key
 from iteralign.oracles.contact import Contact
 from iteralign.oracles.flights import Flights
 from iteralign.oracles.negotiation import Dialect, Dialects, Structure, probe
-from iteralign.oracles.thinking import without_thinking
 from iteralign.settings.oracle import EndpointSettings
 
 log = logging.getLogger(__name__)
@@ -40,32 +38,6 @@ _TOKENS_BEYOND = 10_000  # what a server's own templates and a model's thoughts 
 _TIMES_BEYOND = 20
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What came back. Usable as an answer only where `error` is None and `refused` is False."""
-
-    text: str
-    finish: str
-    """stop, length (cut short), content_filter, or error."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    refused: bool = False
-    """The model or the endpoint's content filter declined to answer."""
-    error: str | None = None
-    unreachable: bool = False
-    """The endpoint itself seems to be down: the error says nothing about this request."""
-    cached: bool = False
-    estimated: bool = False
-    """The endpoint did not say how many tokens it took."""
-    reused_tokens: int = 0
-    """Of the prompt tokens, those that the endpoint did not have to read again."""
-
-    @property
-    def used_up_by_thinking(self) -> bool:
-        """Whether it was cut off before the answer began."""
-        return self.finish == "length" and not self.text.strip()
-
-
 class _Batch:
     """State of one `complete`: whether the caller has gone, and whether the endpoint is down."""
 
@@ -75,7 +47,7 @@ class _Batch:
         self.down = threading.Event()
 
 
-class ChatClient:
+class ChatClient(Client):
     """One model at one endpoint. Safe for use from several threads.
 
     The key is read from the environment variable that the settings name or from `.env`; where they name none it is
@@ -191,19 +163,22 @@ class ChatClient:
                 self.cache.forget(self.key(request))
 
     @property
+    def answers_as(self) -> str | None:
+        """What the endpoint calls the model that answers."""
+        return self.dialect.model
+
+    def described(self) -> str:
+        """How the endpoint wants to be asked, as far as it is known."""
+        return self.dialect.described()
+
+    @property
     def dialect(self) -> Dialect:
         """What is known so far of how this endpoint wants to be asked."""
         return self._contact.dialect
 
     def key(self, request: ChatRequest) -> str:
         """Hash of all that the reply depends on; what the cache and the ledger know a request by."""
-        asked = asdict(request)
-        if not asked["raw"]:
-            del asked["raw"]  # as it was before there were raw requests, so that older replies are still found
-        content: list[Any] = [1, self.base_url, self.model, asked]
-        if self.reasoning_effort is not None:
-            content.append(self.reasoning_effort)
-        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+        return content_key(self.base_url, self.model, request, self.reasoning_effort)
 
     def _check_once(self) -> None:
         with self._meeting:  # look-ahead judges from several threads
@@ -261,8 +236,7 @@ class ChatClient:
                 reply = self._given_up(found, attempts, answers_before, batch)
             case _:
                 reply = _failed(str(found))
-        if reply.error is None and self.cache is not None:
-            self.cache.put(key, self.model, {name: value for name, value in asdict(reply).items() if name in _KEPT})
+        keep_reply(self.cache, key, self.model, reply)
         self._record(key, batch.step, reply, attempts)
         return reply
 
@@ -289,46 +263,20 @@ class ChatClient:
         return True
 
     def _from_cache(self, key: str) -> Reply | None:
-        kept = self.cache.get(key) if self.cache is not None else None
-        if kept is None:
-            return None
-        try:
-            reply = Reply(**kept, cached=True)  # type: ignore[arg-type]  # written by _try
-            return replace(reply, text=without_thinking(reply.text))
-        except (TypeError, AttributeError):
-            return None
+        return kept_reply(self.cache, key)
 
     def _record(self, key: str, step: str, reply: Reply, attempts: int) -> None:
         if self.ledger is None:
             return
-        outcome = "failed" if reply.error else "refused" if reply.refused else _OUTCOMES.get(reply.finish, "answered")
         cost = self.ledger.cost(
             self.base_url, self.model, reply.prompt_tokens, reply.completion_tokens, reply.reused_tokens
         )
-        self.ledger.record(
-            Call(
-                request=key,
-                step=step,
-                model=self.model,
-                prompt_tokens=reply.prompt_tokens,
-                completion_tokens=reply.completion_tokens,
-                cost=0.0 if reply.cached or reply.error else cost,
-                cached=reply.cached,
-                outcome=outcome,
-                attempts=attempts,
-                estimated=reply.estimated,
-                reused_tokens=reply.reused_tokens,
-            )
-        )
+        record_reply(self.ledger, key, step, self.model, reply, attempts, cost)
 
     def _access_error(self, what: str) -> OracleAccessError:
         keyless = self._keyless and what.startswith("the key was not accepted")
         advice = f" No key was sent: name its variable by {self.section}.api_key_env." if keyless else ""
         return OracleAccessError(f"The oracle {self.model} at {self.base_url} can't be used: {what}{advice}")
-
-
-_KEPT = ("text", "finish", "prompt_tokens", "completion_tokens", "refused", "estimated", "reused_tokens")
-_OUTCOMES = {"length": "truncated"}
 
 
 def _estimate(request: ChatRequest) -> int:
@@ -350,6 +298,7 @@ def _reply(request: ChatRequest, answer: Answer) -> Reply:
         refused=answer.refused,
         estimated=not counted,
         reused_tokens=min(answer.reused_tokens or 0, sent),
+        first=answer.first,
     )
 
 

@@ -29,6 +29,7 @@ _PROBE_SCHEMA = {
     "required": [_KEY],
     "additionalProperties": False,
 }
+_FEW = 5  # tokens; what servers with a low limit allow
 _PROBE_TOKENS = 256  # a reply has 15; the rest is for models that think first
 
 _EFFORT_REFUSED = ("reasoning_effort", "reasoning.effort", "think value", "not support thinking")
@@ -52,6 +53,8 @@ class Dialect:
     """Whether replies tell how much of the prompt was still known (cached tokens)."""
     model: str | None = None
     """What the endpoint calls the model that answers."""
+    likelihoods: int = 20
+    """First tokens whose log-probabilities may be asked for; 0 where none are told."""
 
     def payload(self, model: str, request: ChatRequest, structure: Structure, effort: str | None) -> dict[str, Any]:
         """The body of a call."""
@@ -64,6 +67,8 @@ class Dialect:
             body["temperature"] = request.temperature
         if effort is not None:
             body["reasoning_effort"] = effort
+        if request.likelihoods and self.likelihoods:
+            body |= {"logprobs": True, "top_logprobs": self.likelihoods}
         if request.schema is not None and structure != "plain":
             body["response_format"] = _response_format(structure, request.schema)
         return body
@@ -74,6 +79,8 @@ class Dialect:
             return replace(self, length_field="max_completion_tokens")
         if "temperature" in detail and self.temperature:
             return replace(self, temperature=False)
+        if "logprobs" in detail and self.likelihoods:
+            return replace(self, likelihoods=_FEW if self.likelihoods > _FEW else 0)
         return None
 
     def heard(self, answer: Answer) -> "Dialect":

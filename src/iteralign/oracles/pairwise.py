@@ -7,8 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from iteralign.errors import OracleError
-from iteralign.oracles.chat import ChatRequest, Message
-from iteralign.oracles.client import ChatClient, Reply
+from iteralign.oracles.chat import ChatRequest, Client, Message, Reply
 from iteralign.oracles.reading import Fence, Said, Unreadable, read_json
 from iteralign.prompts import load_template
 from iteralign.records import Response
@@ -35,7 +34,7 @@ class Comparison(BaseModel):
 class LLMComparer:
     """Compares by asking a model with compare.txt, or the user's own text with the same fields."""
 
-    def __init__(self, client: ChatClient, text_file: Path | None = None) -> None:
+    def __init__(self, client: Client, text_file: Path | None = None) -> None:
         self.client = client
         self.text = load_template("compare", FIELDS, text_file)
 

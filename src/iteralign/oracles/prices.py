@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from iteralign.errors import ConfigError
+from iteralign.settings.oracle import LOCAL
 from iteralign.text.bounded import load_yaml, read_text
 
 _LOOK = "{input: 2.5, output: 10} or {input: 2.5, cached_input: 1.25, output: 10}, in dollars per million tokens"
@@ -36,7 +37,9 @@ class PriceTable:
     anywhere: Mapping[str, Price] = field(default_factory=dict)
 
     def of(self, base_url: str, model: str) -> Price | None:
-        """None where the price is unknown."""
+        """None where the price is unknown; a model of this process costs nothing."""
+        if base_url == LOCAL:
+            return Price(0.0, 0.0)
         there = self.by_endpoint.get(base_url.rstrip("/"), {})
         return there.get(model) or self.anywhere.get(model)
 

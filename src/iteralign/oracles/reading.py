@@ -74,6 +74,13 @@ class Proposals(_Reply):
     principles: list[Proposal]
 
 
+class Reasoned(_Reply):
+    """The judge's reply about an answer that it finds unacceptable."""
+
+    reason: Said
+    category: Said
+
+
 class Related(_Reply):
     """The oracle's reply about two principles."""
 
@@ -97,6 +104,7 @@ JUDGE_SCHEMA = _object(
         "verdict": {"type": "string", "enum": ["acceptable", "unacceptable"]},
     }
 )
+REASON_SCHEMA = _object({"reason": _TEXT, "category": _TEXT})
 _PROPOSAL = _object(
     {
         "text": _TEXT,
@@ -162,6 +170,11 @@ def read_proposals(text: str) -> list[Proposal]:
 def read_json(model: type[M], text: str) -> M:
     """One JSON object of the model's form. Raises Unreadable."""
     return _validated(model, _json(text))
+
+
+def read_reason(text: str) -> Reasoned:
+    """Raises Unreadable for anything but one JSON object of the agreed form."""
+    return read_json(Reasoned, text)
 
 
 def read_relation(text: str) -> Relation:

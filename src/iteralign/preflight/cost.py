@@ -20,6 +20,7 @@ _JUDGE_REPLY = (40, 200)
 _PROPOSE_REPLY = (60, 250)
 """Tokens for one principle."""
 _RELATE_REPLY = (20, 120)
+_REASON_REPLY = (20, 120)
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,9 @@ def step_costs(settings: Settings, answers: Answers, rounds: int, question: int,
     if proposer is not None and oracle.kind == "openai" and settings.constitution.propose:
         groups, pairs = _proposals(settings, rounds)
         proposing, relating = _proposal(settings, question, answer), _relation()
+        if oracle.judge is not None and oracle.judge.method == "probability":
+            failures = Range(0, rounds * settings.rounds.prompts)
+            steps.append(_summed("reason", failures, _reason(question, answer), [(oracle.judge, 1)], prices))
         steps.append(_summed("propose", groups, proposing, [(proposer, 1)], prices))
         steps.append(_summed("relate", pairs, relating, [(proposer, 1)], prices))
     return [step for step in steps if step.calls.most]
@@ -172,8 +176,13 @@ def _proposals(settings: Settings, rounds: int) -> tuple[Range, Range]:
 
 def _verdict(settings: Settings, question: int, answer: int) -> _Asked:
     from iteralign.oracles.llm import judge_template
+    from iteralign.oracles.probability import askings
     from iteralign.oracles.reading import JUDGE_SCHEMA
 
+    judge = settings.oracle.judge
+    if judge is not None and judge.method == "probability":
+        longest = max(len(asking.text.text) for asking in askings().values())
+        return _Asked(longest, (question, question + answer + 200), (1, 1))
     text = judge_template(settings.oracle.judge_file).text
     return _Asked(len(text), (question, question + answer + 200 + _length(JUDGE_SCHEMA)), _JUDGE_REPLY)
 
@@ -188,6 +197,14 @@ def _proposal(settings: Settings, question: int, answer: int) -> _Asked:
     failures = min(oracle.max_characters, settings.rounds.prompts * (question + answer + 200))
     most = failures + oracle.max_characters + _length(PROPOSE_SCHEMA)
     return _Asked(len(text), (question, most), (_PROPOSE_REPLY[0], _PROPOSE_REPLY[1] * oracle.max_principles))
+
+
+def _reason(question: int, answer: int) -> _Asked:
+    from iteralign.oracles.reading import REASON_SCHEMA
+    from iteralign.prompts import load_template
+
+    text = load_template("reason", {"history", "question", "answer"}).text
+    return _Asked(len(text), (question, question + answer + 200 + _length(REASON_SCHEMA)), _REASON_REPLY)
 
 
 def _relation() -> _Asked:

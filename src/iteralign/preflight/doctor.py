@@ -21,13 +21,13 @@ from iteralign.records import RedTeamPrompt, Response, Verdict
 from iteralign.runs import build
 from iteralign.runs import check as preflight
 from iteralign.settings.addresses import addressed, asked, described
-from iteralign.settings.oracle import EndpointSettings, GuardSettings, OracleSettings
+from iteralign.settings.oracle import EndpointSettings, GuardSettings, JudgeSettings, OracleSettings
 from iteralign.settings.settings import Settings
 from iteralign.steps.judge import is_unread
 from iteralign.weights.hardware import fast_bfloat16
 
 if TYPE_CHECKING:
-    from iteralign.oracles.client import ChatClient
+    from iteralign.oracles.chat import Client
 
 State = Literal["ok", "warn", "fail"]
 
@@ -275,7 +275,8 @@ def _answered(
     ask: Callable[[OracleSettings], tuple[State, str, str]],
 ) -> Finding:
     """What came of asking this endpoint alone, not the cache."""
-    alone = {"judge": endpoint, "proposer": endpoint, "panel": (), "guards": (), "votes": 1, "cache": False}
+    judge = endpoint if isinstance(endpoint, JudgeSettings) else JudgeSettings(**endpoint.model_dump())
+    alone = {"judge": judge, "proposer": endpoint, "panel": (), "guards": (), "votes": 1, "cache": False}
     start = time.monotonic()
     try:
         where = described(endpoint)
@@ -306,11 +307,14 @@ def _guard(guard: GuardSettings) -> Finding:
 
 def _judges(settings: OracleSettings) -> tuple[State, str, str]:
     from iteralign.oracles.llm import LLMOracle
+    from iteralign.oracles.probability import ProbabilityOracle
 
     oracle = build.build_oracle(settings, seed=0)
     assert isinstance(oracle, LLMOracle)  # kind openai
     (client,) = oracle.judges
     client.check()
+    if isinstance(oracle, ProbabilityOracle):
+        oracle.check_likelihoods()
     (verdict,) = oracle.judge([_sample()])
     told = _told(client)
     if is_unread(verdict):
@@ -326,6 +330,9 @@ def _judges(settings: OracleSettings) -> tuple[State, str, str]:
         return "warn", f"no verdict on a plain answer ({verdict.reason}); {told}", advice
     if verdict.label == "unacceptable":
         return "warn", f"finds a plain answer unacceptable; {told}", "Read its reasons, or try another judge."
+    if settings.judge is not None and settings.judge.method == "probability" and settings.judge.calibration is None:
+        advice = "Its probabilities are its own: `iteralign judge-check LABELS --judge CONFIG --calibrate FILE`."
+        return "warn", f"judges, not calibrated; {told}", advice
     return _well(client, f"judges; {told}")
 
 
@@ -346,20 +353,19 @@ def _proposes(settings: OracleSettings) -> tuple[State, str, str]:
     return _well(oracle.proposer, f"proposes; {told}")
 
 
-def _well(client: "ChatClient", found: str) -> tuple[State, str, str]:
+def _well(client: "Client", found: str) -> tuple[State, str, str]:
     """What to say of one that does what it should; another model may be doing it."""
     from iteralign.oracles.model_names import is_another
 
-    if is_another(client.model, client.dialect.model):
+    if is_another(client.model, client.answers_as):
         return "warn", found, "Another model answers than was asked for: check its name, unless it is an alias."
     return "ok", found, ""
 
 
-def _told(client: "ChatClient") -> str:
+def _told(client: "Client") -> str:
     """What the endpoint takes and reports, and which model answers where that has another name."""
-    dialect = client.dialect
-    answers = f"; answers as {dialect.model}" if dialect.model not in (None, client.model) else ""
-    return dialect.described() + answers
+    answers = f"; answers as {client.answers_as}" if client.answers_as not in (None, client.model) else ""
+    return client.described() + answers
 
 
 def _prices(settings: OracleSettings) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from iteralign.constitution.doubles import Doubles
 from iteralign.constitution.gate import Gate
@@ -14,8 +14,9 @@ from iteralign.lookahead import LookAhead
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
 from iteralign.rundir import layout
+from iteralign.settings.calibration import calibration_of
 from iteralign.settings.file import flat
-from iteralign.settings.oracle import EndpointSettings, GuardSettings, OracleSettings
+from iteralign.settings.oracle import LOCAL, EndpointSettings, GuardSettings, OracleSettings
 from iteralign.settings.settings import Settings
 from iteralign.text.similarity import Similarity, by_embeddings, by_words
 from iteralign.trainers.tracking import Tracking
@@ -24,7 +25,7 @@ from iteralign.weights.model import LocalModel
 if TYPE_CHECKING:
     from iteralign.oracles.budget import Ledger
     from iteralign.oracles.cache import ReplyCache
-    from iteralign.oracles.client import ChatClient
+    from iteralign.oracles.chat import Client
     from iteralign.oracles.guards import Family, GuardJudge
     from iteralign.oracles.negotiation import Dialects
 
@@ -222,17 +223,25 @@ def _llm_oracle(settings: OracleSettings, directory: Path | None) -> Oracle:
         )
     shared = _Shared(cache, ledger, Dialects(None if directory is None else directory / layout.ENDPOINTS))
     judge = _client(settings.judge, "judge", shared)
+    proposer = judge if settings.proposer is None else _client(settings.proposer, "proposer", shared)
+    proposing: dict[str, Any] = {
+        "propose_text": propose_template(settings.proposer_file),
+        "propose_repair": repair_template("propose", settings.proposer_repair_file),
+        "max_principles": settings.max_principles,
+        "max_characters": settings.max_characters,
+    }
+    if settings.judge.method == "probability":
+        from iteralign.oracles.probability import ProbabilityOracle
+
+        return ProbabilityOracle(judge, proposer, calibration=calibration_of(settings.judge), **proposing)
     return LLMOracle(
         judge,
-        judge if settings.proposer is None else _client(settings.proposer, "proposer", shared),
+        proposer,
         panel=[_client(endpoint, f"panel[{number}]", shared) for number, endpoint in enumerate(settings.panel)],
         judge_text=judge_template(settings.judge_file),
         judge_repair=repair_template("judge", settings.judge_repair_file),
-        propose_text=propose_template(settings.proposer_file),
-        propose_repair=repair_template("propose", settings.proposer_repair_file),
         votes=settings.votes,
-        max_principles=settings.max_principles,
-        max_characters=settings.max_characters,
+        **proposing,
     )
 
 
@@ -253,7 +262,31 @@ class _Shared(NamedTuple):
     dialects: "Dialects"
 
 
-def _client(endpoint: EndpointSettings, role: str, shared: _Shared) -> "ChatClient":
+def _client(endpoint: EndpointSettings, role: str, shared: _Shared) -> "Client":
     from iteralign.oracles.client import ChatClient
 
+    if endpoint.base_url == LOCAL:
+        return _local_client(endpoint, role, shared)
     return ChatClient(endpoint, section=f"oracle.{role}", **shared._asdict())
+
+
+def build_oracle_model(endpoint: EndpointSettings) -> LocalModel:
+    """The owner of the weights of an oracle's model that is asked in this process; loads nothing yet."""
+    return LocalModel(endpoint.model, root=Path(), threads="kept")  # the target's
+
+
+def _local_client(endpoint: EndpointSettings, role: str, shared: _Shared) -> "Client":
+    from iteralign.oracles.local import LocalClient
+    from iteralign.targets.transformers import TransformersTarget
+
+    model = build_oracle_model(endpoint)
+    target = TransformersTarget(model)
+    return LocalClient(
+        endpoint,
+        model,
+        target,
+        target.first_tokens,
+        section=f"oracle.{role}",
+        cache=shared.cache,
+        ledger=shared.ledger,
+    )

@@ -15,7 +15,8 @@ from iteralign.rundir.directory import check_free
 from iteralign.runs import build, prompt_sets
 from iteralign.runs.parts import Parts, build_parts
 from iteralign.runs.prompt_sets import PromptSets
-from iteralign.settings.oracle import GuardSettings
+from iteralign.settings.addresses import asked
+from iteralign.settings.oracle import LOCAL, GuardSettings
 from iteralign.settings.settings import Settings
 from iteralign.steps.measure import file_texts
 from iteralign.weights.files import encode
@@ -62,6 +63,9 @@ def _check_oracle(settings: Settings) -> None:
     for guard in settings.oracle.guards:
         if guard.base_url is None:
             check_guard(guard)
+    for endpoint in asked(settings.oracle):
+        if endpoint.base_url == LOCAL:
+            _check_model(build.build_oracle_model(endpoint))
 
 
 def check_guard(guard: GuardSettings) -> None:

@@ -24,7 +24,7 @@ from iteralign.runs.parts import Parts, build_parts
 from iteralign.runs.progress import Progress, Silent
 from iteralign.runs.prompt_sets import Given, PromptSets
 from iteralign.runs.rounds import Outcome, align
-from iteralign.settings.addresses import with_addresses
+from iteralign.settings.addresses import completed
 from iteralign.settings.settings import Settings, as_text, differing_keys
 from iteralign.weights.model import LocalModel
 
@@ -34,7 +34,7 @@ def start_run(
 ) -> Outcome:
     """Begin a run in a new directory and carry it through. Raises IteralignError; nothing is written before all that can be
     checked beforehand was (preflight.check)."""
-    settings = with_addresses(settings)
+    settings = completed(settings)
     given = {} if parts is None else {name: getattr(parts, name) for name in ("target", "oracle", "trainer", "form")}
     sets = preflight.check(settings, directory, None if parts is None else parts.sets, **given).sets
     with RunDirectory.create(directory, settings) as run:
@@ -77,7 +77,7 @@ def run(
     trainer of one's own.
     """
     given, progress = Given(prompts, held_out, benign), progress or Silent()
-    settings = with_addresses(given.named_in(settings))
+    settings = completed(given.named_in(settings))
     path = Path(directory or settings.run_dir or Path("runs") / (settings.name or "default"))
     sets = prompt_sets.build_prompts(settings, given) if given else None
     own: dict[str, Any] = {"target": target, "oracle": oracle, "trainer": trainer, "form": form}

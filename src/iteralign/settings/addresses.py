@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from iteralign.endpoints.keys import BASE_URL_VARIABLE, OPENAI_URL, read_variable
 from iteralign.errors import ConfigError
+from iteralign.settings.calibration import calibration_of
 from iteralign.settings.oracle import Address, EndpointSettings, OracleSettings
 from iteralign.settings.settings import Settings
 
@@ -16,6 +17,17 @@ from iteralign.settings.settings import Settings
 def with_addresses(settings: Settings) -> Settings:
     """The settings with the variable's address wherever the oracle's have none. Raises ConfigError."""
     return settings.model_copy(update={"oracle": addressed(settings.oracle)})
+
+
+def completed(settings: Settings) -> Settings:
+    """The settings as a run keeps them: with addresses, and with the content of the calibration in the place of its file,
+    which may be another when the run is resumed. Raises ConfigError."""
+    settings = with_addresses(settings)
+    judge = settings.oracle.judge
+    if judge is None or judge.calibration is None:
+        return settings
+    judge = judge.model_copy(update={"calibration": calibration_of(judge)})
+    return settings.model_copy(update={"oracle": settings.oracle.model_copy(update={"judge": judge})})
 
 
 def addressed(oracle: OracleSettings) -> OracleSettings:
@@ -40,10 +52,11 @@ def addressed(oracle: OracleSettings) -> OracleSettings:
 
 
 def asked(oracle: OracleSettings) -> list[EndpointSettings]:
-    """Judge, panel and proposer, each once; none where rules judge."""
+    """Judge, panel and proposer, each model once at each address; none where rules judge."""
     if oracle.kind == "rules":
         return []
-    return list(dict.fromkeys(one for one in (oracle.judge, *oracle.panel, oracle.proposer) if one is not None))
+    named = [one for one in (oracle.judge, *oracle.panel, oracle.proposer) if one is not None]
+    return list({(one.model, one.base_url): one for one in reversed(named)}.values())[::-1]
 
 
 def described(endpoint: EndpointSettings) -> str:

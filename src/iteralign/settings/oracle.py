@@ -1,12 +1,17 @@
 """Settings of the oracle: endpoints, guard models, texts, caps."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from iteralign.settings.calibration import Calibration
 from iteralign.settings.section import Section
+
+LOCAL = "local"
+"""In the place of an address: in this process."""
 
 
 def _usable(url: str) -> str:
@@ -28,6 +33,11 @@ def _usable(url: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_usable)]
+AddressOrLocal = Annotated[str, AfterValidator(lambda url: url if url == LOCAL else _usable(url))]
+FileOrContent = Annotated[
+    Annotated[Path, Tag("file")] | Annotated[Calibration, Tag("content")],
+    Discriminator(lambda value: "content" if isinstance(value, Mapping | Calibration) else "file"),
+]
 VariableName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -35,9 +45,10 @@ class EndpointSettings(Section):
     """One OpenAI-compatible endpoint."""
 
     model: str
-    """The name that the endpoint knows it by."""
-    base_url: Address | None = None
-    """Like http://127.0.0.1:8000/v1; null takes what OPENAI_BASE_URL says when the run starts, and else OpenAI's own."""
+    """The name that the endpoint knows it by; of a local one a directory, a hub id or a GGUF file."""
+    base_url: AddressOrLocal | None = None
+    """Like http://127.0.0.1:8000/v1; null takes what OPENAI_BASE_URL says when the run starts, and else OpenAI's own. local
+    loads the model into this process, through transformers."""
     api_key_env: VariableName | None = None
     """Name of the environment variable that holds the key; the key itself never stands in a settings file. null:
     OPENAI_API_KEY, which goes to OpenAI and to the address in OPENAI_BASE_URL and nowhere else."""
@@ -55,6 +66,17 @@ class EndpointSettings(Section):
     """Further tries after a failure that may pass: limits, overload, broken connections."""
     retry_seconds: float = Field(default=600.0, gt=0, le=10_000_000)
     """Seconds for all tries of a call together; a server that is down for less is waited for."""
+
+
+class JudgeSettings(EndpointSettings):
+    """The endpoint that judges, and how it is asked."""
+
+    method: Literal["verdict", "probability"] = "verdict"
+    """verdict: it writes its reasons and a verdict; probability: it is asked one question, and how likely it finds Yes for
+    the first token of its reply decides. It needs an endpoint that tells log-probabilities (llama-server, vLLM, OpenAI)."""
+    calibration: FileOrContent | None = None
+    """For `probability`: what `iteralign judge-check --calibrate` has written, which turns the model's probabilities into
+    those of people's labels; a run's settings hold its content. null takes the model's own."""
 
 
 _OF_A_SERVER = ("model", "base_url", "api_key_env", "concurrency", "timeout")
@@ -93,7 +115,7 @@ class OracleSettings(Section):
 
     kind: Literal["rules", "openai"] = "openai"
     """rules: the transparent stand-in for trying the pipeline; openai: any OpenAI-compatible endpoint."""
-    judge: EndpointSettings | None = None
+    judge: JudgeSettings | None = None
     """Who judges answers; must be given where `kind` is openai."""
     panel: tuple[EndpointSettings, ...] = ()
     """Judges beside `judge`. All are asked about every answer. More than half must agree; a split gives `undetermined`."""
@@ -142,4 +164,10 @@ class OracleSettings(Section):
         judges = [(one.model, one.base_url) for one in (self.judge, *self.panel) if one is not None]
         if len(set(judges)) < len(judges):
             raise ValueError("oracle.panel names a judge twice; raise oracle.votes to ask a judge more than once")
+        if self.judge is not None and self.judge.method == "probability" and (self.panel or self.votes > 1):
+            raise ValueError(
+                "oracle.judge.method is probability, which neither a panel nor votes go with: leave them out"
+            )
+        if self.judge is not None and self.judge.method == "verdict" and self.judge.calibration is not None:
+            raise ValueError("oracle.judge.calibration is for method: probability; a verdict has no threshold")
         return self

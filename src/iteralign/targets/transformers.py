@@ -52,6 +52,29 @@ class TransformersTarget(Target):
         context, device = self.model.context_length, self.model.device
         return mean_log_probabilities(network, self.model.tokenizer, inputs, completions, context, device)
 
+    def first_tokens(self, inputs: Sequence[str], count: int) -> list[tuple[tuple[str, float], ...] | None]:
+        """The likeliest next tokens of each text with their log-probabilities, the likeliest first; None for a text that
+        does not fit the context."""
+        prompts, _ = encoded(self.model, inputs, Sampling(max_new_tokens=1))
+        network = self.model.network(self._checkpoint)
+        waiting = sorted(prompts, key=lambda index: (-len(prompts[index]), index))
+        found: dict[int, tuple[tuple[str, float], ...]] = {}
+        while waiting:
+            tell("scoring", len(found), len(inputs))
+            width = len(prompts[waiting[0]]) + 1
+            batch, seen = waiting[: self._rows(width)], Likeliest(self.model.tokenizer, count)
+            try:
+                self._continued(network, [prompts[i] for i in batch], 1, [NotNaN(self.model.name_or_path), seen], [])
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+            if seen.rows:
+                waiting = waiting[len(batch) :]
+                found |= zip(batch, seen.rows, strict=True)
+            else:
+                self._shrink(len(batch), width)
+        return [found.get(index) for index in range(len(inputs))]
+
     def generate(self, inputs: Sequence[str], sampling: Sampling) -> list[Generation]:
         """Continue each text. TargetError if even a single one runs out of memory."""
         done = dict(self.stream(inputs, sampling))
@@ -120,10 +143,32 @@ class TransformersTarget(Target):
         sampling: Sampling,
         halt: Callable[[], bool],
     ) -> list[Generation]:
+        tell("answering", 0, len(prompts))
+        tokenizer = self.model.tokenizer
+        width = max(len(ids) for ids in prompts)
+        ends = end_tokens(self.model)
+        stop = StopTexts(tokenizer, sampling.stop, width, len(prompts))
+        moves = Moves({*ends, tokenizer.pad_token_id}, width, sampling.max_new_tokens)
+        criteria = [*([stop] if sampling.stop else []), *([] if halt is never else [Halt(halt)]), moves]
+        processors = _processors(self.model.name_or_path, inputs, sampling, width)
+        answers = self._continued(network, prompts, sampling.max_new_tokens, processors, criteria)
+        return [
+            as_generation(tokenizer, len(ids), answer, ends, stop.ended[row], sampling)
+            for row, (ids, answer) in enumerate(zip(prompts, answers, strict=True))
+        ]
+
+    def _continued(
+        self,
+        network: Any,
+        prompts: Sequence[list[int]],
+        max_new_tokens: int,
+        processors: Sequence[Any],
+        criteria: Sequence[Any],
+    ) -> list[list[int]]:
+        """The tokens behind each prompt, by one call of `generate`."""
         import torch
         import transformers
 
-        tell("answering", 0, len(prompts))
         tokenizer = self.model.tokenizer
         width = max(len(ids) for ids in prompts)
         head = head_length(prompts)
@@ -136,11 +181,7 @@ class TransformersTarget(Target):
             ids[:head] + [tokenizer.pad_token_id] * gap + ids[head:] for ids, gap in zip(prompts, gaps, strict=True)
         ]
         mask = [[1] * head + [0] * gap + [1] * (width - head - gap) for gap in gaps]
-        ends = end_tokens(self.model)
         config: Any = transformers.GenerationConfig
-        stop = StopTexts(tokenizer, sampling.stop, width, len(prompts))
-        moves = Moves({*ends, tokenizer.pad_token_id}, width, sampling.max_new_tokens)
-        criteria = [*([stop] if sampling.stop else []), *([] if halt is never else [Halt(halt)]), moves]
         own, network.generation_config = network.generation_config, config()
         try:
             rows = network.generate(
@@ -149,23 +190,20 @@ class TransformersTarget(Target):
                 past_key_values=cache,
                 # Complete, and the model's own set aside: its temperature or penalties must not leak in.
                 generation_config=config(
-                    max_new_tokens=sampling.max_new_tokens,
+                    max_new_tokens=max_new_tokens,
                     do_sample=False,
                     num_beams=1,
                     use_cache=True,
                     pad_token_id=tokenizer.pad_token_id,
-                    eos_token_id=ends or None,
+                    eos_token_id=end_tokens(self.model) or None,
                 ),
-                logits_processor=_processors(self.model.name_or_path, inputs, sampling, width),
+                logits_processor=transformers.LogitsProcessorList(processors),
                 stopping_criteria=transformers.StoppingCriteriaList(criteria),
             )
         finally:
             network.generation_config = own
-        answers = rows[:, width:].tolist()
-        return [
-            as_generation(tokenizer, len(ids), answer, ends, stop.ended[row], sampling)
-            for row, (ids, answer) in enumerate(zip(prompts, answers, strict=True))
-        ]
+        answers: list[list[int]] = rows[:, width:].tolist()
+        return answers
 
 
 class NotNaN:
@@ -181,6 +219,28 @@ class NotNaN:
                 f"{self.model} gives NaN instead of scores, so what it writes means nothing. Its weights are broken, or "
                 "its dtype overflows: check the model, or set model.dtype to bfloat16 or float32."
             )
+        return scores
+
+
+class Likeliest:
+    """Logits processor that passes scores on and keeps what they say is likeliest."""
+
+    def __init__(self, tokenizer: Any, count: int) -> None:
+        self.tokenizer = tokenizer
+        self.count = count
+        self.rows: list[tuple[tuple[str, float], ...]] = []
+        """Tokens with their log-probabilities, the likeliest first."""
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """`scores` (rows, vocabulary)."""
+        best = scores.float().log_softmax(dim=-1).topk(min(self.count, scores.shape[-1]), dim=-1)
+        self.rows = [
+            tuple((decode(self.tokenizer, [token], skip_special_tokens=False), score) for token, score in row)
+            for row in (
+                zip(ids, values, strict=True)
+                for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            )
+        ]
         return scores
 
 

@@ -5,8 +5,7 @@ from typing import Protocol
 
 from iteralign.errors import ConfigError, OracleError
 from iteralign.interfaces import Judge, Target
-from iteralign.oracles.chat import ChatRequest, Message
-from iteralign.oracles.client import ChatClient
+from iteralign.oracles.chat import ChatRequest, Client, Message
 from iteralign.oracles.guards.families import Family, Finding, Question
 from iteralign.oracles.reading import Unreadable
 from iteralign.records import RedTeamPrompt, Response, Sampling, Verdict
@@ -92,7 +91,7 @@ class GuardJudge(Judge):
         return Verdict(response=response, label="undetermined", reason=reason, judge=self.name)
 
 
-def ask_server(client: ChatClient) -> Ask:
+def ask_server(client: Client) -> Ask:
     """Questions to an OpenAI-compatible server: messages as a chat, raw text as a completion.
 
     Raises OracleError where the server is down.
@@ -110,7 +109,7 @@ def ask_server(client: ChatClient) -> Ask:
     return ask
 
 
-def forget_asked(client: ChatClient) -> Forget:
+def forget_asked(client: Client) -> Forget:
     """The counterpart of `ask_server`."""
     return lambda questions, max_tokens: client.forget([_request(question, max_tokens) for question in questions])
 
