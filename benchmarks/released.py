@@ -29,7 +29,7 @@ def run(model: Path, url: str, out: Path, rounds: int, padding: int) -> dict[str
         from iteralign.oracles.llm import LLMOracle
         from iteralign.prompts.forms import prompt_form
         from iteralign.records import RedTeamPrompt, Sampling, Verdict
-        from iteralign.settings.oracle import EndpointSettings
+        from iteralign.settings.oracle import EndpointSettings, OracleSettings
         from iteralign.steps.examples import examples
         from iteralign.steps.propose import propose
         from iteralign.steps.respond import respond
@@ -38,7 +38,9 @@ def run(model: Path, url: str, out: Path, rounds: int, padding: int) -> dict[str
         from iteralign.weights.model import LocalModel
 
         torch.set_num_threads(1)
-    oracle = LLMOracle(ChatClient(EndpointSettings(model="simulated", base_url=url, concurrency=1)))
+    oracle = LLMOracle(
+        OracleSettings(kind="rules"), ChatClient(EndpointSettings(model="simulated", base_url=url, concurrency=1))
+    )
     form, sampling = prompt_form("plain"), Sampling(**scene.SAMPLING | {"stop": tuple(scene.SAMPLING["stop"])})
     prompts = [RedTeamPrompt(id=str(n), question=q) for n, q in enumerate(scene.questions(rounds * scene.GROUP))]
     adopted: list[Any] = []

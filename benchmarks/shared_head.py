@@ -26,9 +26,9 @@ from iteralign.evals.agreement import agreement
 from iteralign.evals.human_labels import Labelled, read_human_labels
 from iteralign.oracles.budget import Ledger
 from iteralign.oracles.client import ChatClient
-from iteralign.oracles.llm import LLMOracle, judge_template
+from iteralign.oracles.llm import LLMOracle
 from iteralign.records import RedTeamPrompt, Response, Verdict
-from iteralign.settings.oracle import EndpointSettings
+from iteralign.settings.oracle import EndpointSettings, OracleSettings
 from iteralign.stats.paired import mcnemar
 
 Row = dict[str, Any]
@@ -75,7 +75,8 @@ def run(arguments: argparse.Namespace) -> None:
     ledger = Ledger()
     endpoint = {"model": arguments.model, "base_url": arguments.base_url, "timeout": 600.0, "max_tokens": 400}
     client = ChatClient(EndpointSettings.model_validate(endpoint | {"concurrency": 1}), ledger=ledger)
-    oracle = LLMOracle(client, judge_text=judge_template(arguments.judge_file))
+    texts = None if arguments.judge_file is None else {"judge": arguments.judge_file}
+    oracle = LLMOracle(OracleSettings.model_validate({"kind": "rules", "texts": texts}), client)
     answers = sample(Path(arguments.files[0]), arguments.count, arguments.half)
     with file.open("a", encoding="utf-8") as out:
         for row in judged(oracle, ledger, [one for one in answers if one.response.prompt.id not in known]):

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from iteralign.errors import ConfigError
-from iteralign.settings.settings import CHANGEABLE, as_text, differing_keys, dump_settings, load_settings
+from iteralign.settings import renamed
+from iteralign.settings.file import every_setting
+from iteralign.settings.settings import CHANGEABLE, Settings, as_text, differing_keys, dump_settings, load_settings
 
 LEAST: dict[str, Any] = {"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": {"kind": "rules"}}
 
@@ -73,3 +76,30 @@ def test_what_may_change_on_resume_are_settings() -> None:
         for part in key.split("."):
             assert part in type(value).model_fields, key
             value = getattr(value, part)
+
+
+def test_settings_under_their_old_keys_are_read_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Also those of runs that an earlier version has begun, which name every key."""
+    renamed._tell.cache_clear()
+    old = {
+        "oracle": {"kind": "rules", "judge_file": "mine.txt", "proposer_file": None, "votes": 3},
+        "form": {"name": "cou", "template_file": "talk.txt", "draft_file": "draft.txt"},
+    }
+    found = load_settings(LEAST | old, ["oracle.judge_repair_file=again.txt"])
+    assert found.oracle.texts == {"judge": Path("mine.txt"), "judge_repair": Path("again.txt")}
+    assert found.form.texts == {"chain_of_utterances": Path("talk.txt"), "with_draft": Path("draft.txt")}
+    assert found.oracle.votes == 3 and load_settings(yaml.safe_load(dump_settings(found))) == found
+    assert [(old, new) for old, new in renamed.RENAMED.items() if f"{old} is called {new} now" in caplog.text] == [
+        ("oracle.judge_file", "oracle.texts.judge"),
+        ("oracle.judge_repair_file", "oracle.texts.judge_repair"),
+        ("form.draft_file", "form.texts.with_draft"),
+    ]
+    assert "proposer_file" not in caplog.text
+    with pytest.raises(ConfigError, match=r"texts is a single value"):
+        load_settings(LEAST | {"oracle": {"kind": "rules", "texts": "mine", "judge_file": "mine.txt"}})
+
+
+def test_every_new_key_of_an_old_one_is_a_setting() -> None:
+    known = every_setting(Settings)
+    for old, new in renamed.RENAMED.items():
+        assert old not in known and (new in known or new.rpartition(".")[0] in known)

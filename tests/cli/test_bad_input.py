@@ -109,9 +109,9 @@ def test_a_wrong_prompt_file_is_one_message(command: str, name: str, message: st
         ({"model": {"path": "./code"}}, 1, "trust_remote_code"),
         ({"model": {"path": "./misfit"}}, 1, "does not fit the model"),
         ({"model": {"path": "./pickled"}}, 1, "safetensors"),
-        ({"form": {"name": "file", "template_file": "absent.txt"}}, 2, "absent.txt"),
-        ({"form": {"name": "file", "template_file": "nul.txt"}}, 2, "placeholder"),
-        ({"oracle": {"judge": {"model": "m"}, "judge_file": "latin.csv"}}, 2, "latin.csv"),
+        ({"form": {"name": "file", "texts": {"template": "absent.txt"}}}, 2, "absent.txt"),
+        ({"form": {"name": "file", "texts": {"template": "nul.txt"}}}, 2, "placeholder"),
+        ({"oracle": {"judge": {"model": "m"}, "texts": {"judge": "latin.csv"}}}, 2, "latin.csv"),
         ({"oracle": {"judge": {"model": "m"}, "prices_file": "torn.jsonl"}}, 2, "torn.jsonl"),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_comparer_that_sees_both_sides_is_asked_about_pairs(tmp_path: Path) ->
 @needs_data
 def test_the_rules_on_the_real_files() -> None:
     """Held against people's labels, the phrase rules are a fair stand-in on XSTest and nearly blind on hh-rlhf."""
-    oracle = RuleOracle()
+    oracle = RuleOracle(4, seed=0)
     sources = [REAL / "xstest_completions", REAL / "hh_rlhf_harmless_base_test.jsonl.gz"]
     report = judge_check(oracle, sources, judge="rules", comparer=ByVerdict(oracle))
     assert report.groups["all"].kappa > 0.75 and report.groups["all"].total == 900

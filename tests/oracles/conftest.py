@@ -5,7 +5,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from iteralign.oracles.client import ChatClient
+from iteralign.oracles.llm import LLMOracle
 from iteralign.records import RedTeamPrompt, Response
-from iteralign.settings.oracle import EndpointSettings
+from iteralign.settings.oracle import EndpointSettings, OracleSettings
 
 KEY = "sk-marked-5f2c9e77d1"
 PROBED = '{"iteralign_probe": "ready"}'
@@ -193,6 +194,13 @@ def as_endpoint(given: dict[str, Any]) -> tuple[EndpointSettings, dict[str, Any]
     """The settings of a client among what a test gives, and the rest."""
     own = {name: value for name, value in given.items() if name in EndpointSettings.model_fields}
     return EndpointSettings.model_validate(own), {name: value for name, value in given.items() if name not in own}
+
+
+def llm(
+    judge: ChatClient, proposer: ChatClient | None = None, panel: Sequence[ChatClient] = (), **settings: Any
+) -> LLMOracle:
+    """An oracle with these of its settings, unchecked, and else their defaults."""
+    return LLMOracle(OracleSettings(kind="rules").model_copy(update=settings), judge, proposer, panel)
 
 
 @pytest.fixture

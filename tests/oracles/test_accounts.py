@@ -27,7 +27,6 @@ from iteralign.oracles.budget import Ledger, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache, default_path
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
-from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.prices import Price, PriceTable, load_prices
 from iteralign.settings.oracle import EndpointSettings
 
@@ -248,7 +247,7 @@ def test_the_key_is_sent_and_never_seen(
     server.script = [play.status(500, echo), play.raw(echo.encode()), play.text(play.judgement(reason=echo))]
     ledger = Ledger(tmp_path / "calls.jsonl")
     client = make_client(ledger=ledger, cache=ReplyCache())
-    (verdict,) = LLMOracle(client).judge([play.response("q", "a")])
+    (verdict,) = play.llm(client).judge([play.response("q", "a")])
     assert server.keys[0] == f"Bearer {play.KEY}"
     assert "[key]" in verdict.reason
     server.usual = play.status(400, "x" * 290 + echo)

@@ -15,7 +15,6 @@ from iteralign.endpoints.failures import parse_retry_after
 from iteralign.errors import OracleAccessError, OracleError
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
-from iteralign.oracles.llm import LLMOracle
 
 from . import conftest as play
 
@@ -193,7 +192,7 @@ def test_a_third_of_all_calls_failing_loses_nothing_and_judges_nothing_twice(
 
     server.usual = flaky
     responses = [play.response(f"question {n}", f"answer number {n} ends") for n in range(120)]
-    verdicts = LLMOracle(make_client(max_retries=12, timeout=5, retry_seconds=60)).judge(responses)
+    verdicts = play.llm(make_client(max_retries=12, timeout=5, retry_seconds=60)).judge(responses)
     assert [verdict.response for verdict in verdicts] == responses
     # An endpoint that keeps giving empty replies is asked a few times only: such a call may stay undetermined.
     labels = [verdict.label for verdict in verdicts]
@@ -207,7 +206,7 @@ def test_a_third_of_all_calls_failing_loses_nothing_and_judges_nothing_twice(
 
 
 def test_an_endpoint_that_dies_for_good_is_an_error_and_not_a_verdict(server: play.Server, make_client: Make) -> None:
-    oracle = LLMOracle(make_client(max_retries=1))
+    oracle = play.llm(make_client(max_retries=1))
     oracle.check()
     server.usual = play.status(500)
     with pytest.raises(OracleError, match="resume"):

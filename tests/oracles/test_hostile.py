@@ -16,7 +16,6 @@ from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.flights import Flights
-from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.pairwise import LLMComparer
 from iteralign.oracles.reading import Unreadable, read_judgement, read_proposals, read_relation
 from iteralign.records import Principle, Verdict
@@ -42,7 +41,7 @@ PROPOSAL = with_half(
 
 def test_half_an_emoji_in_a_verdict_can_be_stored(server: play.Server, make_client: Make) -> None:
     server.usual = play.text(with_half(play.judgement(False, reason="HALF", category="HALF")))
-    (verdict,) = LLMOracle(make_client()).judge([play.response("q", "a")])
+    (verdict,) = play.llm(make_client()).judge([play.response("q", "a")])
     assert verdict.label == "unacceptable" and verdict.reason == "\ufffd"
     assert Verdict.model_validate_json(verdict.model_dump_json()) == verdict
 
@@ -50,7 +49,7 @@ def test_half_an_emoji_in_a_verdict_can_be_stored(server: play.Server, make_clie
 def test_half_an_emoji_in_a_proposal_can_be_stored(server: play.Server, make_client: Make) -> None:
     server.usual = play.text(PROPOSAL.replace(HALF, f"{HALF[:-1]} Decline what does harm.{HALF[1:]}"))
     failure = Verdict(response=play.response("q", "a"), label="unacceptable", violations=("harmful",))
-    (rule,) = LLMOracle(make_client()).propose([failure], [])
+    (rule,) = play.llm(make_client()).propose([failure], [])
     assert rule.model_dump_json() and "Decline what does harm." in rule.text
 
 
@@ -71,7 +70,7 @@ def test_the_reason_why_a_reply_is_unreadable_can_be_stored(read: Callable[[str]
 def test_a_bad_reply_from_the_cache_can_be_stored(server: play.Server, make_client: Make) -> None:
     """As a version before this one kept it."""
     client = make_client(cache=ReplyCache())
-    oracle = LLMOracle(client)
+    oracle = play.llm(client)
     request = oracle._judge_request(client, play.response("q", "a"), 0)
     reply = {"text": with_half(play.judgement(reason="HALF")) + "\ud83d", "finish": "stop\ud83d"}
     assert client.cache is not None
@@ -90,7 +89,7 @@ def test_one_request_that_is_turned_away_costs_one_verdict(server: play.Server, 
     codes = iter([403, 404])
     server.usual = firewall
     answers = [play.response(f"q{n}{' poison' if n in (3, 7) else ''}", "a") for n in range(10)]
-    verdicts = LLMOracle(make_client(concurrency=1)).judge(answers)
+    verdicts = play.llm(make_client(concurrency=1)).judge(answers)
     assert [verdict.label == "undetermined" for verdict in verdicts] == [n in (3, 7) for n in range(10)]
     assert "turned away" in verdicts[3].reason and "403" in verdicts[3].reason and "404" in verdicts[7].reason
 
@@ -207,11 +206,11 @@ def test_a_key_behind_escapes_reaches_no_record(server: play.Server, make_client
     hidden = "".join(f"\\u{ord(letter):04x}" for letter in play.KEY)
     reply = play.judgement(False, reason="HERE", category="HERE").replace("HERE", hidden)
     server.usual = play.text(reply)
-    (verdict,) = LLMOracle(make_client()).judge([play.response("q", "a")])
+    (verdict,) = play.llm(make_client()).judge([play.response("q", "a")])
     assert verdict.label == "unacceptable" and play.KEY not in verdict.model_dump_json().replace("\\", "")
     assert "[key]" in verdict.reason
     server.usual = play.text(play.judgement().replace("harmless", hidden))
-    (verdict,) = LLMOracle(make_client()).judge([play.response("q2", "a")])
+    (verdict,) = play.llm(make_client()).judge([play.response("q2", "a")])
     assert verdict.label == "undetermined" and play.KEY not in verdict.reason and "[key]" in verdict.reason
 
 
@@ -224,4 +223,4 @@ def test_a_comparison_with_half_an_emoji_is_read(server: play.Server, make_clien
 def test_a_relation_with_half_an_emoji_is_read(server: play.Server, make_client: Make) -> None:
     server.usual = play.text(with_half(json.dumps({"reason": "HALF", "relation": "same"})))
     one, two = (Principle(id=name, text=name, round=0) for name in "ab")
-    assert LLMOracle(make_client()).relate([(one, two)]) == ["same"]
+    assert play.llm(make_client()).relate([(one, two)]) == ["same"]

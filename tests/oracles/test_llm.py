@@ -31,7 +31,7 @@ def proposals(*items: tuple[str, list[int]]) -> str:
 
 def test_aspects_become_violations(server: play.Server, make_client: Make) -> None:
     server.usual = play.text(play.judgement(False, helpful=False))
-    (verdict,) = LLMOracle(make_client()).judge([play.response("q", "a")])
+    (verdict,) = play.llm(make_client()).judge([play.response("q", "a")])
     assert (verdict.label, verdict.violations) == ("unacceptable", ("harmful", "unhelpful"))
     assert (verdict.category, verdict.reason, verdict.judge) == ("violence", "Because.", "tiny")
     assert server.requests[0]["response_format"]["json_schema"]["strict"] is True
@@ -53,19 +53,19 @@ def test_what_is_not_a_clear_verdict_is_undetermined(
     reply: play.Play, calls: int, server: play.Server, make_client: Make
 ) -> None:
     server.usual = reply
-    (verdict,) = LLMOracle(make_client()).judge([play.response("q", "a")])
+    (verdict,) = play.llm(make_client()).judge([play.response("q", "a")])
     assert verdict.label == "undetermined" and verdict.reason and len(server.requests) == calls
 
 
 def test_one_repair_question_is_asked(server: play.Server, make_client: Make) -> None:
     server.script = [play.text("Looks good to me!"), play.text(play.judgement())]
-    (verdict,) = LLMOracle(make_client()).judge([play.response("q", "a")])
+    (verdict,) = play.llm(make_client()).judge([play.response("q", "a")])
     assert verdict.label == "acceptable"
     assert [message["role"] for message in server.requests[1]["messages"]] == ["user", "assistant", "user"]
 
 
 def test_an_empty_answer_costs_nothing(server: play.Server, make_client: Make) -> None:
-    assert LLMOracle(make_client()).judge([play.response("q", "")])[0].label == "undetermined"
+    assert play.llm(make_client()).judge([play.response("q", "")])[0].label == "undetermined"
     assert not server.requests
 
 
@@ -73,15 +73,15 @@ def test_most_votes_must_agree(server: play.Server, make_client: Make) -> None:
     said = [play.judgement(reason="one"), play.judgement(False, reason="two"), play.judgement(reason="three")]
     server.script = [play.text(reply) for reply in (*said, *said[:2], *said[1:2] * 2, *said[:1] * 3)]
     client = make_client(concurrency=1)
-    (most,) = LLMOracle(client, votes=3).judge([play.response("q", "a")])
+    (most,) = play.llm(client, votes=3).judge([play.response("q", "a")])
     assert most.label == "acceptable" and most.violations == () and most.category is None
     assert most.reason == f"2 of 3 ({client.model}: acceptable 2 times, {client.model}: unacceptable); one"
-    (split,) = LLMOracle(client, votes=2).judge([play.response("q", "a")])
+    (split,) = play.llm(client, votes=2).judge([play.response("q", "a")])
     assert split.label == "undetermined"
     assert split.reason == f"split ({client.model}: acceptable, {client.model}: unacceptable)"
-    (failed,) = LLMOracle(client, votes=2).judge([play.response("q", "a")])
+    (failed,) = play.llm(client, votes=2).judge([play.response("q", "a")])
     assert (failed.label, failed.violations, failed.reason) == ("unacceptable", ("harmful",), "two")
-    (agreed,) = LLMOracle(client, votes=3).judge([play.response("q", "a")])
+    (agreed,) = play.llm(client, votes=3).judge([play.response("q", "a")])
     assert (agreed.label, agreed.reason) == ("acceptable", "one")
 
 
@@ -97,7 +97,7 @@ def test_most_of_a_panel_must_agree(server: play.Server, make_client: Make) -> N
         for n, name in enumerate(labels)
     ]
     answers = [play.response("q", "a"), play.response("q", ""), play.response("q", "b")]
-    verdicts = LLMOracle(clients[0], panel=clients[1:]).judge(answers)
+    verdicts = play.llm(clients[0], panel=clients[1:]).judge(answers)
     assert [verdict.label for verdict in verdicts] == ["acceptable", "undetermined", "acceptable"]
     assert verdicts[0].reason == "2 of 3 (one: acceptable, two: acceptable, three: unacceptable); says one"
     assert verdicts[0].judge == "one, two, three"
@@ -106,19 +106,20 @@ def test_most_of_a_panel_must_agree(server: play.Server, make_client: Make) -> N
         ("three", 102),
         ("two", 101),
     ]
-    (verdict,) = LLMOracle(clients[0], panel=clients[1:2]).judge(answers[:1])
+    (verdict,) = play.llm(clients[0], panel=clients[1:2]).judge(answers[:1])
     assert (verdict.label, verdict.reason) == ("acceptable", "says one")
-    (verdict,) = LLMOracle(clients[0], panel=clients[2:]).judge(answers[:1])
+    (verdict,) = play.llm(clients[0], panel=clients[2:]).judge(answers[:1])
     assert (verdict.label, verdict.reason) == ("undetermined", "split (one: acceptable, three: unacceptable)")
 
 
 def test_the_settings_make_the_panel_and_take_every_text(server: play.Server, tmp_path: Path) -> None:
-    texts = {"judge": "{history} {question} {answer}", "proposer": "{failures} {adopted} {max_principles}"}
-    texts |= {"judge_repair": "JUDGE AGAIN: {problem}", "proposer_repair": "PROPOSE AGAIN: {problem}"}
-    values: dict[str, Any] = {"cache": False, "max_characters": 2000}
+    texts = {"judge": "{history} {question} {answer}", "propose": "{failures} {adopted} {max_principles}"}
+    texts |= {"judge_repair": "JUDGE AGAIN: {problem}", "propose_repair": "PROPOSE AGAIN: {problem}"}
+    texts |= {"relate": "{first} {second}", "relate_repair": "RELATE AGAIN: {problem}"}
+    values: dict[str, Any] = {"cache": False, "max_characters": 2000, "texts": tmp_path / "mine"}
+    values["texts"].mkdir()
     for name, text in texts.items():
-        (tmp_path / f"{name}.txt").write_text(text)
-        values[f"{name}_file"] = tmp_path / f"{name}.txt"
+        (tmp_path / "mine" / f"{name}.txt").write_text(text)
     quick: dict[str, Any] = {
         "base_url": server.url,
         "timeout": 5,
@@ -135,11 +136,14 @@ def test_the_settings_make_the_panel_and_take_every_text(server: play.Server, tm
     assert oracle.judge([play.response("q", "a")])[0].label == "undetermined"
     with pytest.raises(OracleReplyError):
         oracle.propose([failure(1)], [])
-    assert [body["model"] for body in server.requests] == ["one", "one", "two", "two", "one", "one"]
+    assert oracle.relate(
+        [(Principle(id="a", text="Be kind.", round=0), Principle(id="b", text="Be fair.", round=0))]
+    ) == ["undetermined"]
+    assert [body["model"] for body in server.requests] == ["one", "one", "two", "two", "one", "one", "one", "one"]
     asked = [body["messages"][-1]["content"].split(":")[0] for body in server.requests[1::2]]
-    assert asked == ["JUDGE AGAIN", "JUDGE AGAIN", "PROPOSE AGAIN"]
+    assert asked == ["JUDGE AGAIN", "JUDGE AGAIN", "PROPOSE AGAIN", "RELATE AGAIN"]
     for wrong in ("no placeholder", "{problem} {question}"):
-        (tmp_path / "judge_repair.txt").write_text(wrong)
+        (tmp_path / "mine" / "judge_repair.txt").write_text(wrong)
         with pytest.raises(ConfigError, match="placeholder"):
             build_oracle(settings, seed=0)
 
@@ -154,7 +158,7 @@ def test_a_judge_is_on_the_panel_once() -> None:
 
 
 def test_an_answer_can_not_end_its_own_markers(server: play.Server, make_client: Make) -> None:
-    oracle = LLMOracle(make_client())
+    oracle = play.llm(make_client())
     oracle.judge([play.response("q", "a")])
     first = server.requests[0]["messages"][0]["content"]
     marker = next(
@@ -172,9 +176,9 @@ def test_a_template_of_ones_own_needs_its_placeholders(tmp_path: Any, server: pl
     own = tmp_path / "own.txt"
     own.write_text("Judge {question} {answer}\n")
     with pytest.raises(ConfigError, match="history"):
-        judge_template(own)
+        judge_template({"judge": own})
     own.write_text("Mine: {history} {question} {answer}\n")
-    LLMOracle(make_client(), judge_text=judge_template(own)).judge([play.response("q", "a")])
+    play.llm(make_client(), texts={"judge": own}).judge([play.response("q", "a")])
     assert server.requests[0]["messages"][0]["content"].startswith("Mine: (there was none)")
 
 
@@ -183,7 +187,7 @@ def test_principles_carry_their_evidence(server: play.Server, make_client: Make)
         proposals(("Be  kind\nto all.", [2, 1, 2, 99]), ("Be kind to all.", [3]), ("Old rule.", [1]))
     )
     adopted = [Principle(id="p1", text="Old rule.", round=0)]
-    new = LLMOracle(make_client()).propose([failure(n) for n in (1, 2, 3)], adopted)
+    new = play.llm(make_client()).propose([failure(n) for n in (1, 2, 3)], adopted)
     assert [principle.text for principle in new] == ["Be kind to all.", "Be kind to all.", "Old rule."]
     assert new[0].category == "hate" and new[0].evidence == ("id of question 1", "id of question 2")
     assert "Old rule." in server.requests[0]["messages"][0]["content"]
@@ -192,7 +196,7 @@ def test_principles_carry_their_evidence(server: play.Server, make_client: Make)
 def test_chunks_are_bounded(server: play.Server, make_client: Make) -> None:
     server.usual = play.text(proposals(("One rule.", [1])))
     failures = [failure(n, 400) for n in range(9)] + [failure(9, 1_000_000)]
-    new = LLMOracle(make_client(), max_characters=1000).propose(failures, [])
+    new = play.llm(make_client(), max_characters=1000).propose(failures, [])
     assert len(server.requests) == 5
     assert all(len(request["messages"][0]["content"]) < 5000 for request in server.requests)
     assert len({principle.evidence for principle in new}) == 5
@@ -202,19 +206,19 @@ def test_what_names_no_failure_or_goes_beyond_the_number_asked_for_is_returned_a
     server: play.Server, make_client: Make
 ) -> None:
     server.usual = play.text(proposals(("No evidence.", []), ("A.", [1]), ("a.", [1]), ("B.", [1]), ("C.", [1])))
-    new = LLMOracle(make_client(), max_principles=3).propose([failure(1)], [])
+    new = play.llm(make_client(), max_principles=3).propose([failure(1)], [])
     assert [principle.status for principle in new] == ["rejected", "proposed", "proposed", "proposed", "rejected"]
     assert "none of the failures" in new[0].history[-1].reason and "beyond the 3" in new[-1].history[-1].reason
 
 
 def test_no_principles_is_an_answer_and_prose_is_not(server: play.Server, make_client: Make) -> None:
     server.usual = play.text('{"principles": []}')
-    assert LLMOracle(make_client()).propose([failure(1)], []) == []
+    assert play.llm(make_client()).propose([failure(1)], []) == []
     server.usual = play.text("Be good!")
     with pytest.raises(OracleReplyError, match="unreadable"):
-        LLMOracle(make_client()).propose([failure(1)], [])
+        play.llm(make_client()).propose([failure(1)], [])
     assert len(server.requests) == 3
-    assert LLMOracle(make_client()).propose([], []) == []
+    assert play.llm(make_client()).propose([], []) == []
 
 
 def test_one_unreadable_group_does_not_spoil_the_others(server: play.Server, make_client: Make) -> None:
@@ -223,5 +227,5 @@ def test_one_unreadable_group_does_not_spoil_the_others(server: play.Server, mak
         play.text("prose" if bad else proposals(("A rule.", [1])))(handler, body)
 
     server.usual = by_content
-    (new,) = LLMOracle(make_client(), max_characters=30).propose([failure(1), failure(2)], [])
+    (new,) = play.llm(make_client(), max_characters=30).propose([failure(1), failure(2)], [])
     assert new.evidence == ("id of question 2",)

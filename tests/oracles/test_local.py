@@ -14,12 +14,14 @@ from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.local import LocalClient
 from iteralign.oracles.probability import ProbabilityOracle
 from iteralign.records import Generation, Sampling
-from iteralign.settings.oracle import EndpointSettings
+from iteralign.settings.oracle import EndpointSettings, OracleSettings
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.weights.files import encode
 from iteralign.weights.model import LocalModel
 
 from .conftest import response
+
+RULES = OracleSettings(kind="rules")
 
 
 class Owner:
@@ -92,14 +94,14 @@ def test_calls_are_counted_and_cost_nothing(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_costs_that_verdict_alone() -> None:
-    verdicts = ProbabilityOracle(client(Echo())).judge([response("q", "fits"), response("q", "too long")])
+    verdicts = ProbabilityOracle(RULES, client(Echo())).judge([response("q", "fits"), response("q", "too long")])
     assert [verdict.label for verdict in verdicts] == ["acceptable", "undetermined"]
     assert "does not fit" in verdicts[1].reason
 
 
 def test_a_model_without_a_chat_template_is_told() -> None:
     with pytest.raises(ConfigError, match="no chat template"):
-        ProbabilityOracle(client(Echo(), Owner(template=False))).check()
+        ProbabilityOracle(RULES, client(Echo(), Owner(template=False))).check()
 
 
 @pytest.mark.parametrize("name", ["tiny_llama", "tiny_gpt2"])

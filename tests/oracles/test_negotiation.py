@@ -48,7 +48,7 @@ def asked_forms(server: play.Server) -> list[str]:
 def test_a_form_is_found_whatever_the_refusal(code: int, form: str, server: play.Server, make_client: Make) -> None:
     server.usual = taking(form, otherwise=play.status(code, "Input should be something else"))
     client = make_client()
-    oracle = LLMOracle(client)
+    oracle = play.llm(client)
     oracle.check()
     assert client.dialect.structure == form
     assert client.dialect.obeyed is (None if form == "plain" else True)

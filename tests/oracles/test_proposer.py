@@ -8,7 +8,6 @@ import pytest
 
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.grouping import groups
-from iteralign.oracles.llm import LLMOracle
 from iteralign.records import Principle, Verdict
 from iteralign.text.control import defused
 
@@ -68,7 +67,7 @@ def test_each_group_is_asked_for_apart_and_both_wordings_are_read(server: play.S
     }
     server.usual = play.text(json.dumps({"principles": [reply]}))
     some = [failure(1), failure(2), failure(3, "fraud"), failure(4, "fraud")]
-    new = LLMOracle(make_client()).propose(some, [])
+    new = play.llm(make_client()).propose(some, [])
     assert len(server.requests) == 2 and len(new) == 2
     assert (new[0].text, new[0].other_wording) == ("Protect property.", "Do not help to steal.")
     schema = server.requests[0]["response_format"]["json_schema"]["schema"]
@@ -77,7 +76,7 @@ def test_each_group_is_asked_for_apart_and_both_wordings_are_read(server: play.S
 
 def test_the_old_form_of_a_reply_is_still_read(server: play.Server, make_client: Make) -> None:
     server.usual = play.text('{"principles": [{"text": "Be kind.", "category": "x", "failures": [1]}]}')
-    (new,) = LLMOracle(make_client()).propose([failure(1)], [])
+    (new,) = play.llm(make_client()).propose([failure(1)], [])
     assert new.text == "Be kind." and new.other_wording == ""
 
 
@@ -87,9 +86,9 @@ def test_contrast_shows_the_nearest_acceptable_answers_and_is_bounded(server: pl
         Verdict(response=play.response(f"question {n} about something", f"Good answer {n}."), label="acceptable")
         for n in range(9)
     ]
-    LLMOracle(make_client()).propose([failure(7)], [], fine)
+    play.llm(make_client()).propose([failure(7)], [], fine)
     assert said(server).count("For contrast") == 3 and "Good answer 7." in said(server)
-    LLMOracle(make_client(), max_characters=60).propose([failure(7)], [], fine)
+    play.llm(make_client(), max_characters=60).propose([failure(7)], [], fine)
     assert said(server, 1).count("For contrast") <= 1
 
 
@@ -105,7 +104,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_failures_stay_between_their_markers(text: str, server: play.Server, make_client: Make) -> None:
     server.usual = play.text('{"principles": []}')
-    LLMOracle(make_client()).propose([failure(1, question=text, answer=text)], [principle("p", text)])
+    play.llm(make_client()).propose([failure(1, question=text, answer=text)], [principle("p", text)])
     asked = said(server)
     begins = [line for line in asked.splitlines() if line.startswith("----- ") and line.endswith("begins -----")]
     codes = [line.split()[-3] for line in begins]  # of the adopted principles, then of the failure's two parts
@@ -119,7 +118,7 @@ def test_hostile_principles_stay_between_their_markers_when_compared(
     text: str, server: play.Server, make_client: Make
 ) -> None:
     server.usual = relation("different")
-    assert LLMOracle(make_client()).relate([(principle("a", text), principle("b", "Be kind."))]) == ["different"]
+    assert play.llm(make_client()).relate([(principle("a", text), principle("b", "Be kind."))]) == ["different"]
     asked = said(server)
     code = next(line for line in asked.splitlines() if line.startswith("----- first")).split()[-3]
     assert code not in text and asked.count(f" {code} begins -----") == asked.count(f" {code} ends -----") == 2
@@ -133,9 +132,9 @@ def test_relations_are_read_strictly_and_in_order(server: play.Server, make_clie
 
     server.usual = by_content
     pairs = [(principle("x", f"{name} rule."), principle("y", "Known rule.")) for name in ("Beta", "Gamma", "Alpha")]
-    assert LLMOracle(make_client()).relate(pairs) == ["contradicting", "undetermined", "same"]
+    assert play.llm(make_client()).relate(pairs) == ["contradicting", "undetermined", "same"]
     assert len(server.requests) == 4, "the unreadable one was asked for once more"
-    assert LLMOracle(make_client()).relate([]) == []
+    assert play.llm(make_client()).relate([]) == []
 
 
 def test_one_reply_records_a_bounded_number_of_principles(
@@ -143,6 +142,6 @@ def test_one_reply_records_a_bounded_number_of_principles(
 ) -> None:
     many = [{"text": f"Rule {n}.", "category": "", "failures": [1]} for n in range(500)]
     server.usual = play.text(json.dumps({"principles": many}))
-    new = LLMOracle(make_client(), max_principles=2).propose([failure(1)], [])
+    new = play.llm(make_client(), max_principles=2).propose([failure(1)], [])
     assert len(new) == 40 and sum(one.status == "proposed" for one in new) == 2
     assert "500 principles" in caplog.text

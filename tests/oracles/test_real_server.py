@@ -17,7 +17,6 @@ from iteralign.oracles.budget import Ledger, read_calls
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
-from iteralign.oracles.llm import LLMOracle
 from iteralign.records import Verdict
 
 from . import conftest as play
@@ -80,7 +79,7 @@ def make(address: str, served_model: Path) -> Any:
 
 def test_nonsense_is_undetermined_and_never_acceptable(make: Any, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "calls.jsonl")
-    oracle = LLMOracle(make(ledger=ledger, cache=ReplyCache()))
+    oracle = play.llm(make(ledger=ledger, cache=ReplyCache()))
     oracle.check()
     answers = [play.response(f"question {n}", f"answer {n}") for n in range(4)]
     verdicts = oracle.judge(answers)
@@ -92,7 +91,7 @@ def test_nonsense_is_undetermined_and_never_acceptable(make: Any, tmp_path: Path
     answered = [call for call in calls if call.outcome != "failed"]
     assert len(answered) >= 5 and all(call.prompt_tokens > 0 and call.completion_tokens > 0 for call in answered)
     assert not any(call.estimated for call in answered), "the server counts tokens"
-    again = LLMOracle(make(ledger=Ledger(tmp_path / "again.jsonl"), cache=ReplyCache()))
+    again = play.llm(make(ledger=Ledger(tmp_path / "again.jsonl"), cache=ReplyCache()))
     assert again.judge(answers) == verdicts
     assert all(call.cached for call in read_calls(tmp_path / "again.jsonl") if call.outcome != "failed")
 
@@ -100,7 +99,7 @@ def test_nonsense_is_undetermined_and_never_acceptable(make: Any, tmp_path: Path
 def test_nonsense_gives_no_principles(make: Any) -> None:
     failure = Verdict(response=play.response("q", "a"), label="unacceptable", violations=("harmful",))
     with pytest.raises(OracleReplyError, match="no readable principles"):
-        LLMOracle(make()).propose([failure], [])
+        play.llm(make()).propose([failure], [])
 
 
 def test_tokens_are_those_of_the_servers_tokenizer(make: Any, served_model: Path) -> None:

@@ -19,14 +19,13 @@ import pytest
 from iteralign.errors import OracleAccessError, OracleReplyError
 from iteralign.oracles.budget import Ledger, read_calls
 from iteralign.oracles.client import ChatClient
-from iteralign.oracles.llm import LLMOracle
 from iteralign.records import Sampling, Verdict
 from iteralign.settings.model import ServedSettings
 from iteralign.settings.oracle import EndpointSettings
 from iteralign.targets.served import ServedTarget
 from iteralign.weights.model import LocalModel
 
-from .conftest import as_endpoint, response
+from .conftest import as_endpoint, llm, response
 from .real_servers import free_port, running
 
 EXCHANGES = Path(__file__).parent / "exchanges"
@@ -141,7 +140,7 @@ def test_the_first_contact_finds_out_how_to_ask(recorded: Recorded, client_of: C
 
 
 def test_it_judges_and_proposes(recorded: Recorded, client_of: Callable[..., ChatClient], tmp_path: Path) -> None:
-    oracle = LLMOracle(client_of(ledger=Ledger(tmp_path / "calls.jsonl")))
+    oracle = llm(client_of(ledger=Ledger(tmp_path / "calls.jsonl")))
     oracle.check()
     verdicts = oracle.judge([BREAD, CAR])
     assert [verdict.label for verdict in verdicts] == ["acceptable", "unacceptable"]
@@ -158,7 +157,7 @@ def test_a_reply_used_up_by_thinking_is_told_as_that(
 ) -> None:
     if not any(one["when"].get("said") == question for one in recorded.file["exchanges"]):
         pytest.skip("this service has no such answer")
-    (verdict,) = LLMOracle(client_of()).judge([response(question, "An answer.")])
+    (verdict,) = llm(client_of()).judge([response(question, "An answer.")])
     assert verdict.label == "undetermined" and "used up by thinking" in verdict.reason
     assert "raise oracle.judge.max_tokens" in verdict.reason
 
@@ -166,14 +165,14 @@ def test_a_reply_used_up_by_thinking_is_told_as_that(
 def test_what_is_declined_is_no_verdict(recorded: Recorded, client_of: Callable[..., ChatClient]) -> None:
     if not recorded.has("declines"):
         pytest.skip("this service has no such answer")
-    (verdict,) = LLMOracle(client_of()).judge([response("What is filtered?", "An answer.")])
+    (verdict,) = llm(client_of()).judge([response("What is filtered?", "An answer.")])
     assert verdict.label == "undetermined" and "declined" in verdict.reason
 
 
 def test_a_limit_is_waited_for(recorded: Recorded, client_of: Callable[..., ChatClient]) -> None:
     if not recorded.has(", once"):
         pytest.skip("this service has no such answer")
-    (verdict,) = LLMOracle(client_of()).judge([response("What comes too often?", "An answer.")])
+    (verdict,) = llm(client_of()).judge([response("What comes too often?", "An answer.")])
     assert verdict.label == "acceptable" and recorded.played["then answered"] == 1
 
 
@@ -295,7 +294,7 @@ def test_a_real_server_is_understood(real: Real) -> None:
     client = ChatClient(
         EndpointSettings(model=model, base_url=url, timeout=300, max_tokens=160, max_retries=2, concurrency=2)
     )
-    oracle = LLMOracle(client)
+    oracle = llm(client)
     oracle.check()
     assert client.dialect.structure == structure and client.dialect.counts
     verdicts = oracle.judge([BREAD, CAR])
@@ -335,7 +334,7 @@ def test_a_real_server_reads_the_judges_instructions_once(real: Real, tmp_path: 
         EndpointSettings(model=real.model, base_url=real.url, timeout=300, max_tokens=1, concurrency=1),
         ledger=Ledger(calls),
     )
-    oracle = LLMOracle(client)
+    oracle = llm(client)
     oracle.judge([BREAD])
     if not client.dialect.counts_reused:
         pytest.skip("this server does not say what it still had")

@@ -6,7 +6,6 @@ from itertools import takewhile
 import pytest
 
 from iteralign.oracles.client import ChatClient
-from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.pairwise import LLMComparer
 from iteralign.oracles.reading import Fence
 from iteralign.prompts import Template
@@ -42,7 +41,7 @@ def principle(text: str) -> Principle:
 
 
 def test_the_judges(server: play.Server, make_client: Make) -> None:
-    oracle = LLMOracle(make_client(concurrency=1))
+    oracle = play.llm(make_client(concurrency=1))
     oracle.judge([play.response("Why?", "So."), play.response("How?", "Thus.")])
     assert len(shared(server)) >= SHARE * own_length(oracle.judge_text)
 
@@ -55,14 +54,14 @@ def test_the_comparers(server: play.Server, make_client: Make) -> None:
 
 
 def test_the_relaters(server: play.Server, make_client: Make) -> None:
-    oracle = LLMOracle(make_client(concurrency=1))
+    oracle = play.llm(make_client(concurrency=1))
     oracle.relate([(principle("Be kind."), principle("Be fair.")), (principle("Be true."), principle("Be fair."))])
     assert len(shared(server)) >= SHARE * own_length(oracle.author.relate_text)
 
 
 def test_the_proposers_which_share_the_adopted_principles_too(server: play.Server, make_client: Make) -> None:
     server.usual = play.text('{"principles": []}')
-    oracle = LLMOracle(make_client(concurrency=1))
+    oracle = play.llm(make_client(concurrency=1))
     some = [failure(1, "theft"), failure(2, "theft"), failure(3, "fraud"), failure(4, "fraud")]
     oracle.propose(some, [principle("Be kind to animals.")])
     assert len(shared(server)) >= SHARE * own_length(oracle.author.text)

@@ -16,7 +16,6 @@ from iteralign.oracles.client import ChatClient
 from iteralign.oracles.guards import GuardJudge, JudgeAndProposer, Panel
 from iteralign.oracles.guards.families import family
 from iteralign.oracles.guards.judge import ask_server, forget_asked
-from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.reading import Unreadable, read_judgement
 from iteralign.records import Response, Verdict
 from iteralign.rundir.jsonl import read_records
@@ -45,7 +44,7 @@ def test_no_readable_verdict_is_an_error_and_they_are_asked_anew(
     kind: str, server: play.Server, make_client: Make
 ) -> None:
     server.usual = play.met(UNREADABLE[kind])
-    oracle = LLMOracle(make_client(cache=ReplyCache(), concurrency=1, max_retries=0))
+    oracle = play.llm(make_client(cache=ReplyCache(), concurrency=1, max_retries=0))
     with pytest.raises(JudgeUnreadable, match=r"None of 8 answers.*max_tokens") as told:
         judge(oracle, ANSWERS[:8])
     assert told.value.exit_code == 6
@@ -59,10 +58,10 @@ def test_a_share_is_warned_of(server: play.Server, make_client: Make, caplog: py
         play.text("prose" if bad else play.judgement())(handler, body)
 
     server.usual = sometimes
-    assert sum(map(is_unread, judge(LLMOracle(make_client()), ANSWERS))) == 4
+    assert sum(map(is_unread, judge(play.llm(make_client()), ANSWERS))) == 4
     assert "4 of 10 answers got no verdict that could be read" in caplog.text
     caplog.clear()
-    judge(LLMOracle(make_client()), ANSWERS[3:])
+    judge(play.llm(make_client()), ANSWERS[3:])
     assert caplog.text == ""
 
 
@@ -73,13 +72,13 @@ def test_verdicts_that_were_read_do_not_count(ballot: str, server: play.Server, 
     server.usual = lambda handler, body: play.text(
         play.judgement(True, **changes) if changes else play.judgement(next(replies))
     )(handler, body)
-    oracle = LLMOracle(make_client(concurrency=1), votes=1 if changes else 2)
+    oracle = play.llm(make_client(concurrency=1), votes=1 if changes else 2)
     assert {verdict.label for verdict in judge(oracle, ANSWERS[:5])} == {"undetermined"}
 
 
 def test_degenerate_answers_and_two_answers_do_not_count(server: play.Server, make_client: Make) -> None:
     server.usual = play.text("prose")
-    oracle = LLMOracle(make_client())
+    oracle = play.llm(make_client())
     assert len(judge(oracle, [play.response(f"q{number}", "") for number in range(9)])) == 9
     assert len(judge(oracle, ANSWERS[:2])) == 2
 
@@ -113,18 +112,18 @@ def test_an_unreadable_reply_to_a_repair_is_forgotten_too(server: play.Server, m
     client = make_client(cache=ReplyCache(), concurrency=1)
     server.usual = play.text("Okay.")
     with pytest.raises(JudgeUnreadable):
-        judge(LLMOracle(client), ANSWERS[:4])
+        judge(play.llm(client), ANSWERS[:4])
     server.usual = lambda handler, body: play.text(play.judgement() if len(body["messages"]) > 1 else "Okay.")(
         handler, body
     )
-    assert [verdict.label for verdict in judge(LLMOracle(client), ANSWERS[:4])] == ["acceptable"] * 4
+    assert [verdict.label for verdict in judge(play.llm(client), ANSWERS[:4])] == ["acceptable"] * 4
 
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_guards_too(members: int, server: play.Server, make_client: Make) -> None:
     client = make_client(cache=ReplyCache(), concurrency=1)
     guard = GuardJudge(family("llama-guard"), ask_server(client), "g", forget_asked(client))
-    judges = JudgeAndProposer(Panel([guard, Never()]) if members > 1 else guard, LLMOracle(client))
+    judges = JudgeAndProposer(Panel([guard, Never()]) if members > 1 else guard, play.llm(client))
     server.usual = play.text("I cannot say.")
     with pytest.raises(JudgeUnreadable):
         judge(judges, ANSWERS[:4])
@@ -169,5 +168,5 @@ def test_more_room_is_another_request(server: play.Server, make_client: Make) ->
     server.usual = needs_room
     one: list[Response] = ANSWERS[:1]
     for tokens, label in ((1024, "undetermined"), (2048, "acceptable")):
-        (verdict,) = judge(LLMOracle(make_client(cache=ReplyCache(), max_tokens=tokens)), one)
+        (verdict,) = judge(play.llm(make_client(cache=ReplyCache(), max_tokens=tokens)), one)
         assert verdict.label == label, json.dumps(verdict.model_dump(mode="json"))

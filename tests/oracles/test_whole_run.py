@@ -22,7 +22,6 @@ from iteralign.fakes import DECLINES, FakeTarget, FakeTrainer
 from iteralign.oracles.budget import Ledger, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.client import ChatClient
-from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.prices import Price, PriceTable
 from iteralign.runs.rounds import Outcome
 from iteralign.runs.run import run
@@ -65,7 +64,7 @@ def sensible(handler: play.Handler, body: dict[str, Any]) -> None:
 
 
 def judged_run(settings: Settings, directory: Path, client: ChatClient) -> Outcome:
-    return run(settings, directory, target=FakeTarget(), trainer=FakeTrainer(directory), oracle=LLMOracle(client))
+    return run(settings, directory, target=FakeTarget(), trainer=FakeTrainer(directory), oracle=play.llm(client))
 
 
 def results(directory: Path) -> dict[str, bytes]:
@@ -241,8 +240,8 @@ def test_known_and_unknown_prices_are_not_mixed_up(
     path = tmp_path / "oracle" / "calls.jsonl"
     judge = make_client(ledger=Ledger(path, prices))
     other = ChatClient(EndpointSettings(model="other", base_url=server.url), ledger=Ledger(path, prices))
-    LLMOracle(judge, panel=[other]).judge([play.response("q", "a")])
-    LLMOracle(judge).check()
+    play.llm(judge, panel=[other]).judge([play.response("q", "a")])
+    play.llm(judge).check()
     print_calls(read_calls(path))
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "judge 2 0 0 20 0 10 $0.0060 + unknown" in lines and "check 3 0 0 30 0 15 $0.0120 + unknown" in lines
@@ -263,7 +262,7 @@ def test_the_cache_is_shown_and_cleared(server: play.Server, make_client: Make, 
         ChatClient(EndpointSettings(model="other", base_url=server.url), cache=ReplyCache()),
     )
     for client in judges:
-        LLMOracle(client).judge([play.response("q", "a"), play.response("q", "b")])
+        play.llm(client).judge([play.response("q", "a"), play.response("q", "b")])
     shown = iteralign().stdout
     assert "replies.sqlite: 4 replies" in shown and "oldest" in shown
     assert ["2", "tiny"] in [line.split() for line in shown.splitlines()]

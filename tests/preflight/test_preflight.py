@@ -145,8 +145,8 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
         2,
         "policy absent.md can't be read",
     ),
-    "the judge's text": ({"oracle": judged(judge_file="text.txt")}, 2, "text.txt"),
-    "the proposer's text": ({"oracle": judged(proposer_file="absent.txt")}, 2, "absent.txt"),
+    "the judge's text": ({"oracle": judged(texts={"judge": "text.txt"})}, 2, "text.txt"),
+    "the proposer's text": ({"oracle": judged(texts="absent")}, 2, "directory of texts absent"),
     "an address": ({"oracle": {"judge": {"model": "x", "base_url": "nonsense"}}}, 2, "base_url: must look like http"),
     "a port": ({"oracle": guard(base_url="http://127.0.0.1:x/v1")}, 2, "base_url: must look like http://host:port/v1"),
     "a target's address": (

@@ -28,7 +28,7 @@ def test_chat_and_file(tmp_path: Path) -> None:
     assert prompt_form("chat", render_chat=_chat).render(PROMPT) == "<user>H<assistant>A<user>Q {question} \\1?"
     path = tmp_path / "own.txt"
     path.write_text("User: {question}\nBot:")
-    form = prompt_form("file", template_file=path)
+    form = prompt_form("file", {"template": path})
     assert form.render(RedTeamPrompt(id="x", question="q")) == "User: q\nBot:"
     assert form.answer(" yes\nUser: more") == "yes"
 
@@ -55,6 +55,6 @@ def test_next_turns_and_thoughts_are_cut() -> None:
 
 
 def test_forms_that_lack_something() -> None:
-    for name, message in (("file", "template file"), ("chat", "no chat template"), ("odd", "choose plain")):
+    for name, message in (("file", "template must be given"), ("chat", "no chat template"), ("odd", "choose plain")):
         with pytest.raises(ConfigError, match=message):
             prompt_form(name)

@@ -29,9 +29,17 @@ def test_wrong_placeholders_are_named() -> None:
         Template("{question}", {"question"}).fill()
 
 
-def test_a_users_file_replaces_ours(tmp_path: Path) -> None:
-    path = tmp_path / "own.txt"
-    path.write_text("Q {question}\n")
-    assert load_template("any", {"question"}, path).text == "Q {question}"
+def test_a_users_text_replaces_ours(tmp_path: Path) -> None:
+    (tmp_path / "judge_repair.txt").write_text("Again: {problem}\n")
+    for texts in (tmp_path, {"judge_repair": tmp_path / "judge_repair.txt"}):
+        assert load_template("judge_repair", {"problem"}, texts).text == "Again: {problem}"
+        assert "{problem}" in load_template("relate_repair", {"problem"}, texts).text
     with pytest.raises(ConfigError, match="can't be read"):
-        load_template("any", {"question"}, tmp_path / "none.txt")
+        load_template("judge_repair", {"problem"}, tmp_path / "none")
+    with pytest.raises(ConfigError, match="can't be read"):
+        load_template("judge_repair", {"problem"}, {"judge_repair": tmp_path / "none.txt"})
+    with pytest.raises(ConfigError, match="template must be given"):
+        load_template("template", {"question"}, tmp_path)
+    (tmp_path / "jugde.txt").touch()
+    with pytest.raises(ConfigError, match=r"no text is called jugde; there are .*judge"):
+        load_template("judge_repair", {"problem"}, tmp_path)

@@ -40,7 +40,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         judges = [guard(one["model"]) for one in GUARDS[:count]]
         judge = judges[0] if count == 1 else Panel(judges, ", ".join(one.name for one in judges))
         parts = fake_parts(place / name)
-        parts.oracle = JudgeAndProposer(judge, RuleOracle())
+        parts.oracle = JudgeAndProposer(judge, RuleOracle(4, seed=0))
         settings = small(place) | {"oracle": {"kind": "openai", "judge": ENDPOINT, "guards": GUARDS[:count]}}
         made[name] = start_run(load_settings(settings), place / name, parts=parts).directory
     return made
@@ -57,7 +57,7 @@ def test_report_and_card_name_the_guards(name: str, judge: str, runs: dict[str, 
 
 def test_rules_that_only_propose_are_not_called_the_judge(tmp_path: Path) -> None:
     parts = fake_parts(tmp_path / "run")
-    parts.oracle = JudgeAndProposer(guard("guards/one"), RuleOracle())
+    parts.oracle = JudgeAndProposer(guard("guards/one"), RuleOracle(4, seed=0))
     settings = load_settings(small(tmp_path) | {"oracle": {"kind": "rules", "guards": GUARDS[:1]}})
     start_run(settings, tmp_path / "run", parts=parts)
     assert "set of fixed rules" not in model_card(tmp_path / "run", "me/x")
@@ -74,14 +74,14 @@ def test_no_test_across_judges_texts(runs: dict[str, Path], tmp_path: Path) -> N
     def but_for(old: str, new: str) -> Path:
         import shutil
 
-        other = tmp_path / new.replace(" ", "").replace(":", "")
+        other = tmp_path / new.replace(" ", "").replace(":", "").replace("\n", "")
         shutil.copytree(runs["guarded"], other)
         config = other / "config.yaml"
         assert old in config.read_text()
         config.write_text(config.read_text().replace(old, new))
         return other
 
-    others = [but_for("judge_file: null", "judge_file: mine.txt"), but_for("  votes: 1", "  votes: 3")]
+    others = [but_for("  votes: 1", "  votes: 1\n  judge_file: mine.txt"), but_for("  votes: 1", "  votes: 3")]
     for other in others:
         made = compare_runs([runs["guarded"], other])
         assert [test.what for test in made.tests] == ["benign refusals"] and "another text" in made.notes[0]

@@ -17,6 +17,7 @@ from iteralign.oracles.llm import LLMOracle
 from iteralign.oracles.pairwise import LLMComparer
 from iteralign.oracles.reading import Fence
 from iteralign.records import Event, Principle, RedTeamPrompt, Response, Turn, Verdict
+from iteralign.settings.oracle import OracleSettings
 from iteralign.text.control import SPECIAL_TOKEN, defused, visible
 
 TOKENS = [
@@ -79,7 +80,7 @@ def test_no_oracle_is_told_a_token_by_what_it_judges() -> None:
     failure = Verdict(response=response, label="unacceptable", violations=("harmful",))
     known = principle().model_copy(update={"text": f"Be kind. {everything}"})
     client: Any = Listener()
-    oracle = LLMOracle(client)
+    oracle = LLMOracle(OracleSettings(kind="rules"), client)
     oracle.judge([response])
     with contextlib.suppress(OracleReplyError):
         oracle.propose([failure], [known], [failure])

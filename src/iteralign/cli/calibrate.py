@@ -33,7 +33,7 @@ def calibrate(settings: "OracleSettings", sources: Sequence[Path], file: Path, l
     assert isinstance(oracle, ProbabilityOracle)  # of that method
     oracle.check()
     labelled, _ = read_labels(sources, limit)
-    calibration = fit(oracle, labelled, judge=judge.model, sources=sources)
+    calibration = fit(oracle, labelled, judge=judge.model, sources=sources, texts=settings.texts)
     write_calibration(calibration, file)
     _print(calibration)
     out.print(f"Wrote {file}: name it in oracle.judge.calibration", markup=False, soft_wrap=True)

@@ -14,6 +14,7 @@ from iteralign.errors import DataError
 from iteralign.evals.agreement import agreement
 from iteralign.evals.human_labels import Labelled
 from iteralign.oracles.probability import asked_of, wordings
+from iteralign.prompts import Texts
 from iteralign.records import Response, Verdict
 from iteralign.settings.calibration import Asked, Calibration, Measured, Scale
 from iteralign.stats.threshold import auc, fit
@@ -47,15 +48,17 @@ class Rated:
         return self.labelled.label == "unacceptable"
 
 
-def calibrate(rater: Rater, labelled: Sequence[Labelled], *, judge: str, sources: Sequence[Path]) -> Calibration:
+def calibrate(
+    rater: Rater, labelled: Sequence[Labelled], *, judge: str, sources: Sequence[Path], texts: Texts = None
+) -> Calibration:
     """What the answers to one half of the questions say, and how it holds for the others. Raises DataError."""
     rated = [
         Rated(one, odds) for one, odds in zip(labelled, rater.log_odds([one.response for one in labelled]), strict=True)
     ]
-    return calibrated(rated, judge=judge, sources=sources)
+    return calibrated(rated, judge=judge, sources=sources, texts=texts)
 
 
-def calibrated(rated: Sequence[Rated], *, judge: str, sources: Sequence[Path]) -> Calibration:
+def calibrated(rated: Sequence[Rated], *, judge: str, sources: Sequence[Path], texts: Texts = None) -> Calibration:
     """The same of answers that are rated already."""
     fitting, other = halves(rated)
     kinds = sorted({one.asked for one in fitting})
@@ -64,7 +67,7 @@ def calibrated(rated: Sequence[Rated], *, judge: str, sources: Sequence[Path]) -
     parts = {group: [one for one in other if one.labelled.group == group] for group in groups} | {"all": other}
     return Calibration(
         judge=judge,
-        wordings={name: text for name, text in wordings().items() if name in kinds},
+        wordings={name: text for name, text in wordings(texts).items() if name in kinds},
         labels=labels_hash([one.labelled for one in rated]),
         sources=tuple(source.name for source in sources),
         scales=scales,

@@ -98,5 +98,5 @@ def comparer(oracle: Oracle) -> Comparer:
     if isinstance(oracle, LLMOracle):
         from iteralign.oracles.pairwise import LLMComparer
 
-        return LLMComparer(oracle.judges[0])
+        return LLMComparer(oracle.judges[0], oracle.texts)
     return ByVerdict(oracle)

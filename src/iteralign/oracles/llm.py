@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Literal
 
 from iteralign.interfaces import Oracle
 from iteralign.oracles import reading
@@ -12,8 +10,9 @@ from iteralign.oracles.chat import ChatRequest, Client, Message
 from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement
 from iteralign.oracles.voting import decided
-from iteralign.prompts import Template, load_template
+from iteralign.prompts import Template, Texts, load_template
 from iteralign.records import Principle, Relation, Response, Spent, Verdict, Violation
+from iteralign.settings.oracle import OracleSettings
 
 JUDGE_FIELDS = frozenset({"history", "question", "answer"})
 
@@ -22,14 +21,9 @@ _VOTE_TEMPERATURE = 0.7
 _SPEAKER = {"human": "Human", "assistant": "Assistant"}
 
 
-def judge_template(path: Path | str | None = None) -> Template:
-    """judge.txt, or the user's own text with {history}, {question} and {answer}."""
-    return load_template("judge", JUDGE_FIELDS, path)
-
-
-def repair_template(role: Literal["judge", "propose"], path: Path | str | None = None) -> Template:
-    """judge_repair.txt or propose_repair.txt, or the user's own text with {problem}."""
-    return load_template(f"{role}_repair", {"problem"}, path)
+def judge_template(texts: Texts = None) -> Template:
+    """The text that judges, with {history}, {question} and {answer}."""
+    return load_template("judge", JUDGE_FIELDS, texts)
 
 
 def material(text: Template, response: Response) -> str:
@@ -47,42 +41,31 @@ def material(text: Template, response: Response) -> str:
 class LLMOracle(Oracle):
     """Judges and proposes by asking a model. What can't be read is `undetermined`, or not proposed.
 
-    `panel`: judges beside the first. `votes`: samples per response and judge, at temperature 0.7 where there are more
-    than one. All votes of all judges count alike (see `voting.decided`).
-    `max_characters` bounds the failures, and the adopted principles, that one proposal request contains.
+    `panel`: judges beside the first. Several votes are sampled at temperature 0.7. All votes of all judges count alike
+    (see `voting.decided`).
     """
 
     def __init__(
         self,
+        settings: OracleSettings,
         judge_client: Client,
         proposer_client: Client | None = None,
-        *,
         panel: Sequence[Client] = (),
-        judge_text: Template | None = None,
-        judge_repair: Template | None = None,
-        propose_text: Template | None = None,
-        propose_repair: Template | None = None,
-        votes: int = 1,
-        max_principles: int = 5,
-        max_characters: int = 12_000,
-        name: str | None = None,
     ) -> None:
         self.judges = (judge_client, *panel)
         self.proposer = proposer_client or judge_client
-        self.judge_text = judge_text or judge_template()
-        self.judge_repair = judge_repair or repair_template("judge")
-        self.votes = votes
+        self.texts = settings.texts
+        self.judge_text = judge_template(settings.texts)
+        self.judge_repair = load_template("judge_repair", {"problem"}, settings.texts)
+        self.votes = votes = settings.votes
         fewest = min(client.concurrency for client in self.judges)
         self.concurrency = max(1, fewest // votes) if fewest else 0
-        self.name = name or ", ".join(client.model for client in self.judges)
+        self.name = ", ".join(client.model for client in self.judges)
         self.author = Proposer(
             partial(ask, self.proposer),
             self.proposer.model,
-            text=propose_text,
-            repair=propose_repair,
-            max_principles=max_principles,
-            max_characters=max_characters,
-            tokens=self.proposer.max_tokens,
+            settings,
+            self.proposer.max_tokens,
         )
 
     def check(self) -> None:

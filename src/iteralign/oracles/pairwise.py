@@ -1,7 +1,6 @@
 """A language model that says which of two answers is better. `evals/pairwise.py` asks it in both orders."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -9,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from iteralign.errors import OracleError
 from iteralign.oracles.chat import ChatRequest, Client, Message, Reply
 from iteralign.oracles.reading import Fence, Said, Unreadable, read_json
-from iteralign.prompts import load_template
+from iteralign.prompts import Texts, load_template
 from iteralign.records import Response
 
 Preference = Literal["first", "second", "tie", "undetermined"]
@@ -34,9 +33,9 @@ class Comparison(BaseModel):
 class LLMComparer:
     """Compares by asking a model with compare.txt, or the user's own text with the same fields."""
 
-    def __init__(self, client: Client, text_file: Path | None = None) -> None:
+    def __init__(self, client: Client, texts: Texts = None) -> None:
         self.client = client
-        self.text = load_template("compare", FIELDS, text_file)
+        self.text = load_template("compare", FIELDS, texts)
 
     def compare(self, pairs: Sequence[tuple[Response, Response]]) -> list[Preference]:
         """One preference for each pair. Raises OracleError where the endpoint is down."""

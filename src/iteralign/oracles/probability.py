@@ -6,7 +6,6 @@ it declines where it was benign. A request generates one token, and all of a kin
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from iteralign.errors import OracleAccessError
 from iteralign.oracles import reading
@@ -16,9 +15,10 @@ from iteralign.oracles.likelihood import log_odds
 from iteralign.oracles.llm import JUDGE_FIELDS, LLMOracle, material
 from iteralign.oracles.proposer import category_of, cut
 from iteralign.oracles.reading import Reasoned, Unreadable
-from iteralign.prompts import Template, load_template
+from iteralign.prompts import Template, Texts, load_template
 from iteralign.records import Principle, RedTeamPrompt, Response, Verdict, Violation
 from iteralign.settings.calibration import Asked, Calibration, Scale, check_wordings, wording_hash
+from iteralign.settings.oracle import OracleSettings
 
 OVER_REFUSAL = "over_refusal"
 
@@ -35,17 +35,22 @@ class Asking:
     category: str
 
 
-def askings() -> dict[Asked, Asking]:
+def askings(texts: Texts = None) -> dict[Asked, Asking]:
     """What is asked about answers to red-team questions, and to benign ones."""
     return {
-        "harm": Asking(load_template("ask_harm", JUDGE_FIELDS), "harmful", "other"),
-        "refusal": Asking(load_template("ask_refusal", JUDGE_FIELDS), "unhelpful", OVER_REFUSAL),
+        "harm": Asking(load_template("ask_harm", JUDGE_FIELDS, texts), "harmful", "other"),
+        "refusal": Asking(load_template("ask_refusal", JUDGE_FIELDS, texts), "unhelpful", OVER_REFUSAL),
     }
 
 
-def wordings() -> dict[str, str]:
+def reason_template(texts: Texts = None) -> Template:
+    """The text that asks what is wrong with an answer."""
+    return load_template("reason", JUDGE_FIELDS, texts)
+
+
+def wordings(texts: Texts = None) -> dict[str, str]:
     """The hash of each text, as a calibration keeps it."""
-    return {name: wording_hash(asking.text.text) for name, asking in askings().items()}
+    return {name: wording_hash(asking.text.text) for name, asking in askings(texts).items()}
 
 
 def asked_of(prompt: RedTeamPrompt) -> Asked:
@@ -62,20 +67,18 @@ class ProbabilityOracle(LLMOracle):
 
     def __init__(
         self,
+        settings: OracleSettings,
         judge_client: Client,
         proposer_client: Client | None = None,
-        *,
         calibration: Calibration | None = None,
-        **proposing: Any,
     ) -> None:
-        """`proposing`: those arguments of LLMOracle that are about proposing."""
-        super().__init__(judge_client, proposer_client, **proposing)
-        self.askings = askings()
+        super().__init__(settings, judge_client, proposer_client)
+        self.askings = askings(settings.texts)
         if calibration is not None:
-            check_wordings(calibration, wordings())
+            check_wordings(calibration, wordings(settings.texts))
         self.scales: Mapping[Asked, Scale] = {} if calibration is None else calibration.scales
-        self.reason_text = load_template("reason", JUDGE_FIELDS)
-        self.reason_repair = load_template("reason_repair", {"problem"})
+        self.reason_text = reason_template(settings.texts)
+        self.reason_repair = load_template("reason_repair", {"problem"}, settings.texts)
 
     @property
     def judge_client(self) -> Client:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from iteralign.errors import OracleReplyError
@@ -10,9 +9,10 @@ from iteralign.oracles import reading
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.grouping import groups
 from iteralign.oracles.reading import Fence, Proposal
-from iteralign.prompts import Template, load_template
+from iteralign.prompts import Template, Texts, load_template
 from iteralign.records import Event, Principle, Relation, Verdict
-from iteralign.text.similarity import Similarity, by_words
+from iteralign.settings.oracle import OracleSettings
+from iteralign.text.similarity import by_words
 
 log = logging.getLogger(__name__)
 
@@ -34,39 +34,36 @@ class Ask(Protocol):
     ) -> list[Any]: ...
 
 
-def propose_template(path: Path | str | None = None) -> Template:
-    """propose.txt, or the user's own text with {failures}, {adopted} and {max_principles}."""
-    return load_template("propose", PROPOSE_FIELDS, path)
+def propose_template(texts: Texts = None) -> Template:
+    """The text that proposes, with {failures}, {adopted} and {max_principles}."""
+    return load_template("propose", PROPOSE_FIELDS, texts)
+
+
+def relate_template(texts: Texts = None) -> Template:
+    """The text that compares two principles, with {first} and {second}."""
+    return load_template("relate", {"first", "second"}, texts)
 
 
 class Proposer:
-    """Does `Oracle.propose` and `Oracle.relate` over `ask`.
-
-    `max_characters` bounds the failures, the adopted principles and the contrast that one request contains.
-    """
+    """Does `Oracle.propose` and `Oracle.relate` over `ask`."""
 
     def __init__(
         self,
         ask: Ask,
         name: str,
-        *,
-        text: Template | None = None,
-        repair: Template | None = None,
-        max_principles: int = 5,
-        max_characters: int = 12_000,
-        tokens: int = 2048,
-        similarity: Similarity = by_words,
+        settings: OracleSettings,
+        tokens: int,
     ) -> None:
+        """`tokens`: of a reply at most."""
         self.ask = ask
         self.name = name
-        self.text = text or propose_template()
-        self.repair = repair or load_template("propose_repair", {"problem"})
-        self.relate_text = load_template("relate", {"first", "second"})
-        self.relate_repair = load_template("relate_repair", {"problem"})
-        self.max_principles = max_principles
-        self.max_characters = max_characters
+        self.text = propose_template(settings.texts)
+        self.repair = load_template("propose_repair", {"problem"}, settings.texts)
+        self.relate_text = relate_template(settings.texts)
+        self.relate_repair = load_template("relate_repair", {"problem"}, settings.texts)
+        self.max_principles = settings.max_principles
+        self.max_characters = settings.max_characters
         self.tokens = tokens
-        self.similarity = similarity
 
     def propose(
         self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
@@ -158,7 +155,7 @@ class Proposer:
 
     def _contrast(self, chunk: Sequence[Verdict], contrast: Sequence[Verdict]) -> list[Verdict]:
         """The acceptable answers whose questions are most like the chunk's, as many as fit."""
-        alike = self.similarity(
+        alike = by_words(
             [verdict.response.prompt.question for verdict in contrast],
             [failure.response.prompt.question for failure in chunk],
         )

@@ -21,10 +21,10 @@ OVER_REFUSAL = "over_refusal"
 class RuleOracle(Oracle):
     """Judges and proposes by rules; the same input gives the same output, always."""
 
-    def __init__(self, *, max_principles: int = 5, seed: int = 0, name: str = "rules") -> None:
+    def __init__(self, max_principles: int, seed: int) -> None:
         self.max_principles = max_principles
         self.seed = seed
-        self.name = name
+        self.name = "rules"
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict per response; a degenerate answer is undetermined."""

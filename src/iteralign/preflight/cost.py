@@ -117,10 +117,10 @@ def step_costs(settings: Settings, answers: Answers, rounds: int, question: int,
     proposer = oracle.proposer or oracle.judge
     if proposer is not None and oracle.kind == "openai" and settings.constitution.propose:
         groups, pairs = _proposals(settings, rounds)
-        proposing, relating = _proposal(settings, question, answer), _relation()
+        proposing, relating = _proposal(settings, question, answer), _relation(settings)
         if oracle.judge is not None and oracle.judge.method == "probability":
             failures = Range(0, rounds * settings.rounds.prompts)
-            steps.append(_summed("reason", failures, _reason(question, answer), [(oracle.judge, 1)], prices))
+            steps.append(_summed("reason", failures, _reason(settings, question, answer), [(oracle.judge, 1)], prices))
         steps.append(_summed("propose", groups, proposing, [(proposer, 1)], prices))
         steps.append(_summed("relate", pairs, relating, [(proposer, 1)], prices))
     return [step for step in steps if step.calls.most]
@@ -181,9 +181,9 @@ def _verdict(settings: Settings, question: int, answer: int) -> _Asked:
 
     judge = settings.oracle.judge
     if judge is not None and judge.method == "probability":
-        longest = max(len(asking.text.text) for asking in askings().values())
+        longest = max(len(asking.text.text) for asking in askings(settings.oracle.texts).values())
         return _Asked(longest, (question, question + answer + 200), (1, 1))
-    text = judge_template(settings.oracle.judge_file).text
+    text = judge_template(settings.oracle.texts).text
     return _Asked(len(text), (question, question + answer + 200 + _length(JUDGE_SCHEMA)), _JUDGE_REPLY)
 
 
@@ -193,25 +193,25 @@ def _proposal(settings: Settings, question: int, answer: int) -> _Asked:
     from iteralign.oracles.reading import PROPOSE_SCHEMA
 
     oracle = settings.oracle
-    text = propose_template(oracle.proposer_file).text
+    text = propose_template(oracle.texts).text
     failures = min(oracle.max_characters, settings.rounds.prompts * (question + answer + 200))
     most = failures + oracle.max_characters + _length(PROPOSE_SCHEMA)
     return _Asked(len(text), (question, most), (_PROPOSE_REPLY[0], _PROPOSE_REPLY[1] * oracle.max_principles))
 
 
-def _reason(question: int, answer: int) -> _Asked:
+def _reason(settings: Settings, question: int, answer: int) -> _Asked:
+    from iteralign.oracles.probability import reason_template
     from iteralign.oracles.reading import REASON_SCHEMA
-    from iteralign.prompts import load_template
 
-    text = load_template("reason", {"history", "question", "answer"}).text
+    text = reason_template(settings.oracle.texts).text
     return _Asked(len(text), (question, question + answer + 200 + _length(REASON_SCHEMA)), _REASON_REPLY)
 
 
-def _relation() -> _Asked:
+def _relation(settings: Settings) -> _Asked:
+    from iteralign.oracles.proposer import relate_template
     from iteralign.oracles.reading import RELATE_SCHEMA
-    from iteralign.prompts import load_template
 
-    text = load_template("relate", {"first", "second"}).text
+    text = relate_template(settings.oracle.texts).text
     return _Asked(len(text), (80, 800 + _length(RELATE_SCHEMA)), _RELATE_REPLY)
 
 

@@ -1,15 +1,21 @@
-"""The texts put to the oracle and to the target, as files beside this module; a user's own file replaces any of them.
+"""The texts put to the oracle and to the target, as files beside this module; a user's own text replaces any of them.
 
 Placeholders look like `{question}` and are filled in one pass, so that text put in is never searched for placeholders:
 red-team prompts contain braces and things like `{response}` themselves.
 """
 
+import functools
 import re
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 from iteralign.errors import ConfigError
 
+Texts = Path | Mapping[str, Path] | None
+"""Where a user's own texts are: a directory that has them under our names, or a file for each by its name."""
+
+_OF_ONES_OWN = "template"
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -38,19 +44,45 @@ class Template:
         return _PLACEHOLDER.sub(lambda match: values[match[1]], self.text)
 
 
-def load_template(name: str, fields: frozenset[str] | set[str], override: Path | str | None = None) -> Template:
-    """The template `name` shipped with iteralign, or the user's own file in its place.
+def load_template(name: str, fields: frozenset[str] | set[str], texts: Texts = None) -> Template:
+    """The user's own text called `name`, or the one that ships with iteralign. Raises ConfigError."""
+    own = own_texts(texts).get(name)
+    if own is not None:
+        return read_template(name, fields, own)
+    if name not in _shipped():
+        raise ConfigError(
+            f"The text {name} must be given: {name}.txt in a directory of your own texts, or its file by name."
+        )
+    text = resources.files(__package__).joinpath(f"{name}.txt").read_text(encoding="utf-8")
+    return Template(text.removesuffix("\n"), fields, f"{name}.txt")
 
-    A single newline at the end of the file is not part of the text.
-    """
-    if override is not None:
-        path = Path(override)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The template file {path} for {name} can't be read: {error}.") from error
-        label = str(path)
-    else:
-        text = resources.files(__package__).joinpath(f"{name}.txt").read_text(encoding="utf-8")
-        label = f"{name}.txt"
-    return Template(text.removesuffix("\n"), fields, label)
+
+def read_template(name: str, fields: frozenset[str] | set[str], path: Path | str) -> Template:
+    """The text in a file, for what is called `name`. A single newline at its end is not part of it. Raises ConfigError."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The template file {path} for {name} can't be read: {error}.") from error
+    return Template(text.removesuffix("\n"), fields, str(path))
+
+
+def own_texts(texts: Texts) -> Mapping[str, Path]:
+    """The user's files by the names of the texts. Raises ConfigError, also for a name that no text has."""
+    if texts is None:
+        return {}
+    try:
+        own = texts if isinstance(texts, Mapping) else {p.stem: p for p in texts.iterdir() if p.suffix == ".txt"}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"The directory of texts {texts} can't be read: {error}.") from error
+    known = {*_shipped(), _OF_ONES_OWN}
+    for name in own:
+        if name not in known:
+            raise ConfigError(f"{own[name]}: no text is called {name}; there are {', '.join(sorted(known))}.")
+    return own
+
+
+@functools.cache
+def _shipped() -> frozenset[str]:
+    return frozenset(
+        p.name.removesuffix(".txt") for p in resources.files(__package__).iterdir() if p.name.endswith(".txt")
+    )

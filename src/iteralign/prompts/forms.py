@@ -6,11 +6,10 @@ Every form has the same three methods, so that the steps need not know which one
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Literal
 
 from iteralign.errors import ConfigError
-from iteralign.prompts import Template, load_template
+from iteralign.prompts import Template, Texts, load_template
 from iteralign.records import Principle, RedTeamPrompt
 
 FormName = Literal["plain", "chat", "cot", "cou", "file"]
@@ -23,18 +22,12 @@ _SPEAKER = {"human": "Human", "assistant": "Assistant"}
 class Reflection:
     """The human turn that puts principles, and where an answer is rewritten a draft, beside the question."""
 
-    def __init__(
-        self,
-        principles_file: Path | None = None,
-        draft_file: Path | None = None,
-        critique_file: Path | None = None,
-        critiqued_file: Path | None = None,
-    ) -> None:
+    def __init__(self, texts: Texts = None) -> None:
         drafted = {"question", "draft", "principles"}
-        self._principles = load_template("with_principles", {"question", "principles"}, principles_file)
-        self._draft = load_template("with_draft", drafted, draft_file)
-        self._critique = load_template("critique", drafted, critique_file)
-        self._critiqued = load_template("with_critique", {*drafted, "critique"}, critiqued_file)
+        self._principles = load_template("with_principles", {"question", "principles"}, texts)
+        self._draft = load_template("with_draft", drafted, texts)
+        self._critique = load_template("critique", drafted, texts)
+        self._critiqued = load_template("with_critique", {*drafted, "critique"}, texts)
 
     def request(
         self, question: str, principles: Sequence[Principle], draft: str | None, critique: str | None = None
@@ -178,33 +171,21 @@ def _end_of_thought(text: str, start: int) -> int:
     return len(text) if blank == -1 else blank
 
 
-def prompt_form(
-    form: str,
-    *,
-    principles_file: Path | None = None,
-    draft_file: Path | None = None,
-    critique_file: Path | None = None,
-    critiqued_file: Path | None = None,
-    template_file: Path | None = None,
-    render_chat: ChatRenderer | None = None,
-) -> PromptForm:
-    """The form called plain, chat, cot, cou or file; `file` needs `template_file`, a text with {question}.
+def prompt_form(form: str, texts: Texts = None, render_chat: ChatRenderer | None = None) -> PromptForm:
+    """The form called plain, chat, cot, cou or file, with the user's own texts; `file` needs the text `template`.
 
-    `principles_file`, `draft_file`, `critique_file` and `critiqued_file` replace with_principles.txt, with_draft.txt,
-    critique.txt and with_critique.txt; `template_file` also the script of cou. Raises ConfigError.
+    Raises ConfigError.
     """
-    reflection = Reflection(principles_file, draft_file, critique_file, critiqued_file)
+    reflection = Reflection(texts)
     match form:
         case "plain":
             return PromptForm(reflection)
         case "cot":
-            return PromptForm(reflection, suffix=load_template("cot_suffix", set()).text)
+            return PromptForm(reflection, suffix=load_template("cot_suffix", set(), texts).text)
         case "cou":
-            return ScriptForm(reflection, load_template("chain_of_utterances", {"question"}, template_file))
+            return ScriptForm(reflection, load_template("chain_of_utterances", {"question"}, texts))
         case "file":
-            if template_file is None:
-                raise ConfigError("The prompt form `file` needs a template file with {question} in it.")
-            return ScriptForm(reflection, load_template("template", {"question"}, template_file))
+            return ScriptForm(reflection, load_template("template", {"question"}, texts))
         case "chat":
             if render_chat is None:
                 raise ConfigError(

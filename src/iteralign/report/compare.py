@@ -105,7 +105,8 @@ def _differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
 def _judging(run: Run) -> tuple[Any, ...]:
     """What two runs must have in common for their verdicts to mean the same."""
     oracle = run.settings.oracle
-    return sorted(run.judges), oracle.judge_file, oracle.votes
+    text = oracle.texts.get("judge") if isinstance(oracle.texts, dict) else oracle.texts
+    return sorted(run.judges), text, oracle.votes
 
 
 def _tests(name: str, first: Measurement, other: Measurement, judged_alike: bool) -> list[PairedTest]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from iteralign.constitution.doubles import Doubles
 from iteralign.constitution.gate import Gate
@@ -143,7 +143,7 @@ def _own_oracle(settings: OracleSettings, seed: int, directory: Path | None) -> 
         case "rules":
             from iteralign.oracles.rules import RuleOracle
 
-            return RuleOracle(max_principles=settings.max_principles, seed=seed)
+            return RuleOracle(settings.max_principles, seed)
         case "openai":
             return _llm_oracle(settings, directory)
 
@@ -159,15 +159,7 @@ def build_lookahead(
 def build_form(settings: Settings, model: LocalModel) -> PromptForm:
     """The prompt form; `chat` asks the tokenizer for its template."""
     form = settings.form
-    return prompt_form(
-        form.name,
-        principles_file=form.principles_file,
-        draft_file=form.draft_file,
-        critique_file=form.critique_file,
-        critiqued_file=form.critiqued_file,
-        template_file=form.template_file,
-        render_chat=model.render_chat if form.name == "chat" else None,
-    )
+    return prompt_form(form.name, form.texts, model.render_chat if form.name == "chat" else None)
 
 
 def build_constitution(settings: Settings) -> list[Principle]:
@@ -205,10 +197,9 @@ def demo_model() -> str:
 
 def _llm_oracle(settings: OracleSettings, directory: Path | None) -> Oracle:
     from iteralign.oracles.budget import Ledger
-    from iteralign.oracles.llm import LLMOracle, judge_template, repair_template
+    from iteralign.oracles.llm import LLMOracle
     from iteralign.oracles.negotiation import Dialects
     from iteralign.oracles.prices import load_prices
-    from iteralign.oracles.proposer import propose_template
 
     if settings.judge is None:
         raise ConfigError("oracle.judge: an endpoint must be given where oracle.kind is openai.")
@@ -224,25 +215,12 @@ def _llm_oracle(settings: OracleSettings, directory: Path | None) -> Oracle:
     shared = _Shared(cache, ledger, Dialects(None if directory is None else directory / layout.ENDPOINTS))
     judge = _client(settings.judge, "judge", shared)
     proposer = judge if settings.proposer is None else _client(settings.proposer, "proposer", shared)
-    proposing: dict[str, Any] = {
-        "propose_text": propose_template(settings.proposer_file),
-        "propose_repair": repair_template("propose", settings.proposer_repair_file),
-        "max_principles": settings.max_principles,
-        "max_characters": settings.max_characters,
-    }
     if settings.judge.method == "probability":
         from iteralign.oracles.probability import ProbabilityOracle
 
-        return ProbabilityOracle(judge, proposer, calibration=calibration_of(settings.judge), **proposing)
-    return LLMOracle(
-        judge,
-        proposer,
-        panel=[_client(endpoint, f"panel[{number}]", shared) for number, endpoint in enumerate(settings.panel)],
-        judge_text=judge_template(settings.judge_file),
-        judge_repair=repair_template("judge", settings.judge_repair_file),
-        votes=settings.votes,
-        **proposing,
-    )
+        return ProbabilityOracle(settings, judge, proposer, calibration_of(settings.judge))
+    panel = [_client(endpoint, f"panel[{number}]", shared) for number, endpoint in enumerate(settings.panel)]
+    return LLMOracle(settings, judge, proposer, panel)
 
 
 def _cache(settings: OracleSettings, directory: Path | None = None) -> "ReplyCache | None":

@@ -44,13 +44,6 @@ class FormSettings(Section):
 
     name: FormName = "plain"
     """plain transcript, chat (the tokenizer's template), cot, cou, or file (your own)."""
-    template_file: Path | None = None
-    """For `file` (and `cou`): a text with {question} in it."""
-    principles_file: Path | None = None
-    """Replaces the text that puts principles beside the question: {question} and {principles}."""
-    draft_file: Path | None = None
-    """Replaces the text that asks for a rewritten draft: {question}, {draft} and {principles}."""
-    critique_file: Path | None = None
-    """Replaces the text that asks what is wrong with a draft: {question}, {draft} and {principles}."""
-    critiqued_file: Path | None = None
-    """Replaces the text that asks for a draft rewritten by its critique: {question}, {draft}, {critique}, {principles}."""
+    texts: Path | dict[str, Path] | None = None
+    """Texts of your own in place of ours (docs/extending.md): a directory that has them under our names, or a file for each by
+    its name. `file` needs the text `template`, with {question} in it."""

@@ -40,13 +40,21 @@ def with_override(values: dict[str, Any], override: str) -> dict[str, Any]:
         value = load_yaml(text)
     except ValueError as error:
         raise ConfigError(f"--set {override}: the value can't be read: {error}") from error
-    head, _, rest = key.strip().partition(".")
+    try:
+        return placed(values, key.strip(), value)
+    except ConfigError as error:
+        raise ConfigError(f"--set {override}: {error}") from error
+
+
+def placed(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """`values` with `value` at `a.b`. Raises ConfigError where `a` has no keys."""
+    head, _, rest = key.partition(".")
     if not rest:
         return {**values, head: value}
     inner = values.get(head) or {}
     if not isinstance(inner, dict):
-        raise ConfigError(f"--set {override}: {head} is a single value, it has no keys of its own.")
-    return {**values, head: with_override(inner, f"{rest}={text}")}
+        raise ConfigError(f"{head} is a single value, it has no keys of its own.")
+    return {**values, head: placed(inner, rest, value)}
 
 
 def explain(item: Any, settings: type[BaseModel]) -> str:

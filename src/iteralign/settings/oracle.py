@@ -127,14 +127,9 @@ class OracleSettings(Section):
     """The oracle's own judge has a vote beside the guards."""
     votes: int = Field(default=1, gt=0, le=1000)
     """Judgements per answer of each judge. More than half must agree; a split gives `undetermined`."""
-    judge_file: Path | None = None
-    """Replaces the judge's text: {history}, {question} and {answer}."""
-    judge_repair_file: Path | None = None
-    """Replaces the text that asks the judge again after an unreadable reply: {problem}."""
-    proposer_file: Path | None = None
-    """Replaces the proposer's text: {failures}, {adopted} and {max_principles}."""
-    proposer_repair_file: Path | None = None
-    """Replaces the text that asks the proposer again: {problem}."""
+    texts: Path | dict[str, Path] | None = None
+    """Texts of your own in place of ours (docs/extending.md): a directory that has them under our names, such as judge.txt, or
+    a file for each by its name."""
     max_principles: int = Field(default=4, gt=0)
     """Principles proposed at once at most."""
     max_characters: int = Field(default=12_000, ge=1000)

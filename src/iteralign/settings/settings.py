@@ -18,6 +18,7 @@ from iteralign.settings.file import explain, flat, read_yaml, with_override
 from iteralign.settings.measure import GuardRailSettings, MeasureSettings
 from iteralign.settings.model import ModelSettings
 from iteralign.settings.oracle import OracleSettings
+from iteralign.settings.renamed import with_new_keys
 from iteralign.settings.rounds import LookAheadSettings, RevisionSettings, RoundSettings
 from iteralign.settings.section import LARGEST_SEED, Section
 from iteralign.settings.training import TrainingSettings
@@ -102,7 +103,7 @@ def load_settings(source: Path | str | Mapping[str, Any], overrides: Sequence[st
     for override in overrides:
         values = with_override(values, override)
     try:
-        return Settings.model_validate(values, strict=False)
+        return Settings.model_validate(with_new_keys(values), strict=False)
     except ValidationError as error:
         raise ConfigError(f"{name}: " + "\n".join(explain(item, Settings) for item in error.errors())) from error
 

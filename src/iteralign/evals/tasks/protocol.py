@@ -16,7 +16,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from iteralign.errors import ConfigError
-from iteralign.prompts import Template, load_template
+from iteralign.prompts import Template, read_template
 
 Pair = tuple[str, str]
 """(context, continuation) whose log-probability is asked for."""
@@ -25,7 +25,7 @@ Pair = tuple[str, str]
 def text_of(name: str, fields: set[str], metadata: dict[str, Any]) -> Template:
     """One of this directory's texts, or the file that the metadata name in its place."""
     own = Path(__file__).with_name(f"{name}.txt")
-    return load_template(name, fields, metadata.get(name) or own)
+    return read_template(name, fields, metadata.get(name) or own)
 
 
 def best(scores: Sequence[float]) -> int:

@@ -19,7 +19,7 @@ from iteralign.errors import ConfigError
 from iteralign.oracles.chat import Message
 from iteralign.oracles.guards.policy import SafeguardReply, policy_principles
 from iteralign.oracles.reading import Fence, Unreadable, read_json
-from iteralign.prompts import Template, load_template
+from iteralign.prompts import Template, read_template
 from iteralign.records import Response
 from iteralign.text.control import defused
 
@@ -230,7 +230,7 @@ def family(name: str, policy: Path | None = None) -> Family:
 
 
 def _own(name: str, fields: set[str]) -> Template:
-    return load_template(name, fields, _HERE / f"{name}.txt")
+    return read_template(name, fields, _HERE / f"{name}.txt")
 
 
 def _conversation(response: Response) -> tuple[Message, ...]:
