@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 MODULES = (
     *("errors", "fakes", "interfaces", "records"),
-    *("oracles.rules", "prompts.forms", "report.export", "rundir.jsonl"),
+    *("oracles.rules", "prompts.forms", "report.export"),
     *("steps.judge", "steps.propose", "steps.respond"),
 )
 """Public beside what `iteralign.__all__` names; CONTRIBUTING.md lists the same."""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from iteralign.cli.console import out
 from iteralign.errors import OracleError
-from iteralign.oracles.budget import Call, Total, totals_by_step
+from iteralign.oracles.budget import Call, Total, total_of, totals_by_step
 from iteralign.oracles.cache import ReplyCache
 from iteralign.preflight.plan import size_text
 
@@ -29,7 +29,7 @@ def calls_table(calls: Sequence[Call]) -> Table | None:
     for step, total in steps.items():
         table.add_row(step, *_row(total))
     if len(steps) > 1:
-        table.add_row("all", *_row(_sum(calls)), style="bold")
+        table.add_row("all", *_row(total_of(calls)), style="bold")
     return table
 
 
@@ -113,10 +113,3 @@ def _row(total: Total) -> Sequence[str]:
         f"{total.completion_tokens:,}",
         cost_text(total),
     )
-
-
-def _sum(calls: Sequence[Call]) -> Total:
-    total = Total()
-    for call in calls:
-        total.add(call)
-    return total

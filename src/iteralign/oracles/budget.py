@@ -105,6 +105,14 @@ def read_calls(path: Path) -> list[Call]:
     return calls
 
 
+def total_of(calls: Iterable[Call]) -> Total:
+    """Of all calls."""
+    found = Total()
+    for call in calls:
+        found.add(call)
+    return found
+
+
 def totals_by_step(calls: Iterable[Call]) -> dict[str, Total]:
     """One total per step, in the order in which the steps were first met."""
     steps: dict[str, Total] = {}

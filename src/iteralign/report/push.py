@@ -29,11 +29,6 @@ class Upload:
     kind: Literal["model", "dataset"]
     files: dict[str, Path]
 
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return sum(path.stat().st_size for path in self.files.values())
-
 
 @contextlib.contextmanager
 def prepared(run_dir: Path, name: str, parts: set[Part]) -> Iterator[list[Upload]]:

@@ -116,10 +116,10 @@ class Run:
 
     def round(self, number: int) -> KeptRound:
         """One of them. Raises RunDirectoryError for a number that there is none of."""
-        rounds = {one.number: one for one in self.rounds()}
-        if number not in rounds:
-            raise RunDirectoryError(f"{self.path} has {len(rounds)} rounds so far; there is no round {number}.")
-        return rounds[number]
+        one = kept_round(self.path, number)
+        if number < 0 or not one.directory.is_dir():
+            raise RunDirectoryError(f"{self.path} has {len(self.rounds())} rounds so far; there is no round {number}.")
+        return one
 
     def done(self) -> list[RoundMetrics]:
         """The figures of the rounds that are done; of a finished run, the base model's before them."""

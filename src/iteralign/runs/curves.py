@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iteralign.constitution.ledger import in_force
-from iteralign.oracles.budget import Total, read_calls
+from iteralign.oracles.budget import read_calls, total_of
 from iteralign.records import Principle
 from iteralign.rundir import layout
 from iteralign.scoreboard.metrics import RoundMetrics
@@ -20,9 +20,7 @@ def tell(tracking: Tracking | None, run_dir: Path, row: RoundMetrics, ledger: Se
 
 def spending(run_dir: Path) -> dict[str, float]:
     """Calls, tokens and, where all prices are known, dollars of the oracle since the run began."""
-    spent = Total()
-    for call in read_calls(run_dir / layout.CALLS):
-        spent.add(call)
+    spent = total_of(read_calls(run_dir / layout.CALLS))
     counts: dict[str, float] = {"oracle_calls": spent.calls, "oracle_tokens": spent.tokens}
     return counts | ({} if spent.cost is None else {"oracle_cost": spent.cost})
 
