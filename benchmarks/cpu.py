@@ -42,7 +42,7 @@ def busy(cores: int) -> Iterator[None]:
 
 def speed(model: LocalModel, rows: int, tokens: int) -> float:
     """Generated tokens a second by the clock."""
-    torch.set_num_threads(model.threads or torch.get_num_threads())
+    torch.set_num_threads(model.arithmetic.threads or torch.get_num_threads())
     target = TransformersTarget(model)
     inputs = [QUESTION.format(number) for number in range(rows)]
     target.generate(inputs[:2], Sampling(temperature=0, max_new_tokens=2))
@@ -57,7 +57,7 @@ def compare(path: str, load: int, own: int, args: argparse.Namespace) -> None:
     with busy(load):
         start = time.perf_counter()
         chosen = LocalModel(path, root=Path(), device="cpu")
-        how = f"{chosen.dtype}, {chosen.threads} thread(s)"
+        how = f"{chosen.dtype}, {chosen.arithmetic.threads} thread(s)"
         choosing = time.perf_counter() - start
         before = LocalModel(path, root=Path(), device="cpu", dtype="float32", threads=own)
         for model in (before, chosen):

@@ -123,11 +123,13 @@ def test_a_stream_ends_when_told(target: ServedTarget) -> None:
 def test_each_round_has_an_adapter_of_its_own_name(server: Server, llama: LocalModel, target: ServedTarget) -> None:
     names = []
     for number in range(2):
+        directory = llama.storage.root / "rounds" / str(number) / "adapter"
+        directory.mkdir(parents=True)
         target.load(Checkpoint(kind="adapter", path=f"rounds/{number}/adapter", round=number))
         server.requests.clear()
         target.generate(INPUTS[:2], SAMPLING)
         _, body = next(request for request in server.requests if request[0] == "/v1/load_lora_adapter")
-        assert body["lora_path"] == str(llama.root / f"rounds/{number}/adapter")
+        assert body["lora_path"] == str(directory)
         assert all(sent["model"] == body["lora_name"] for path, sent in server.requests if path == "/v1/completions")
         names.append(body["lora_name"])
     assert names[0] != names[1]
@@ -139,8 +141,12 @@ def test_each_round_has_an_adapter_of_its_own_name(server: Server, llama: LocalM
 
 
 def test_a_server_without_adapters_is_explained(server: Server, target: ServedTarget) -> None:
-    server.script = [(404, '{"detail": "Not Found"}')]
     target.load(Checkpoint(kind="adapter", path="rounds/0/adapter", round=0))
+    with pytest.raises(TargetError, match="rounds/0/adapter is not there"):
+        target.generate(INPUTS[:1], SAMPLING)
+    assert server.requests == []
+    (target.model.storage.root / "rounds" / "0" / "adapter").mkdir(parents=True)
+    server.script = [(404, '{"detail": "Not Found"}')]
     with pytest.raises(TargetError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING"):
         target.generate(INPUTS[:1], SAMPLING)
 

@@ -104,7 +104,7 @@ def train(model: LocalModel, method: Method, start: Checkpoint, number: int) -> 
     trainer = SFT(
         model, TrainingSettings(method=method, learning_rate=0.05 if method == "lora" else 0.005, epochs=3, lora_r=4), 0
     )
-    return trainer.finetune(start, rows, model.root / f"{method}-{number}", number)
+    return trainer.finetune(start, rows, model.storage.root / f"{method}-{number}", number)
 
 
 @needs_vllm

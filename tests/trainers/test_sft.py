@@ -131,7 +131,7 @@ def test_the_record_and_the_files(model: LocalModel, tmp_path: Path, method: Met
         checkpoint = SFT(model, TrainingSettings(method=method, **SETTINGS), 0).finetune(
             model.base, EXAMPLES, tmp_path / "rounds" / "0003", 3
         )
-    model.writing.wait()
+    model.storage.wait()
     kind, place = ("adapter", "adapter") if method == "lora" else ("full", "checkpoint")
     assert (checkpoint.kind, checkpoint.path) == (kind, f"rounds/0003/{place}")
     assert (checkpoint.round, checkpoint.examples, checkpoint.steps) == (3, 5, 6)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+import iteralign.weights.arithmetic as arithmetic
 import iteralign.weights.hardware as hardware
-import iteralign.weights.model as model_module
 from iteralign import load_settings, run
+from iteralign.rundir.weights import RunWeights
 from iteralign.weights.model import LocalModel
 
 
@@ -87,9 +88,9 @@ def test_the_measurement_itself() -> None:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU that is fast in bfloat16, with two threads, for models of any size."""
-    monkeypatch.setattr(model_module, "fast_bfloat16", lambda device: True)
-    monkeypatch.setattr(model_module, "best_threads", lambda *_: 1)
-    monkeypatch.setattr(model_module, "_LARGE", 1)
+    monkeypatch.setattr(arithmetic, "fast_bfloat16", lambda device: True)
+    monkeypatch.setattr(arithmetic, "best_threads", lambda *_: 1)
+    monkeypatch.setattr(arithmetic, "_LARGE", 1)
 
 
 def owner(path: Path, **settings: Any) -> LocalModel:
@@ -97,33 +98,41 @@ def owner(path: Path, **settings: Any) -> LocalModel:
 
 
 def test_a_large_model_takes_what_is_fast(fast: None, tiny_llama: Path) -> None:
-    assert owner(tiny_llama).arithmetic() == {"device": "cpu", "dtype": "bfloat16", "autocast": True, "threads": 1}
+    assert owner(tiny_llama).arithmetic.record() == {
+        "device": "cpu",
+        "dtype": "bfloat16",
+        "autocast": True,
+        "threads": 1,
+    }
 
 
 def test_weights_that_are_trained_in_full_stay_float32(fast: None, tiny_llama: Path) -> None:
-    model = owner(tiny_llama, full=True)
+    model = owner(tiny_llama, full=True).arithmetic
     assert (model.dtype, model.autocast) == ("float32", True)
 
 
 def test_what_the_settings_say_is_not_measured(fast: None, tiny_llama: Path) -> None:
     model = owner(tiny_llama, dtype="float32", threads=3)
-    assert model.arithmetic() == {"device": "cpu", "dtype": "float32", "autocast": False, "threads": 3}
-    assert owner(tiny_llama, threads="kept").threads is None
+    assert model.arithmetic.record() == {"device": "cpu", "dtype": "float32", "autocast": False, "threads": 3}
+    assert owner(tiny_llama, threads="kept").arithmetic.threads is None
 
 
 def test_a_small_model_stays_as_it_was(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    monkeypatch.setattr(model_module, "fast_bfloat16", None)
-    monkeypatch.setattr(model_module, "best_threads", None)
-    model = owner(tiny_llama)
+    monkeypatch.setattr(arithmetic, "fast_bfloat16", None)
+    monkeypatch.setattr(arithmetic, "best_threads", None)
+    model = owner(tiny_llama).arithmetic
     assert (model.dtype, model.autocast, model.threads) == ("float32", False, torch.get_num_threads())
 
 
-def test_a_run_from_before_goes_on_in_float32(fast: None, tiny_llama: Path) -> None:
-    model = owner(tiny_llama)
-    model.begun_with(None)
-    assert (model.dtype, model.autocast) == ("float32", False)
+def test_a_run_from_before_goes_on_in_float32(fast: None, tiny_llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "environment.json").write_text('{"run_directory": 2}')
+    (tmp_path / "config.yaml").touch()
+    begun = LocalModel(str(tiny_llama), root=RunWeights(tmp_path), device="cpu").arithmetic
+    new = LocalModel(str(tiny_llama), root=RunWeights(tmp_path / "new"), device="cpu").arithmetic
+    assert (begun.dtype, begun.autocast) == ("float32", False)
+    assert (new.dtype, new.autocast) == ("bfloat16", True)
 
 
 def test_a_run_goes_on_as_it_began_on_another_machine(
@@ -146,8 +155,8 @@ def test_a_run_goes_on_as_it_began_on_another_machine(
     for file in [*responses.parent.iterdir(), tmp_path / "run" / "metrics.jsonl"]:
         if file.is_file():
             file.unlink()
-    monkeypatch.setattr(model_module, "fast_bfloat16", None)  # nothing is measured again
-    monkeypatch.setattr(model_module, "best_threads", None)
+    monkeypatch.setattr(arithmetic, "fast_bfloat16", None)  # nothing is measured again
+    monkeypatch.setattr(arithmetic, "best_threads", None)
     again = run(settings, tmp_path / "run")
     assert responses.read_bytes() == before
     assert again.checkpoint == done.checkpoint

@@ -14,6 +14,7 @@ from iteralign.records import Checkpoint, TrainingExample
 from iteralign.settings.training import Method, TrainingSettings
 from iteralign.trainers.sft import SFT
 from iteralign.weights.files import encode
+from iteralign.weights.loading import check_tensors
 from iteralign.weights.model import LocalModel
 
 EXAMPLES = [
@@ -168,7 +169,7 @@ def test_checkpoints_read_back_and_export(
     checkpoint = SFT(model, TrainingSettings(method=method, learning_rate=0.01), 0).finetune(
         model.base, EXAMPLES, tmp_path / "r0", 0
     )
-    model.writing.wait()
+    model.storage.wait()
     trained = logits(model.at(checkpoint))
     assert not torch.equal(trained, base)
 
@@ -264,7 +265,7 @@ def test_tensors_that_are_not_the_models_are_refused(
     source = {"llama": tiny_llama, "gpt2": tiny_gpt2}[family]
     norm = NORM[family]
     one = changed_tensors(source, tmp_path / "copy", lambda tensors: change(tensors, norm))
-    for ask in (one.check_tensors, lambda: one.network(one.base)):  # doctor and plan; a run
+    for ask in (lambda: check_tensors(one), lambda: one.network(one.base)):  # doctor and plan; a run
         with pytest.raises(TargetError, match=said.format(norm=norm)):
             ask()
 
@@ -274,11 +275,11 @@ def test_tied_and_untied_split_and_whole_models_have_their_tensors(
 ) -> None:
     for source in (tiny_llama, tiny_gpt2):
         one = owner(source, tmp_path)
-        one.check_tensors()
+        check_tensors(one)
         place = tmp_path / f"{source.name}-split"
         one.network(one.base).save_pretrained(place, max_shard_size="20KB")
         assert (place / "model.safetensors.index.json").exists()
-        owner(place, tmp_path).check_tensors()
+        check_tensors(owner(place, tmp_path))
 
 
 def test_tensors_that_a_models_class_makes_or_ignores_itself(tiny_llama: Path, tiny_gpt2: Path, tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def test_tensors_that_a_models_class_makes_or_ignores_itself(tiny_llama: Path, t
     ]
     for source, more in older:
         one = changed_tensors(source, tmp_path / source.name, lambda tensors, more=more: tensors.update(more))  # type: ignore[misc]
-        one.check_tensors()
+        check_tensors(one)
         one.network(one.base)
 
 
@@ -304,10 +305,10 @@ def test_tensors_are_checked_without_reading_them(tiny_llama: Path, tmp_path: Pa
     end = 8 + int.from_bytes(head[:8], "little")
     file.write_bytes(head[:end])
     os.truncate(file, size)  # a hole
-    owner(place, tmp_path).check_tensors()
+    check_tensors(owner(place, tmp_path))
     os.truncate(file, size - 1)
     with pytest.raises(TargetError, match="can't be read"):
-        owner(place, tmp_path).check_tensors()
+        check_tensors(owner(place, tmp_path))
 
 
 @pytest.mark.parametrize("template", ["{{ raise_exception('no system') }}", "{{ a.b.c }}", "{% for %}", "{{ 1 / 0 }}"])

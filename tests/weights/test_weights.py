@@ -16,7 +16,7 @@ from iteralign.runs.rounds import Outcome
 from iteralign.runs.run import resume_run, start_run
 from iteralign.settings.settings import load_settings
 from iteralign.weights import model as model_module
-from iteralign.weights.files import write_model
+from iteralign.weights.writing import write_model
 
 SMALL = {
     "model": {"path": "demo"},
@@ -85,7 +85,7 @@ def test_stages_wait_for_the_weights_before_them_in_their_order(tmp_path: Path) 
     with RunDirectory.create(tmp_path / "run", keeping("all")) as run:
         keep = run.round(0)
         keep("3_principles", list[Principle])
-        run.weights.begin(lambda: assert_set(go))
+        run.weights.write(tmp_path / "weights", lambda place: assert_set(go))
         keep("4_revisions", list[Any])
         keep("5_examples", list[Any])
         names = {path.name for path in keep.directory.iterdir()}
@@ -96,11 +96,11 @@ def test_stages_wait_for_the_weights_before_them_in_their_order(tmp_path: Path) 
 
 
 def test_nothing_is_said_to_have_trained_whose_weights_could_not_be_written(tmp_path: Path) -> None:
-    def full() -> None:
+    def full(place: Path) -> None:
         raise RunDirectoryError("no space left")
 
     with RunDirectory.create(tmp_path / "run", keeping("all")) as run:
-        run.weights.begin(full)
+        run.weights.write(tmp_path / "weights", full)
         with pytest.raises(RunDirectoryError, match="no space"):
             run.round(0)("6_checkpoint", list[Principle])
             run.settle()

@@ -25,6 +25,7 @@ from iteralign.settings.oracle import EndpointSettings, GuardSettings, JudgeSett
 from iteralign.settings.settings import Settings
 from iteralign.steps.judge import is_unread
 from iteralign.weights.hardware import fast_bfloat16
+from iteralign.weights.loading import check_tensors
 
 if TYPE_CHECKING:
     from iteralign.oracles.chat import Client
@@ -96,7 +97,7 @@ def check_cache() -> Iterator[Finding]:
 
 def check_model(settings: Settings) -> Iterator[Finding]:
     """Configuration, tokenizer, whether they fit each other, the context, and the prompt form."""
-    model = build.build_model(settings, Path())
+    model = build.build_model(settings)
     try:
         tokens = len(model.tokenizer)
         yield Finding("tokenizer", "ok", f"{tokens:,} tokens")
@@ -111,7 +112,7 @@ def check_model(settings: Settings) -> Iterator[Finding]:
         if not _has_weights(Path(model.name_or_path)):
             advice = "Other formats are pickles, which can run any code: load once with transformers, save_pretrained."
             yield Finding("weights", "fail", "no safetensors file in the model's directory", advice)
-        model.check_tensors()
+        check_tensors(model)
         context = model.context_length
         build.build_form(settings, model)
     except IteralignError as error:
@@ -240,7 +241,7 @@ def _memory(settings: Settings, needed: int) -> Finding:
     import psutil
     import torch
 
-    device = build.build_model(settings, Path()).device
+    device = build.build_model(settings).device
     cuda = device == "cuda" and torch.cuda.is_available()
     free = torch.cuda.mem_get_info()[0] if cuda else psutil.virtual_memory().available
     found = f"{size_text(free)} free on {device}, {size_text(needed)} for weights, gradients and optimiser"

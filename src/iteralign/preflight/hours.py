@@ -199,6 +199,6 @@ def _training(parts: Parts, responses: Sequence[Response], settings: Settings, p
         parts.target.rest()
         seconds, _ = _timed(lambda: parts.trainer.finetune(parts.base, examples, place / "training", 0))
     if parts.model is not None:
-        parts.model.writing.wait()
+        parts.model.storage.wait()
     step = ends[-1] - ends[-2] if len(ends) > 1 else 0.0
     return max(seconds - len(ends) * step, 0.0), step / size if step else seconds / len(examples)

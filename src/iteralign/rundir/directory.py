@@ -24,6 +24,7 @@ from iteralign.rundir.kept_files import KeptFiles
 from iteralign.rundir.manifest import Manifest, entry_of
 from iteralign.rundir.stages import Stages
 from iteralign.settings.settings import CHANGEABLE, Settings, as_text, differing_keys, dump_settings, load_settings
+from iteralign.weights.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +108,10 @@ class RunDirectory(KeptFiles):
         """The stages before the first round: what the base model does."""
         return self.round(-1)
 
-    def begin(self) -> None:
-        """A process starts to work on the run: note it, and what it found missing or newly set."""
+    def begin(self, weights: Storage | None = None) -> None:
+        """A process starts to work on the run: note it, and what it found missing or newly set. What is computed after
+        `weights` are trained is kept back until they are written."""
+        self.weights = weights or self.weights
         self.log_attempt("started")
         for note in self.notes:
             log.warning("%s", note)

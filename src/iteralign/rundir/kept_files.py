@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iteralign.errors import CorruptFileError
-from iteralign.files import Background, write_text
+from iteralign.files import write_text
 from iteralign.records import Checkpoint
 from iteralign.rundir import layout
 from iteralign.rundir.layout import MANIFEST, METRICS
 from iteralign.rundir.manifest import Entry, Fault, Manifest, entry_for, names_in, ours
+from iteralign.weights.storage import Storage
 
 _MOST_NAMED = 20  # faults in one message
 
@@ -19,8 +20,8 @@ class KeptFiles:
     def __init__(self, path: Path) -> None:
         """Raises CorruptFileError for a manifest that was changed."""
         self.path = path
-        self.weights = Background()
-        """The writing of weights; what is computed meanwhile is kept back until it has ended."""
+        self.weights = Storage(path)
+        """What is computed while weights are written there is kept back until they are."""
         self._kept_back: list[tuple[Path, str]] = []
         self.notes: list[str] = []
         """What `check_files` found that is no obstacle."""
@@ -50,17 +51,13 @@ class KeptFiles:
         """Note in the manifest the weights that were written into a directory of the run."""
         self.manifest.add(self._entries_in(directory))
 
-    def check_weights(self, directory: Path) -> None:
-        """Raises CorruptFileError unless the weights in a directory of the run, about to be loaded, are those written there."""
-        self._refuse([fault for fault in self.manifest.faults_in(self._name(directory))])
-
     def check_files(self, manifest: bool) -> None:
         """Raises CorruptFileError unless all files are as they were written; says from where the run can go on. `manifest`:
         whether there is to be one. A log that was changed gives a note, what is missing is computed again."""
         if not self.manifest:
             self._adopt(manifest)
         faults = list(self.manifest.faults(big=False))
-        self._refuse([fault for fault in faults if not self._may_be_mended(fault)])
+        refuse(self.path, [fault for fault in faults if not self._may_be_mended(fault)])
         for fault in faults:
             if fault.path in layout.LOGS:
                 self.notes.append(f"{fault}. The run goes on: nothing is computed from it.")
@@ -86,15 +83,6 @@ class KeptFiles:
         missing = fault.what == "is missing" and (computed or fault.path in layout.DERIVED)
         return missing or fault.path in (layout.CONFIG, MANIFEST, *layout.LOGS)
 
-    def _refuse(self, faults: Sequence[Fault]) -> None:
-        if faults:
-            raise CorruptFileError(
-                f"{self.path} holds files that are not what the run wrote:\n"
-                + "".join(f"  {fault}\n" for fault in faults[:_MOST_NAMED])
-                + ("  ...\n" if len(faults) > _MOST_NAMED else "")
-                + remedy([fault.path for fault in faults])
-            )
-
     def _refuse_other(self, path: Path, text: str) -> None:
         """Refuse a stage that was deleted and comes out differently, while stages that were computed from it are kept."""
         name = self._name(path)
@@ -117,10 +105,24 @@ class KeptFiles:
     def _entries_in(self, directory: Path) -> dict[str, Entry | None]:
         """The files of a directory that was just written, and none for those that it no longer has."""
         known = (name for name in self.manifest.files if name.startswith(f"{self._name(directory)}/"))
-        return {**dict.fromkeys(known), **self.manifest.found(names_in(self.path, directory))}
+        written = {
+            path.relative_to(self.path).as_posix(): Entry(*facts) for path, facts in self.weights.written.items()
+        }
+        return {**dict.fromkeys(known), **self.manifest.found(names_in(self.path, directory), written)}
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
+
+
+def refuse(run: Path, faults: Sequence[Fault]) -> None:
+    """Raises CorruptFileError if there are any."""
+    if faults:
+        raise CorruptFileError(
+            f"{run} holds files that are not what the run wrote:\n"
+            + "".join(f"  {fault}\n" for fault in faults[:_MOST_NAMED])
+            + ("  ...\n" if len(faults) > _MOST_NAMED else "")
+            + remedy([fault.path for fault in faults])
+        )
 
 
 def is_stage(name: str) -> bool:

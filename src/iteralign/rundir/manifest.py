@@ -69,8 +69,6 @@ class Manifest:
         """The entry before the newest of each file, where there was one."""
         self._running: dict[str, tuple[int, Any]] = {}
         """Of each log the bytes hashed so far, and the hash that goes on."""
-        self._ready: dict[str, Entry] = {}
-        """Hashes of weights made beside the work, until their commit."""
         self._read()
 
     def __bool__(self) -> bool:
@@ -128,13 +126,9 @@ class Manifest:
         """The newest entry of a file, also of one that is gone."""
         return self.files.get(name) or self.earlier.get(name)
 
-    def found(self, names: Iterable[str]) -> dict[str, Entry]:
-        """The entries of files as they lie there."""
-        return {name: self._ready[name] if name in self._ready else entry_of(self.run / name) for name in names}
-
-    def prepare(self, directory: Path) -> None:
-        """Hash what was just written, in the thread that wrote it."""
-        self._ready |= {name: entry_of(self.run / name) for name in names_in(self.run, directory)}
+    def found(self, names: Iterable[str], known: Mapping[str, Entry] | None = None) -> dict[str, Entry]:
+        """The entries of files as they lie there; those that are `known` need not be read."""
+        return {name: (known or {}).get(name) or entry_of(self.run / name) for name in names}
 
     def faults(self, *, big: bool = True) -> Iterator[Fault]:
         """Everything that is not as it was written. Without `big`, whole models are compared by their size alone."""

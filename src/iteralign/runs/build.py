@@ -14,6 +14,7 @@ from iteralign.lookahead import LookAhead
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
 from iteralign.rundir import layout
+from iteralign.rundir.weights import RunWeights
 from iteralign.settings.calibration import calibration_of
 from iteralign.settings.file import flat
 from iteralign.settings.oracle import LOCAL, EndpointSettings, GuardSettings, OracleSettings
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from iteralign.oracles.negotiation import Dialects
 
 
-def build_model(settings: Settings, root: Path) -> LocalModel:
-    """The owner of the target's weights; loads nothing yet. `root` is the run directory."""
+def build_model(settings: Settings, run: Path | None = None) -> LocalModel:
+    """The owner of the target's weights; loads nothing yet. `run`: the run directory, where there is one."""
     model = settings.model
     if settings.threads is not None:
         import torch
@@ -39,7 +40,7 @@ def build_model(settings: Settings, root: Path) -> LocalModel:
         torch.set_num_threads(settings.threads)
     return LocalModel(
         demo_model() if model.path == "demo" else model.path,
-        root=root,
+        root=Path() if run is None else RunWeights(run),
         device=model.device,  # type: ignore[arg-type]
         dtype=model.dtype,
         trust_remote_code=model.trust_remote_code,

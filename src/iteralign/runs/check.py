@@ -20,6 +20,7 @@ from iteralign.settings.oracle import LOCAL, GuardSettings
 from iteralign.settings.settings import Settings
 from iteralign.steps.measure import file_texts
 from iteralign.weights.files import encode
+from iteralign.weights.loading import check_tensors
 from iteralign.weights.model import LocalModel
 
 
@@ -50,7 +51,7 @@ def check(settings: Settings, directory: Path | None, sets: PromptSets | None = 
     if own.get("oracle") is None:
         _check_oracle(settings)
     if own.get("target") is None or own.get("trainer") is None:
-        model = parts.model or build.build_model(settings, Path())
+        model = parts.model or build.build_model(settings)
         _check_model(model)
         if own.get("target") is None:
             _check_room(model, [parts.form.render(prompt) for prompt in sets.prompts], settings.sampling.max_new_tokens)
@@ -79,7 +80,7 @@ def _check_model(model: LocalModel) -> None:
     """All but the weights themselves."""
     assert model.device and model.tokenizer
     model.empty_network(model.attention)
-    model.check_tensors()
+    check_tensors(model)
 
 
 def _check_room(model: LocalModel, texts: Sequence[str], answer: int) -> None:

@@ -112,7 +112,7 @@ def environment(settings: Settings, model: LocalModel | None = None) -> dict[str
             versions[name] = metadata.version(name)
     hardware = {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version()}
     base = None if model is None else {"path": model.name_or_path, "fingerprint": model.fingerprint()}
-    arithmetic = None if model is None else model.arithmetic()
+    arithmetic = None if model is None else model.arithmetic.record()
     return {
         "versions": versions,
         "hardware": hardware,
@@ -127,10 +127,7 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
     tracking = parts.tracking or build.build_tracking(run.settings, run.path)
     parts = replace(parts, tracking=tracking)
     with _warnings_kept(run, progress):
-        run.begin()
-        if parts.model is not None:
-            run.weights = parts.model.writing
-            parts.model.written, parts.model.check = run.manifest.prepare, run.check_weights
+        run.begin(None if parts.model is None else parts.model.storage)
         try:
             try:
                 outcome = _begin_and_align(run, parts, progress)
@@ -189,11 +186,8 @@ def _begin(run: RunDirectory, parts: Parts, progress: Progress) -> None:
 
 
 def _check_base(run: RunDirectory, model: LocalModel | None) -> None:
-    """Refuse to go on from other base weights than those the run began with, and compute with them as it did."""
-    environment = run.environment()
-    begun = environment.get("model")
-    if model is not None:
-        model.begun_with(environment.get("arithmetic"))
+    """Refuse to go on from other base weights than those the run began with."""
+    begun = run.environment().get("model")
     if model is not None and begun is not None and not model.is_still(begun["fingerprint"]):
         raise RunDirectoryError(
             f"The base model {model.name_or_path} is not the one that {run.path} began with: its files have changed. "

@@ -186,7 +186,7 @@ class ServedTarget(Target):
         name = self.name
         if self._wanted.kind == "adapter":
             name = f"iteralign-round-{self._wanted.round}-{uuid.uuid4().hex[:8]}"  # never one the server has cached
-            path = str((self.model.root / self._wanted.path).resolve())
+            path = str(self.model.storage.place(self._wanted).resolve())
             self._tell("load_lora_adapter", {"lora_name": name, "lora_path": path})
         self._served = self._wanted, name
         return name

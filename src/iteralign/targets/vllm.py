@@ -154,10 +154,9 @@ class VllmTarget(Target):
         if self._engine is not None and same:
             return self._engine
         if checkpoint.kind == "adapter" and self.model.device != "cpu":
-            self.model.check(self.model.root / checkpoint.path)
+            path = str(self.model.storage.place(checkpoint).resolve())
             engine = self._engine or self._start(self.model.weights_in)
             self._adapters += 1
-            path = str((self.model.root / checkpoint.path).resolve())
             self._adapter = {"name": f"round-{self._adapters}", "number": self._adapters, "path": path}
         else:
             engine = self._with_full_weights(checkpoint)
@@ -170,11 +169,8 @@ class VllmTarget(Target):
     def _with_full_weights(self, checkpoint: Checkpoint) -> "_Engine":
         if checkpoint.kind == "base":
             return self._take(self.model.weights_in)
-        self.model.writing.wait()
-        kept = self.model.root / checkpoint.path
-        if checkpoint.kind == "full" and kept.exists():
-            self.model.check(kept)
-            return self._take(str(kept.resolve()))
+        if checkpoint.kind == "full":
+            return self._take(str(self.model.storage.place(checkpoint).resolve()))
         with tempfile.TemporaryDirectory(prefix="iteralign-merged-") as merged:
             self.model.export(checkpoint, Path(merged))
             return self._take(merged)

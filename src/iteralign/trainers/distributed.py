@@ -62,7 +62,7 @@ class DistributedSFT(Trainer):
             self.tracking.training(round_number, start.total_steps, outcome["log"])
         return Checkpoint(
             kind="full",
-            path=Path(os.path.relpath(directory / layout.FULL_WEIGHTS, self.model.root)).as_posix(),
+            path=self.model.storage.path_of(directory / layout.FULL_WEIGHTS),
             round=round_number,
             start=start.path,
             examples=len(examples),
@@ -82,9 +82,9 @@ class DistributedSFT(Trainer):
             "model": self.model.name_or_path,
             "revision": self.model.revision,
             "trust_remote_code": self.model.trust_remote_code,
-            "root": str(self.model.root.resolve()),
+            "root": str(self.model.storage.root.resolve()),
             "device": self.model.device,
-            "autocast": self.model.autocast,
+            "autocast": self.model.arithmetic.autocast,
             "settings": self.settings.model_dump(mode="json"),
             "seed": self.seed + round_number,
             "log_steps": bool(self.tracking),

@@ -5,18 +5,15 @@ gives the same weights, bit for bit on a CPU.
 """
 
 import dataclasses
-import json
 import math
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from iteralign.activity import tell
 from iteralign.errors import TrainingDiverged, TrainingError
-from iteralign.files import written_whole
 from iteralign.interfaces import Trainer
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.rundir import layout
@@ -25,10 +22,16 @@ from iteralign.trainers.rows import Row, make_rows
 from iteralign.trainers.surroundings import restored, spared
 from iteralign.trainers.tracking import Tracking
 from iteralign.weights.model import LocalModel
+from iteralign.weights.writing import not_finite
 
 Progress = Callable[[int, int], None]
 """Called with (optimiser steps done, steps in all)."""
 
+KEPT: dict[Method, tuple[Literal["adapter", "full"], str]] = {
+    "lora": ("adapter", layout.ADAPTER),
+    "full": ("full", layout.FULL_WEIGHTS),
+}
+"""Kind of a method's checkpoints, and the directory that they have in their round."""
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
@@ -55,34 +58,31 @@ class SFT(Trainer):
         check_start(start, self.settings.method)
         rows = make_rows(self.model, examples, self.settings.max_length)
         seed = self.seed + round_number
-        self.model.writing.wait()
+        kind, place = KEPT[self.settings.method]
         try:
-            trainee = self._trainee(start, seed)
-            loss, steps, history = train(
-                trainee,
-                self.model.tokenizer,
-                rows,
-                self.settings,
-                seed,
-                self.model.device == "cpu",
-                self.model.autocast,
-                log_steps=bool(self.tracking),
-                progress=partial(tell, "training"),
-            )
-            if self.tracking:
-                self.tracking.training(round_number, start.total_steps, history)
-            trained = [(name, value) for name, value in trainee.named_parameters() if value.requires_grad]
-            check_finite(loss, trained, round_number)
-            path = self._write(trainee, directory)
-        except BaseException as error:
-            self.model.discard()
-            if not isinstance(error, Exception):
-                raise
-            self.model.at(start)
+            with self.model.training(start) as resident:
+                trainee = self._trainee(resident, start, seed)
+                loss, steps, history = train(
+                    trainee,
+                    self.model.tokenizer,
+                    rows,
+                    self.settings,
+                    seed,
+                    self.model.device == "cpu",
+                    self.model.arithmetic.autocast,
+                    log_steps=bool(self.tracking),
+                    progress=partial(tell, "training"),
+                )
+                if self.tracking:
+                    self.tracking.training(round_number, start.total_steps, history)
+                trained = [(name, value) for name, value in trainee.named_parameters() if value.requires_grad]
+                check_finite(loss, trained, round_number)
+                path = self.model.write(directory / place)
+        except Exception as error:
             raise as_training_error(error, round_number) from error
         checkpoint = Checkpoint(
-            kind="adapter" if self.settings.method == "lora" else "full",
-            path=Path(os.path.relpath(path, self.model.root)).as_posix(),
+            kind=kind,
+            path=path,
             round=round_number,
             start=start.path,
             examples=len(examples),
@@ -94,11 +94,10 @@ class SFT(Trainer):
         self.model.holds(checkpoint)
         return checkpoint
 
-    def _trainee(self, start: Checkpoint, seed: int) -> Any:
-        """The resident model, ready to be trained."""
+    def _trainee(self, resident: Any, start: Checkpoint, seed: int) -> Any:
+        """The resident weights, those of `start`, ready to be trained."""
         import transformers
 
-        resident = self.model.at(start)
         if self.settings.method == "lora":
             if start.kind == "adapter":
                 return resident
@@ -123,24 +122,6 @@ class SFT(Trainer):
             target_modules=list(_ATTENTION) if present.issuperset(_ATTENTION) else "all-linear",
             fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in network.modules()),  # GPT-2's layers
         )
-
-    def _write(self, trainee: Any, directory: Path) -> Path:
-        if self.settings.method == "lora":
-            with written_whole(directory / layout.ADAPTER) as place:
-                # Without False peft asks the hub for the base model's vocabulary size.
-                trainee.save_pretrained(str(place), save_embedding_layers=False)
-                _sort_targets(place / "adapter_config.json")
-            return directory / layout.ADAPTER
-        self.model.write_beside(directory / layout.FULL_WEIGHTS)
-        return directory / layout.FULL_WEIGHTS
-
-
-def _sort_targets(path: Path) -> None:
-    """peft writes this set of names in an order that differs from process to process; equal runs get equal files."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(config["target_modules"], list):
-        config["target_modules"].sort()
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def check_start(start: Checkpoint, method: Method) -> None:
@@ -207,11 +188,9 @@ def packs(config: Any) -> bool:
 
 def check_finite(loss: float, weights: Iterable[tuple[str, Any]], round_number: int) -> None:
     """TrainingDiverged unless the loss and all weights are finite."""
-    import torch
-
-    broken = [name for name, value in weights if not bool(torch.isfinite(value).all())]
-    if broken or not math.isfinite(loss):
-        what = f"the weights of {broken[0]} are not finite" if broken else f"the loss is {loss}"
+    broken = not_finite(weights)
+    if broken is not None or not math.isfinite(loss):
+        what = f"the weights of {broken} are not finite" if broken is not None else f"the loss is {loss}"
         raise TrainingDiverged(
             f"Training diverged in round {round_number}: {what}. The weights of the round before stay in use. "
             "Lower the learning rate or use a longer warm-up."

@@ -13,8 +13,8 @@ from iteralign.records import Checkpoint, TrainingExample
 from iteralign.settings.training import TrainingSettings
 from iteralign.trainers.rows import make_rows
 from iteralign.trainers.sft import as_training_error, check_finite, train
-from iteralign.weights.files import write_model
 from iteralign.weights.model import LocalModel
+from iteralign.weights.writing import write_model
 
 
 def main(path: Path) -> int:

@@ -1,6 +1,5 @@
-"""What a Hugging Face model consists of on disk, on the hub or in a GGUF file: configuration, tokenizer, weights."""
+"""What is to be known of a Hugging Face model on disk, on the hub or in a GGUF file without reading its weights."""
 
-import copy
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from iteralign.errors import TargetError
 from iteralign.weights.base_hash import directory_hash, file_sha256, sampled_hash
 from iteralign.weights.gguf import GGUF, is_gguf
 from iteralign.weights.load_errors import cannot_load, first_line
-from iteralign.weights.tensors import check_directory, quiet_transformers, refuse_strays, tensor_shapes
+from iteralign.weights.tensors import check_directory
 
 _CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 
@@ -154,30 +153,6 @@ class ModelFiles:
         except Exception as error:
             raise cannot_load(error, self.name_or_path, "network") from error
 
-    def check_tensors(self) -> None:
-        """Raises TargetError where a directory's tensors, by name and shape, aren't those of the model. No weights are read.
-
-        Of a hub id and of a GGUF file loading them tells.
-        """
-        directory = Path(self.name_or_path).expanduser()
-        tensors = tensor_shapes(directory) if directory.is_dir() else {}
-        network = self.empty_network() if tensors else None
-        if network is None or hasattr(network.config, "quantization_config"):
-            return
-        with quiet_transformers():
-            try:
-                _, found = type(network).from_pretrained(
-                    None,
-                    config=network.config,
-                    state_dict=tensors,
-                    device_map="meta",
-                    ignore_mismatched_sizes=True,
-                    output_loading_info=True,
-                )
-            except Exception as error:
-                raise cannot_load(error, self.name_or_path, "model") from error
-        refuse_strays(self.name_or_path, found, self.is_part)
-
     @cached_property
     def parameters(self) -> int:
         """How many; 0 where transformers can't build the model, which loading it will tell of."""
@@ -185,44 +160,6 @@ class ModelFiles:
             return sum(weight.numel() for weight in self.empty_network().parameters())
         except TargetError:
             return 0
-
-    def read_weights(self, trained: Path | None, dtype: str, attention: str | None) -> Any:
-        """The PreTrainedModel of the base weights, or of full ones `trained` from them, on the CPU."""
-        import torch
-        import transformers
-
-        bars: Any = transformers.utils.logging
-        bars.disable_progress_bar()  # the run has its own
-        source = self.weights_in if trained is None else str(trained)
-        check_directory(Path(source).expanduser())
-        try:
-            network, found = transformers.AutoModelForCausalLM.from_pretrained(
-                source,
-                revision=self.revision if trained is None else None,
-                trust_remote_code=self.trust_remote_code,
-                dtype=getattr(torch, dtype),
-                attn_implementation=attention,
-                use_safetensors=True,  # .bin files are pickles
-                ignore_mismatched_sizes=True,  # refused below, by name
-                output_loading_info=True,
-            )
-        except Exception as error:
-            raise cannot_load(error, self.name_or_path if trained is None else source, "model") from error
-        refuse_strays(source, found, self.is_part)
-        self._check_fit(network)
-        # peft names the base of an adapter by these.
-        network.name_or_path = network.config.name_or_path = self.name_or_path
-        return network
-
-    def _check_fit(self, network: Any) -> None:
-        rows = network.get_input_embeddings().weight.shape[0]
-        highest = max(self.tokenizer.get_vocab().values())
-        if highest >= rows:
-            raise TargetError(
-                f"The tokenizer of {self.name_or_path} does not fit the model: it has token id {highest}, the model "
-                f"embeds {rows} tokens. Use the tokenizer that the model was trained with, or resize the model's "
-                "embeddings and save it again."
-            )
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
@@ -239,22 +176,3 @@ def encode(tokenizer: Any, text: str) -> list[int]:
     if not ids:
         ids = [next(token for token in (tokenizer.bos_token_id, eos, tokenizer.pad_token_id) if token is not None)]
     return ids
-
-
-def write_model(network: Any, tokenizer: Any, directory: Path, state: dict[str, Any] | None = None) -> None:
-    """Save model and tokenizer in Hugging Face format, safetensors only.
-
-    `state` holds the weights by name where the network has them only in part (sharded).
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    own = network.generation_config
-    try:
-        network.save_pretrained(str(directory), state_dict=state)
-    except ValueError:
-        # Some released models name a temperature without sampling, which transformers loads but won't save.
-        network.generation_config = copy.deepcopy(own)
-        network.generation_config.do_sample = True
-        network.save_pretrained(str(directory), state_dict=state)
-    finally:
-        network.generation_config = own
-    tokenizer.save_pretrained(str(directory))
