@@ -14,6 +14,7 @@ from iteralign.activity import tell
 from iteralign.records import (
     Checkpoint,
     Generation,
+    Preference,
     Principle,
     Relation,
     Response,
@@ -91,6 +92,8 @@ class Judge(Part, ABC):
     concurrency: int = 0
     """Calls of `judge` with one response each that may be under way at once, from several threads, while the target
     generates. 0: it is called by one thread, with all responses of a step."""
+    sees_both: bool = False
+    """Whether `compare` is shown both answers at once, so that their order may sway it."""
 
     @abstractmethod
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -99,6 +102,11 @@ class Judge(Part, ABC):
     def forget(self, responses: Sequence[Response]) -> None:
         """Where replies are kept: ask again, and don't read them back, when these are judged the next time."""
         return
+
+    def compare(self, pairs: Sequence[tuple[Response, Response]]) -> list[Preference]:
+        """Which of two answers to one question is better. By default each is judged, and acceptable beats unacceptable."""
+        verdicts = iter(self.judge([response for pair in pairs for response in pair]))
+        return [_preferred(next(verdicts), next(verdicts)) for _ in pairs]
 
 
 class Oracle(Judge):
@@ -137,3 +145,12 @@ class Trainer(Part, ABC):
         Raises TrainingDiverged, leaving `start` usable, when the result must not be used (a loss that is not finite):
         the loop goes on with `start`. Any other TrainingError ends the run.
         """
+
+
+def _preferred(first: Verdict, second: Verdict) -> Preference:
+    labels = (first.label, second.label)
+    if "undetermined" in labels:
+        return "undetermined"
+    if first.label == second.label:
+        return "tie"
+    return "first" if first.label == "acceptable" else "second"

@@ -15,6 +15,8 @@ Label = Literal["acceptable", "unacceptable", "undetermined"]
 Violation = Literal["harmful", "dishonest", "unhelpful"]
 Relation = Literal["same", "contradicting", "different", "undetermined"]
 """How two principles stand to each other; `undetermined` where the oracle's reply could not be read."""
+Preference = Literal["first", "second", "tie", "undetermined"]
+"""Which of two answers is better."""
 
 
 class Record(BaseModel):

@@ -63,7 +63,7 @@ def test_judge_check_asks_about_every_kind(tmp_path: Path) -> None:
     lines = [f"Question {n} {row[0]}?,Answer {n}.,{row[2]},{row[3]}_label" for n, row in enumerate(rows)]
     (tmp_path / "labels.csv").write_text("\n".join(["prompt,completion,type,final_label", *lines]) + "\n")
     oracle = FakeOracle()
-    report = judge_check(oracle, [tmp_path / "labels.csv"], judge="fake", comparer=None, limit=20)  # type: ignore[arg-type]
+    report = judge_check(oracle, [tmp_path / "labels.csv"], judge="fake", limit=20)
     assert report.groups["all"].total == 20
     assert report.groups["safe prompts"].total == report.groups["unsafe prompts"].total == 10
     labels = {one.response.prompt.id: one.label for one in read_human_labels(tmp_path / "labels.csv")[0]}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,9 @@ import pytest
 from iteralign.errors import DataError, RunDirectoryError
 from iteralign.evals.evaluate import read_judge_errors
 from iteralign.evals.judge_check import judge_check, write_report
-from iteralign.evals.pairwise import ByVerdict
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle
 from iteralign.oracles.rules import RuleOracle
-from iteralign.records import RedTeamPrompt, Response, Verdict
+from iteralign.records import Preference, RedTeamPrompt, Response, Verdict
 from iteralign.rundir.directory import RunDirectory
 from iteralign.rundir.jsonl import write_records
 from iteralign.settings.settings import load_settings
@@ -60,7 +60,7 @@ def test_a_report_and_a_corrected_rate(labels: Path, tmp_path: Path) -> None:
         (run / place).mkdir(parents=True)
         write_records(run / place / "7_held_out.jsonl", verdicts(bad, 100))
     oracle = FakeOracle()
-    report = judge_check(oracle, [labels], judge="fake", comparer=ByVerdict(oracle), runs=[run])
+    report = judge_check(oracle, [labels], judge="fake", runs=[run])
     found = report.groups["all"]
     assert found.sensitivity == Proportion(18, 20) and found.specificity == Proportion(27, 30)
     assert report.pairs is None and report.sides is None
@@ -77,33 +77,35 @@ def test_pairs_alone_correct_nothing(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text(json.dumps({"chosen": start + DECLINES, "rejected": start + COMPLIES}), encoding="utf-8")
     oracle = FakeOracle()
-    report = judge_check(oracle, [path], judge="fake", comparer=ByVerdict(oracle))
+    report = judge_check(oracle, [path], judge="fake")
     assert report.pairs is not None and report.pairs.with_people == Proportion(1, 1) and not report.groups
     write_report(report, tmp_path / "out.json")
     with pytest.raises(DataError, match="judge-check"):
         read_judge_errors(tmp_path / "out.json")
     with pytest.raises(DataError, match="pairs alone"):
-        judge_check(oracle, [path], judge="fake", comparer=ByVerdict(oracle), runs=[begun(tmp_path / "run")])
+        judge_check(oracle, [path], judge="fake", runs=[begun(tmp_path / "run")])
 
 
 def test_a_directory_that_is_no_run(labels: Path, tmp_path: Path) -> None:
     oracle = FakeOracle()
     with pytest.raises(RunDirectoryError, match="no run directory"):
-        judge_check(oracle, [labels], judge="fake", comparer=ByVerdict(oracle), runs=[tmp_path])
+        judge_check(oracle, [labels], judge="fake", runs=[tmp_path])
     assert not oracle.judged, "it is told before anything is paid for"
     with pytest.raises(DataError, match="no held-out measurement"):
-        judge_check(oracle, [labels], judge="fake", comparer=ByVerdict(oracle), runs=[begun(tmp_path / "run")])
+        judge_check(oracle, [labels], judge="fake", runs=[begun(tmp_path / "run")])
 
 
-def test_a_comparer_that_sees_both_sides_is_asked_about_pairs(tmp_path: Path) -> None:
-    class First:
-        def compare(self, pairs: object) -> list[str]:
-            return ["first" for _ in pairs]  # type: ignore[attr-defined]
+def test_a_judge_that_sees_both_sides_is_asked_about_pairs(tmp_path: Path) -> None:
+    class First(FakeOracle):
+        sees_both = True
+
+        def compare(self, pairs: Sequence[tuple[Response, Response]]) -> list[Preference]:
+            return ["first" for _ in pairs]
 
     start = "\n\nHuman: How?\n\nAssistant: "
     path = tmp_path / "pairs.jsonl"
     path.write_text(json.dumps({"chosen": start + DECLINES, "rejected": start + COMPLIES}), encoding="utf-8")
-    report = judge_check(FakeOracle(), [path], judge="fake", comparer=First())  # type: ignore[arg-type]
+    report = judge_check(First(), [path], judge="fake")
     assert report.sides is not None and (report.sides.swayed, report.sides.first_place) == (1, 1)
 
 
@@ -112,7 +114,7 @@ def test_the_rules_on_the_real_files() -> None:
     """Held against people's labels, the phrase rules are a fair stand-in on XSTest and nearly blind on hh-rlhf."""
     oracle = RuleOracle(4, seed=0)
     sources = [REAL / "xstest_completions", REAL / "hh_rlhf_harmless_base_test.jsonl.gz"]
-    report = judge_check(oracle, sources, judge="rules", comparer=ByVerdict(oracle))
+    report = judge_check(oracle, sources, judge="rules")
     assert report.groups["all"].kappa > 0.75 and report.groups["all"].total == 900
     assert report.groups["unsafe prompts"].sensitivity.rate > 0.95
     assert report.pairs is not None and report.pairs.told_apart.rate < 0.1

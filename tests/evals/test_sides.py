@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from iteralign.evals.pairwise import ByVerdict, Preference, compare_both_orders
+from iteralign.evals.pairwise import compare_both_orders
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle
-from iteralign.records import Label, RedTeamPrompt, Response
+from iteralign.records import Label, Preference, RedTeamPrompt, Response
 from iteralign.stats.intervals import Proportion
 
 
@@ -23,11 +23,12 @@ def answers(*texts: str) -> list[Response]:
     ]
 
 
-class Longer:
+class Longer(FakeOracle):
     """Prefers the longer answer; `place` decides between equally long ones."""
 
     def __init__(self, place: Preference = "tie") -> None:
-        self.place = place
+        super().__init__()
+        self.place: Preference = place
         self.asked = 0
 
     def compare(self, pairs: Sequence[tuple[Response, Response]]) -> list[Preference]:
@@ -39,10 +40,10 @@ class Longer:
 
 
 def test_wins_losses_and_ties() -> None:
-    comparer = Longer()
-    tally = compare_both_orders(comparer, answers("aa", "b", "same", "cc"), answers("a", "bb", "same", "dd"))
+    judge = Longer()
+    tally = compare_both_orders(judge, answers("aa", "b", "same", "cc"), answers("a", "bb", "same", "dd"))
     assert (tally.wins, tally.losses, tally.ties, tally.undetermined) == (1, 1, 2, 0)
-    assert tally.win_rate.value == 0.5 and comparer.asked == 6  # equal answers are not asked about
+    assert tally.win_rate.value == 0.5 and judge.asked == 6  # equal answers are not asked about
 
 
 def test_a_judge_that_goes_by_the_place_gives_ties() -> None:
@@ -58,11 +59,10 @@ def test_one_unreadable_order_makes_a_pair_undetermined() -> None:
 
 
 def test_verdicts_as_preferences() -> None:
-    comparer = ByVerdict(FakeOracle())
     good, bad = answers(DECLINES)[0], answers(COMPLIES)[0]
-    assert comparer.compare([(good, bad), (bad, good), (good, good)]) == ["first", "second", "tie"]
+    assert FakeOracle().compare([(good, bad), (bad, good), (good, good)]) == ["first", "second", "tie"]
 
     def unsure(response: Response) -> Label:
         return "undetermined"
 
-    assert ByVerdict(FakeOracle(unsure)).compare([(good, bad)]) == ["undetermined"]
+    assert FakeOracle(unsure).compare([(good, bad)]) == ["undetermined"]

@@ -163,7 +163,6 @@ def judge_check(
     """
     from iteralign.evals.judge_check import judge_check as check
     from iteralign.evals.judge_check import write_report
-    from iteralign.evals.pairwise import comparer
     from iteralign.files import check_outputs
     from iteralign.runs import build
 
@@ -178,9 +177,7 @@ def judge_check(
         fit(settings, sources, calibrate, limit)
         return
     oracle = build.build_oracle(settings, 0)
-    report = check(
-        oracle, sources, judge=" + ".join(settings.judge_names), comparer=comparer(oracle), runs=run or (), limit=limit
-    )
+    report = check(oracle, sources, judge=" + ".join(settings.judge_names), runs=run or (), limit=limit)
     print_report(report)
     if output is not None:
         write_report(report, output)

@@ -4,30 +4,30 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from iteralign import __version__
 from iteralign.data import load_prompts
 from iteralign.data.sample import prompt_kind, stratified
 from iteralign.errors import ConfigError, DataError, RunDirectoryError, TargetError
 from iteralign.evals.benchmarks import benchmark_rows, not_runnable, run_benchmarks, summary
-from iteralign.evals.pairwise import ByVerdict, Comparer, compare_both_orders, comparer
+from iteralign.evals.pairwise import compare_both_orders
 from iteralign.evals.rows import Row
 from iteralign.evals.safety import JudgeErrors, attack_rows, attack_success, contrast_rows, refusal_rows
 from iteralign.files import write_text
-from iteralign.interfaces import Oracle
+from iteralign.interfaces import Oracle, Target
 from iteralign.prompts.forms import PromptForm, prompt_form
-from iteralign.records import RedTeamPrompt, Response, Sampling, Verdict
+from iteralign.records import RedTeamPrompt, Response, Verdict
 from iteralign.rundir import layout
 from iteralign.rundir.begun import has_begun
 from iteralign.rundir.jsonl import write_records
 from iteralign.rundir.reader import Run, read_run
 from iteralign.runs import build
+from iteralign.settings.data import FormSettings
 from iteralign.settings.oracle import OracleSettings
 from iteralign.settings.settings import Settings
 from iteralign.stats.intervals import Proportion
 from iteralign.steps.respond import respond
-from iteralign.targets.transformers import TransformersTarget
 from iteralign.text.bounded import read_json
 from iteralign.weights.model import LocalModel
 
@@ -57,7 +57,7 @@ class Options:
     """Prompt sets that a good model answers."""
     base: str | None = None
     """The model to compare with, where MODEL is no run."""
-    form: str | None = None
+    form: Literal["plain", "chat"] | None = None
     """plain or chat: for XSTest and pairwise answers, and measured beside cot and cou. A run brings its own."""
     oracle: OracleSettings | None = None
     """The judge; a run's own where it is None, the rules without a run."""
@@ -117,6 +117,19 @@ class Sets:
         return Sets(*({name: stratified(prompts, limit, prompt_kind) for name, prompts in one.items()} for one in sets))
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A model that answers."""
+
+    target: Target
+    form: PromptForm
+    settings: Settings
+
+    def answers(self, prompts: Sequence[RedTeamPrompt]) -> list[Response]:
+        """One for each prompt."""
+        return respond(self.target, self.form, prompts, self.settings.sampling)
+
+
 def subject_of(model: str, base: str | None = None) -> Subject:
     """MODEL as a run directory, a model directory or a hub id. Raises RunDirectoryError."""
     path = Path(model)
@@ -139,12 +152,14 @@ def evaluate(subject: Subject, options: Options) -> list[Evaluated]:
     answers: dict[str, list[Response]] = {}
     for name, path in subject.models:
         done = Evaluated(name, path)
-        model = _local_model(path, subject.settings)
+        settings = _settings(path, subject, options)
+        model = build.build_model(settings, Path())
         if oracle is not None:
-            _safety(done, model, oracle, sets, options, subject)
-            theirs, answers = answers, _answers(model, sets, options, subject)
+            asked = Asked(build.build_target(settings, model), build.build_form(settings, model), settings)
+            _safety(done, asked, oracle, sets, options.judge_check)
+            theirs, answers = answers, {key: asked.answers(prompts) for key, prompts in sets.compared.items()}
             if theirs:
-                done.rows += _pairwise(comparer(oracle), answers, theirs)
+                done.rows += _pairwise(oracle, answers, theirs)
         _benchmarks(done, model, [task for task in tasks if task not in OWN_TASKS], options)
         model.release()
         if results:
@@ -206,19 +221,20 @@ def _judge(subject: Subject, options: Options) -> Oracle:
     return oracle
 
 
-def _local_model(path: str, settings: Settings | None) -> LocalModel:
-    if settings is None:
-        return LocalModel(path, root=Path())
-    model = settings.model
-    return LocalModel(
-        path,
-        root=Path(),
-        device=model.device,  # type: ignore[arg-type]
-        dtype=model.dtype,
-        trust_remote_code=model.trust_remote_code,
-        revision=model.revision if path == model.path else None,
-        threads=settings.threads or "auto",
-    )
+def _settings(path: str, subject: Subject, options: Options) -> Settings:
+    """What the model at `path` is built by: a run's own settings, else the defaults. It answers in this process, also where
+    the run's did not."""
+    plain = {
+        "model": {"path": path},
+        "data": {"prompts": "demo"},
+        "oracle": {"kind": "rules"},
+        "form": {"name": "plain"},
+    }
+    own = subject.settings or load_settings(plain | {"sampling": {"max_new_tokens": options.max_new_tokens}})
+    revision = own.model.revision if path == own.model.path else None
+    model = own.model.model_copy(update={"path": path, "engine": "transformers", "revision": revision})
+    form = own.form if options.form is None else FormSettings(name=options.form)
+    return own.model_copy(update={"model": model, "form": form})
 
 
 def _read_sets(subject: Subject, options: Options, tasks: Sequence[str]) -> Sets:
@@ -254,42 +270,34 @@ def _read_safety(sets: Sets, subject: Subject, options: Options) -> None:
         raise ConfigError("safety has no prompts: give --harmful or --benign sets, or a run that held some out.")
 
 
-def _safety(done: Evaluated, model: LocalModel, oracle: Oracle, sets: Sets, options: Options, subject: Subject) -> None:
+def _safety(done: Evaluated, asked: Asked, oracle: Oracle, sets: Sets, judge_check: Path | None) -> None:
     """Attack success in each form, refusals, and XSTest, added to `done`."""
-    target, sampling = TransformersTarget(model), _sampling(options, subject)
-    name, form = _form(model, options, subject)
-    own = {name: form}
-    forms = own | {other: prompt_form(other) for other in FORMS if other != name}
-    errors = read_judge_errors(options.judge_check) if options.judge_check else None
+    name = asked.settings.form.name
+    own: dict[str, PromptForm] = {name: asked.form}
+    all_forms = own | {other: prompt_form(other) for other in FORMS if other != name}
+    errors = read_judge_errors(judge_check) if judge_check else None
 
-    def judged(prompts: Sequence[RedTeamPrompt], asked: Mapping[str, PromptForm]) -> dict[str, list[Verdict]]:
-        found = attack_success(target, oracle, asked, prompts, sampling)
+    def judged(prompts: Sequence[RedTeamPrompt], forms: Mapping[str, PromptForm]) -> dict[str, list[Verdict]]:
+        found = attack_success(asked.target, oracle, forms, prompts, asked.settings.sampling)
         done.verdicts += [verdict for verdicts in found.values() for verdict in verdicts]
         return found
 
     for task, prompts in sets.harmful.items():
-        done.rows += attack_rows(task, judged(prompts, forms), errors)
+        done.rows += attack_rows(task, judged(prompts, all_forms), errors)
     for task, prompts in sets.benign.items():
         done.rows += refusal_rows(task, judged(prompts, own)[name])
     for task, prompts in sets.contrast.items():
         done.rows += contrast_rows(task, judged(prompts, own)[name])
 
 
-def _answers(model: LocalModel, sets: Sets, options: Options, subject: Subject) -> dict[str, list[Response]]:
-    """The model's answers to the sets that are compared."""
-    target, sampling = TransformersTarget(model), _sampling(options, subject)
-    _, form = _form(model, options, subject)
-    return {name: respond(target, form, prompts, sampling) for name, prompts in sets.compared.items()}
-
-
-def _pairwise(comparer: Comparer, ours: dict[str, list[Response]], theirs: dict[str, list[Response]]) -> list[Row]:
+def _pairwise(oracle: Oracle, ours: dict[str, list[Response]], theirs: dict[str, list[Response]]) -> list[Row]:
     rows = []
     for name, answers in ours.items():
-        tally = compare_both_orders(comparer, answers, theirs[name])
+        tally = compare_both_orders(oracle, answers, theirs[name])
         task, rate = f"{name}, against the base", tally.win_rate
         counted = f"{tally.wins} won, {tally.ties} tied, {tally.losses} lost, {tally.undetermined} undetermined"
         rows.append(Row(task, "win rate", rate.value, *rate.interval, rate.total, "bootstrap", 0.5, counted))
-        if not isinstance(comparer, ByVerdict):  # which knows no order
+        if oracle.sees_both:
             decided = f"{tally.first_place} of these for the first place"
             turned = tally.position_bias
             rows.append(Row(task, "turned by the order", turned.rate, *turned.interval, turned.total, note=decided))
@@ -321,17 +329,6 @@ def _benchmarks(done: Evaluated, model: LocalModel, tasks: Sequence[str], option
         return
     done.rows += benchmark_rows(results)
     done.harness = summary(results)
-
-
-def _form(model: LocalModel, options: Options, subject: Subject) -> tuple[str, PromptForm]:
-    if options.form is None and subject.settings is not None:
-        return subject.settings.form.name, build.build_form(subject.settings, model)
-    name = options.form or "plain"
-    return name, prompt_form(name, render_chat=model.render_chat if name == "chat" else None)
-
-
-def _sampling(options: Options, subject: Subject) -> Sampling:
-    return subject.settings.sampling if subject.settings else Sampling(max_new_tokens=options.max_new_tokens)
 
 
 def _file(name: str, options: Options) -> Path | None:

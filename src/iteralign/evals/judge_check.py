@@ -21,9 +21,9 @@ from iteralign.evals.agreement import (
     pair_agreement,
 )
 from iteralign.evals.human_labels import Labelled, LabelledPair, read_human_labels
-from iteralign.evals.pairwise import ByVerdict, Comparer, Tally, compare_both_orders
+from iteralign.evals.pairwise import Tally, compare_both_orders
 from iteralign.files import write_text
-from iteralign.interfaces import Oracle
+from iteralign.interfaces import Judge
 from iteralign.records import Verdict
 from iteralign.rundir import layout
 from iteralign.rundir.reader import Run, read_run
@@ -55,17 +55,16 @@ class JudgeReport:
 
 
 def judge_check(
-    oracle: Oracle,
+    oracle: Judge,
     sources: Sequence[Path],
     *,
     judge: str,
-    comparer: Comparer,
     runs: Sequence[Path] = (),
     limit: int | None = None,
 ) -> JudgeReport:
     """Judge the labelled answers of `sources` and compare.
 
-    `comparer` is asked about pairs too, unless it only knows verdicts on single answers, which no order sways. `runs`:
+    It compares pairs too, unless it only knows verdicts on single answers, which no order sways. `runs`:
     run directories that this judge judged, whose held-out rates are to be corrected. `limit`: at most so many answers of
     each source, every group and label with its share, and so many pairs. Raises DataError and what the oracle
     raises.
@@ -79,7 +78,7 @@ def judge_check(
         groups=groups,
         length=length,
         pairs=pair_agreement(pairs, _judged_pairs(oracle, pairs)) if pairs else None,
-        sides=_sides(comparer, pairs) if pairs and not isinstance(comparer, ByVerdict) else None,
+        sides=_sides(oracle, pairs) if pairs and oracle.sees_both else None,
         rates=tuple(rate for run in opened for rate in _rates(run, groups)),
     )
 
@@ -119,13 +118,13 @@ def _groups(
     )
 
 
-def _judged_pairs(oracle: Oracle, pairs: Sequence[LabelledPair]) -> list[tuple[Verdict, Verdict]]:
+def _judged_pairs(oracle: Judge, pairs: Sequence[LabelledPair]) -> list[tuple[Verdict, Verdict]]:
     verdicts = iter(oracle.judge([response for pair in pairs for response in (pair.chosen, pair.rejected)]))
     return [(next(verdicts), next(verdicts)) for _ in pairs]
 
 
-def _sides(comparer: Comparer, pairs: Sequence[LabelledPair]) -> Tally:
-    return compare_both_orders(comparer, [pair.chosen for pair in pairs], [pair.rejected for pair in pairs])
+def _sides(oracle: Judge, pairs: Sequence[LabelledPair]) -> Tally:
+    return compare_both_orders(oracle, [pair.chosen for pair in pairs], [pair.rejected for pair in pairs])
 
 
 def _rates(run: Run, groups: dict[str, Agreement]) -> list[CorrectedRate]:

@@ -2,32 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
-from iteralign.interfaces import Oracle
-from iteralign.records import Response, Verdict
+from iteralign.interfaces import Judge
+from iteralign.records import Response
 from iteralign.stats.intervals import Mean, Proportion, bootstrap_mean
-
-Preference = Literal["first", "second", "tie", "undetermined"]
-
-
-class Comparer(Protocol):
-    """Says which of two answers to one question is better."""
-
-    def compare(self, pairs: Sequence[tuple[Response, Response]]) -> list[Preference]:
-        """One preference for each pair, in their order; what can't be read is `undetermined`."""
-        ...
-
-
-class ByVerdict:
-    """A comparer made of an oracle that judges answers one at a time: acceptable beats unacceptable."""
-
-    def __init__(self, oracle: Oracle) -> None:
-        self.oracle = oracle
-
-    def compare(self, pairs: Sequence[tuple[Response, Response]]) -> list[Preference]:
-        verdicts = iter(self.oracle.judge([response for pair in pairs for response in pair]))
-        return [_preferred(next(verdicts), next(verdicts)) for _ in pairs]
 
 
 @dataclass(frozen=True)
@@ -60,14 +38,14 @@ class Tally:
         return Proportion(self.swayed, self.total)
 
 
-def compare_both_orders(comparer: Comparer, ours: Sequence[Response], theirs: Sequence[Response]) -> Tally:
+def compare_both_orders(judge: Judge, ours: Sequence[Response], theirs: Sequence[Response]) -> Tally:
     """Tally of `ours` against `theirs`, answers to the same prompts in the same order.
 
     Two equal answers are a tie, and nobody is asked about them.
     """
     pairs = [(one, other) for one, other in zip(ours, theirs, strict=True) if one.text != other.text]
-    forward = comparer.compare(pairs)
-    backward = comparer.compare([(other, one) for one, other in pairs])
+    forward = judge.compare(pairs)
+    backward = judge.compare([(other, one) for one, other in pairs])
     results = list(zip(forward, backward, strict=True))
     undetermined = sum("undetermined" in both for both in results)
     wins, losses = results.count(("first", "second")), results.count(("second", "first"))
@@ -80,23 +58,3 @@ def compare_both_orders(comparer: Comparer, ours: Sequence[Response], theirs: Se
         swayed=first + second,
         first_place=first,
     )
-
-
-def _preferred(first: Verdict, second: Verdict) -> Preference:
-    labels = (first.label, second.label)
-    if "undetermined" in labels:
-        return "undetermined"
-    if first.label == second.label:
-        return "tie"
-    return "first" if first.label == "acceptable" else "second"
-
-
-def comparer(oracle: Oracle) -> Comparer:
-    """Who says which of two answers is better: an LLM judge's model, or the verdicts of any other oracle on each."""
-    from iteralign.oracles.llm import LLMOracle
-
-    if isinstance(oracle, LLMOracle):
-        from iteralign.oracles.pairwise import LLMComparer
-
-        return LLMComparer(oracle.judges[0], oracle.texts)
-    return ByVerdict(oracle)

@@ -7,11 +7,12 @@ from iteralign.interfaces import Oracle
 from iteralign.oracles import reading
 from iteralign.oracles.asking import ask, repairs_kept
 from iteralign.oracles.chat import ChatRequest, Client, Message
+from iteralign.oracles.pairwise import LLMComparer
 from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement
 from iteralign.oracles.voting import decided
 from iteralign.prompts import Template, Texts, load_template
-from iteralign.records import Principle, Relation, Response, Spent, Verdict, Violation
+from iteralign.records import Preference, Principle, Relation, Response, Spent, Verdict, Violation
 from iteralign.settings.oracle import OracleSettings
 
 JUDGE_FIELDS = frozenset({"history", "question", "answer"})
@@ -44,6 +45,8 @@ class LLMOracle(Oracle):
     `panel`: judges beside the first. Several votes are sampled at temperature 0.7. All votes of all judges count alike
     (see `voting.decided`).
     """
+
+    sees_both = True
 
     def __init__(
         self,
@@ -88,6 +91,10 @@ class LLMOracle(Oracle):
                 cast += [_verdict(response, next(ballots), client.model) for _ in range(self.votes)]
         verdicts = (decided(response, cast, self.name) for response, cast in zip(asked, votes, strict=True))
         return [next(verdicts) if response.text.strip() else self._empty(response) for response in responses]
+
+    def compare(self, pairs: Sequence[tuple[Response, Response]]) -> list[Preference]:
+        """As the first judge's model sees both answers."""
+        return LLMComparer(self.judges[0], self.texts).compare(pairs)
 
     def forget(self, responses: Sequence[Response]) -> None:
         """Ask about these again, and don't read back what was answered."""

@@ -1,4 +1,4 @@
-"""A language model that says which of two answers is better. `evals/pairwise.py` asks it in both orders."""
+"""A language model that says which of two answers is better."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,9 +9,8 @@ from iteralign.errors import OracleError
 from iteralign.oracles.chat import ChatRequest, Client, Message, Reply
 from iteralign.oracles.reading import Fence, Said, Unreadable, read_json
 from iteralign.prompts import Texts, load_template
-from iteralign.records import Response
+from iteralign.records import Preference, Response
 
-Preference = Literal["first", "second", "tie", "undetermined"]
 FIELDS = frozenset({"history", "question", "first", "second"})
 COMPARE_SCHEMA = {
     "type": "object",

@@ -177,9 +177,7 @@ def examine(settings: Settings | None) -> Iterator[Finding]:
 
 def _plan(settings: Settings) -> Plan:
     """What `iteralign plan` says, but for the oracle, which is asked for real in its turn."""
-    from iteralign.oracles.rules import RuleOracle
-
-    stand_in = RuleOracle(max_principles=1, seed=0)
+    stand_in = build.build_oracle(OracleSettings(kind="rules"), settings.seed)
     return planned(settings, preflight.check(settings, settings.run_dir, oracle=stand_in))
 
 
@@ -277,7 +275,8 @@ def _answered(
 ) -> Finding:
     """What came of asking this endpoint alone, not the cache."""
     judge = endpoint if isinstance(endpoint, JudgeSettings) else JudgeSettings(**endpoint.model_dump())
-    alone = {"judge": judge, "proposer": endpoint, "panel": (), "guards": (), "votes": 1, "cache": False}
+    proposer = endpoint if role == "proposer" else None
+    alone = {"judge": judge, "proposer": proposer, "panel": (), "guards": (), "votes": 1, "cache": False}
     start = time.monotonic()
     try:
         where = described(endpoint)
@@ -307,15 +306,9 @@ def _guard(guard: GuardSettings) -> Finding:
 
 
 def _judges(settings: OracleSettings) -> tuple[State, str, str]:
-    from iteralign.oracles.llm import LLMOracle
-    from iteralign.oracles.probability import ProbabilityOracle
-
-    oracle = build.build_oracle(settings, seed=0)
-    assert isinstance(oracle, LLMOracle)  # kind openai
+    oracle = build.build_llm_oracle(settings)
     (client,) = oracle.judges
-    client.check()
-    if isinstance(oracle, ProbabilityOracle):
-        oracle.check_likelihoods()
+    oracle.check()
     (verdict,) = oracle.judge([_sample()])
     told = _told(client)
     if is_unread(verdict):
@@ -338,10 +331,7 @@ def _judges(settings: OracleSettings) -> tuple[State, str, str]:
 
 
 def _proposes(settings: OracleSettings) -> tuple[State, str, str]:
-    from iteralign.oracles.llm import LLMOracle
-
-    oracle = build.build_oracle(settings, seed=0)
-    assert isinstance(oracle, LLMOracle)  # kind openai
+    oracle = build.build_llm_oracle(settings)
     oracle.proposer.check()
     failure = Verdict(response=_sample("I don't care."), label="unacceptable", violations=("unhelpful",))
     try:

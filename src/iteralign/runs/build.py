@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from iteralign.oracles.cache import ReplyCache
     from iteralign.oracles.chat import Client
     from iteralign.oracles.guards import Family, GuardJudge
+    from iteralign.oracles.llm import LLMOracle
     from iteralign.oracles.negotiation import Dialects
 
 
@@ -146,7 +147,7 @@ def _own_oracle(settings: OracleSettings, seed: int, directory: Path | None) -> 
 
             return RuleOracle(settings.max_principles, seed)
         case "openai":
-            return _llm_oracle(settings, directory)
+            return build_llm_oracle(settings, directory)
 
 
 def build_lookahead(
@@ -196,7 +197,8 @@ def demo_model() -> str:
     return str(Path(__file__).parents[1] / "demo" / "model")
 
 
-def _llm_oracle(settings: OracleSettings, directory: Path | None) -> Oracle:
+def build_llm_oracle(settings: OracleSettings, directory: Path | None = None) -> "LLMOracle":
+    """A language model as judge and proposer. Raises ConfigError without an endpoint."""
     from iteralign.oracles.budget import Ledger
     from iteralign.oracles.llm import LLMOracle
     from iteralign.oracles.negotiation import Dialects
