@@ -18,8 +18,7 @@ def calibrate(settings: "OracleSettings", sources: Sequence[Path], file: Path, l
     """Fit on the answers to one half of the questions, print how it does on the others, write the file."""
     from iteralign.evals.calibrate import calibrate as fit
     from iteralign.evals.judge_check import read_labels
-    from iteralign.oracles.probability import ProbabilityOracle
-    from iteralign.runs.build import build_oracle
+    from iteralign.runs.build import build_probability_oracle
     from iteralign.settings.calibration import write_calibration
 
     judge = settings.judge
@@ -29,8 +28,7 @@ def calibrate(settings: "OracleSettings", sources: Sequence[Path], file: Path, l
             "probability, and no guards."
         )
     uncalibrated = judge.model_copy(update={"calibration": None})
-    oracle = build_oracle(settings.model_copy(update={"judge": uncalibrated}), 0)
-    assert isinstance(oracle, ProbabilityOracle)  # of that method
+    oracle = build_probability_oracle(settings.model_copy(update={"judge": uncalibrated}))
     oracle.check()
     labelled, _ = read_labels(sources, limit)
     calibration = fit(oracle, labelled, judge=judge.model, sources=sources, texts=settings.texts)

@@ -25,7 +25,7 @@ from iteralign.rundir.reader import Run, read_run
 from iteralign.runs import build
 from iteralign.settings.data import FormSettings
 from iteralign.settings.oracle import OracleSettings
-from iteralign.settings.settings import Settings
+from iteralign.settings.settings import Settings, load_settings
 from iteralign.stats.intervals import Proportion
 from iteralign.steps.respond import respond
 from iteralign.text.bounded import read_json

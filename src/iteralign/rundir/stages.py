@@ -24,12 +24,17 @@ class Stages:
         directory: Path,
         log: Callable[[str, float], None] = lambda stage, seconds: None,
         commit: Callable[[Path, str], None] = write_text,
+        around: Callable[[str], contextlib.AbstractContextManager[None]] = lambda stage: contextlib.nullcontext(),
     ) -> None:
+        """`around`: entered around each stage that is computed."""
         self.directory = directory
         self._log = log
         self._commit = commit
-        self.around: Callable[[str], contextlib.AbstractContextManager[None]] = lambda stage: contextlib.nullcontext()
-        """Entered around each stage that is computed, for progress."""
+        self._around = around
+
+    def told(self, around: Callable[[str], contextlib.AbstractContextManager[None]]) -> "Stages":
+        """The same stages with this around each, for progress."""
+        return Stages(self.directory, self._log, self._commit, around)
 
     def __call__(self, stage: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`step(*args, **kwargs)`, kept as `stage` (the name of one in layout.STAGES): a list of records, or one record."""
@@ -38,7 +43,7 @@ class Stages:
             return cast(T, kept)
         self.directory.mkdir(parents=True, exist_ok=True)
         begin = time.perf_counter()
-        with self.around(stage):
+        with self._around(stage):
             result = step(*args, **kwargs)
         text = (
             f"{result.model_dump_json()}\n" if isinstance(result, Record) else as_lines(cast(Iterable[Record], result))

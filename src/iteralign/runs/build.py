@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from iteralign.oracles.guards import Family, GuardJudge
     from iteralign.oracles.llm import LLMOracle
     from iteralign.oracles.negotiation import Dialects
+    from iteralign.oracles.probability import ProbabilityOracle
 
 
 def build_model(settings: Settings, run: Path | None = None) -> LocalModel:
@@ -199,8 +200,26 @@ def demo_model() -> str:
 
 def build_llm_oracle(settings: OracleSettings, directory: Path | None = None) -> "LLMOracle":
     """A language model as judge and proposer. Raises ConfigError without an endpoint."""
-    from iteralign.oracles.budget import Ledger
     from iteralign.oracles.llm import LLMOracle
+
+    if settings.judge is not None and settings.judge.method == "probability":
+        return build_probability_oracle(settings, directory)
+    return LLMOracle(settings, *_clients(settings, directory))
+
+
+def build_probability_oracle(settings: OracleSettings, directory: Path | None = None) -> "ProbabilityOracle":
+    """The same, judging by one token. Raises ConfigError without an endpoint."""
+    from iteralign.oracles.probability import ProbabilityOracle
+
+    judge, proposer, _ = _clients(settings, directory)
+    return ProbabilityOracle(
+        settings, judge, proposer, None if settings.judge is None else calibration_of(settings.judge)
+    )
+
+
+def _clients(settings: OracleSettings, directory: Path | None) -> "tuple[Client, Client, list[Client]]":
+    """Judge, proposer and panel. Raises ConfigError."""
+    from iteralign.oracles.budget import Ledger
     from iteralign.oracles.negotiation import Dialects
     from iteralign.oracles.prices import load_prices
 
@@ -218,12 +237,8 @@ def build_llm_oracle(settings: OracleSettings, directory: Path | None = None) ->
     shared = _Shared(cache, ledger, Dialects(None if directory is None else directory / layout.ENDPOINTS))
     judge = _client(settings.judge, "judge", shared)
     proposer = judge if settings.proposer is None else _client(settings.proposer, "proposer", shared)
-    if settings.judge.method == "probability":
-        from iteralign.oracles.probability import ProbabilityOracle
-
-        return ProbabilityOracle(settings, judge, proposer, calibration_of(settings.judge))
     panel = [_client(endpoint, f"panel[{number}]", shared) for number, endpoint in enumerate(settings.panel)]
-    return LLMOracle(settings, judge, proposer, panel)
+    return judge, proposer, panel
 
 
 def _cache(settings: OracleSettings, directory: Path | None = None) -> "ReplyCache | None":

@@ -63,5 +63,4 @@ def reported(stages: Stages, number: int | None, rounds: int, progress: Progress
         with progress.stage(number, rounds, stage), told_to(progress.advance):
             yield
 
-    stages.around = around
-    return stages
+    return stages.told(around)
