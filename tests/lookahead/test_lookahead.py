@@ -21,6 +21,7 @@ from iteralign.records import Checkpoint, Event, Generation, Principle, RedTeamP
 from iteralign.runs.parts import Parts
 from iteralign.runs.run import resume_run, start_run
 from iteralign.settings.constitution import GateSettings
+from iteralign.settings.rounds import LookAheadSettings
 from iteralign.settings.settings import Settings, load_settings
 from iteralign.steps.respond import respond
 from iteralign.text.similarity import by_words
@@ -192,8 +193,8 @@ def run_bare(rate: float, groups: int, *, wasted: float, seconds: float = 0.0) -
         [RedTeamPrompt(id=f"{g}-{i}", question=f"bad thing {g} {i}") for i in range(SIZE)] for g in range(groups)
     ]
     oracle = ConcurrentOracle(seconds)
-    form, sampling = prompt_form("plain"), Sampling()
-    ahead = LookAhead(StreamingTarget(fails_at(rate)), oracle, form, prompts, sampling, wasted_share=wasted)
+    form, sampling, how = prompt_form("plain"), Sampling(), LookAheadSettings(wasted_verdicts=wasted)
+    ahead = LookAhead(StreamingTarget(fails_at(rate)), oracle, form, prompts, sampling, how)
     from iteralign.steps.judge import judge, unacceptable
     from iteralign.steps.respond import respond
 
@@ -303,7 +304,7 @@ def test_trials_of_principles_buy_no_verdict_on_benign_answers(tmp_path: Path) -
     failure = oracle.judge(respond(target, plain, [prompt], Sampling()))[0]
     benign = respond(target, plain, [RedTeamPrompt(id="b", question="Why?", benign=True)], Sampling())
     oracle.judged.clear()
-    ahead = LookAhead(target, oracle, plain, [[prompt]], Sampling())
+    ahead = LookAhead(target, oracle, plain, [[prompt]], Sampling(), LookAheadSettings())
     event = Event(kind="proposed", round=0)
     principle = Principle(id="x", text="Decline.", round=0, evidence=("p",), history=(event,))
     (tried,) = try_out(Bench(ahead, ahead, ahead.form, [failure], [], benign, Sampling()), [principle], GATE, 0)
@@ -356,7 +357,7 @@ def test_a_block_that_was_broken_off_says_nothing_of_what_blocks_cost(tmp_path: 
                 yield from enumerate(self.generate(inputs, sampling))
 
     groups = [[RedTeamPrompt(id=str(number), question=f"question {number}")] for number in range(4)]
-    ahead = LookAhead(BreaksOff(), FakeOracle(), prompt_form("plain"), groups, Sampling())
+    ahead = LookAhead(BreaksOff(), FakeOracle(), prompt_form("plain"), groups, Sampling(), LookAheadSettings())
     ahead.depth = Told(32)
     ahead._answer([0, 1], lambda: True)
     assert taken == []

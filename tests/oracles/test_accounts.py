@@ -36,7 +36,7 @@ Make = Callable[..., ChatClient]
 
 
 def ask(text: str, **fields: Any) -> ChatRequest:
-    return ChatRequest((Message("user", text),), **fields)
+    return ChatRequest((Message("user", text),), **({"max_tokens": 512} | fields))
 
 
 def python(code: str, *args: str) -> "subprocess.Popen[str]":
@@ -289,7 +289,7 @@ def test_a_full_disk_is_one_error_and_no_line_is_torn(server: play.Server, tmp_p
         client = ChatClient(endpoint, ledger=Ledger(Path("calls.jsonl")))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
-            client.complete([ChatRequest((Message("user", str(n)),)) for n in range(20)])
+            client.complete([ChatRequest((Message("user", str(n)),), 512) for n in range(20)])
         except RunDirectoryError as error:
             print(error)
     """
@@ -341,7 +341,7 @@ def test_ctrl_c_waits_for_no_call(server: play.Server) -> None:
         client = ChatClient(EndpointSettings(model="tiny", base_url=sys.argv[1]))
         print("ready", flush=True)
         try:
-            client.complete([ChatRequest((Message("user", str(n)),)) for n in range(20)])
+            client.complete([ChatRequest((Message("user", str(n)),), 512) for n in range(20)])
         except KeyboardInterrupt:
             sys.exit(130)
     """

@@ -24,7 +24,7 @@ def test_connections_are_used_again(
     monkeypatch.setattr(server, "process_request", noted)
     client = make_client(concurrency=4)
     for batch in range(5):
-        client.complete([ChatRequest((Message("user", f"{batch} {n}"),)) for n in range(12)])
+        client.complete([ChatRequest((Message("user", f"{batch} {n}"),), 512) for n in range(12)])
     assert len(server.requests) == 60
     assert len(opened) <= 4
 

@@ -22,7 +22,7 @@ Make = Callable[..., ChatClient]
 
 
 def ask(text: str, **fields: Any) -> ChatRequest:
-    return ChatRequest((Message("user", text),), **fields)
+    return ChatRequest((Message("user", text),), **({"max_tokens": 512} | fields))
 
 
 PASSING = {

@@ -27,7 +27,7 @@ HALF = '"\\ud83d"'  # as it stands in JSON
 
 
 def ask(text: str, **fields: Any) -> ChatRequest:
-    return ChatRequest((Message("user", text),), **fields)
+    return ChatRequest((Message("user", text),), **({"max_tokens": 512} | fields))
 
 
 def with_half(reply: str) -> str:

@@ -68,7 +68,7 @@ def client(echo: Echo, owner: Owner | None = None, **settings: Any) -> LocalClie
 
 
 def asked(*texts: str, **how: Any) -> list[ChatRequest]:
-    return [ChatRequest((Message("user", text),), **how) for text in texts]
+    return [ChatRequest((Message("user", text),), **({"max_tokens": 512} | how)) for text in texts]
 
 
 def test_equal_requests_are_answered_once_and_kept_by_the_weights(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_it_is_said_once_and_in_the_report(
     body = json.loads(play.chat_body("yes")) | {"model": "another-9b"}
     server.usual = play.raw(json.dumps(body).encode())
     client = make_client(dialects=Dialects(tmp_path / "endpoints.json"))
-    client.complete([ChatRequest((Message("user", f"{number}"),)) for number in range(5)])
+    client.complete([ChatRequest((Message("user", f"{number}"),), 512) for number in range(5)])
     said = [record.message for record in caplog.records]
     assert len(said) == 1 and "tiny was asked for" in said[0] and "another-9b answers" in said[0]
     assert "answers as another-9b" in endpoints(tmp_path / "endpoints.json")[0]

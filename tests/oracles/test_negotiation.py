@@ -140,7 +140,7 @@ def test_a_request_that_the_form_does_not_fit_is_answered_without_it(server: pla
 
     server.usual = picky
     client = make_client(concurrency=1)
-    replies = client.complete([ChatRequest((Message("user", text),), schema={}) for text in ("odd", "even")])
+    replies = client.complete([ChatRequest((Message("user", text),), 512, schema={}) for text in ("odd", "even")])
     assert [reply.text for reply in replies] == ["fine", "fine"]
     assert client.dialect.structure == "json_schema", "it was seen at work"
 
@@ -158,7 +158,7 @@ def test_a_refused_reasoning_effort_names_the_setting(words: str, server: play.S
 def test_reasoning_effort_is_sent_only_where_it_is_set_and_belongs_to_the_reply(
     server: play.Server, make_client: Make
 ) -> None:
-    one = ChatRequest((Message("user", "a"),))
+    one = ChatRequest((Message("user", "a"),), 512)
     client, thinker = make_client(), make_client(reasoning_effort="high")
     client.complete([one])
     thinker.complete([one])

@@ -15,7 +15,7 @@ from .conftest import Handler, Server, chat_body, judgement, status
 
 
 def requests(count: int) -> list[ChatRequest]:
-    return [ChatRequest((Message("user", f"number {n}"),)) for n in range(count)]
+    return [ChatRequest((Message("user", f"number {n}"),), 512) for n in range(count)]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from iteralign.lookahead.depth import Depth
 from iteralign.lookahead.verdicts import Verdicts
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, Generation, Principle, RedTeamPrompt, Relation, Response, Sampling, Verdict
+from iteralign.settings.rounds import LookAheadSettings
 from iteralign.steps.judge import unasked
 from iteralign.steps.respond import as_response
 
@@ -56,7 +57,7 @@ class LookAhead(Target, Oracle):
     """Target and oracle around those of a run; its `form` replaces the run's.
 
     With an oracle that takes calls side by side (its `concurrency`), each answer is judged as soon as it is
-    generated. With `rounds` above 1, coming rounds are answered too: several at once while rounds rarely fail, and in
+    generated. With `settings.rounds` above 1, coming rounds are answered too: several at once while rounds rarely fail, and in
     the time in which verdicts are under way. What was answered by weights that have changed since is thrown away, so
     that the loop gets what it would get without all this, but for the rounding of sums in other batches.
     """
@@ -68,22 +69,17 @@ class LookAhead(Target, Oracle):
         form: PromptForm,
         groups: Sequence[Sequence[RedTeamPrompt]],
         sampling: Sampling,
-        *,
-        rounds: int = 32,
-        wasted_share: float = 0.5,
+        settings: LookAheadSettings,
     ) -> None:
-        """`groups` and `sampling` are the loop's.
-
-        `wasted_share`: verdicts that may be bought in vain, as a share of all bought, at any time.
-        """
+        """`groups` and `sampling` are the loop's."""
         self.target = target
         self.can_score = target.can_score
         self.oracle = oracle
         self.form = NotingForm(form)
         self.groups = groups
         self.sampling = sampling
-        self.wasted_share = wasted_share
-        self.depth = Depth(rounds)
+        self.wasted_share = settings.wasted_verdicts
+        self.depth = Depth(settings.rounds)
         self.verdicts = Verdicts(oracle, oracle.concurrency) if oracle.concurrency else None
         self.answered_in_vain = 0
         """Answers thrown away."""

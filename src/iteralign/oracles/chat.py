@@ -24,7 +24,7 @@ class ChatRequest:
     """What is asked. Equal requests have one reply: `sample` tells apart those that are to be answered separately."""
 
     messages: tuple[Message, ...]
-    max_tokens: int = 512
+    max_tokens: int
     temperature: float = 0.0
     schema: dict[str, Any] | None = field(default=None, hash=False)
     """JSON schema of the reply; a wish, since not every endpoint knows structured output."""

@@ -83,13 +83,15 @@ def build_tracking(settings: Settings, directory: Path) -> Tracking:
 
 def build_trainer(settings: Settings, model: LocalModel, tracking: Tracking | None = None) -> Trainer:
     """Fine-tuning in this process, or in several of its own."""
-    if settings.training.processes > 1:
-        from iteralign.trainers.distributed import DistributedSFT
+    match settings.training.method:
+        case "full" if settings.training.processes > 1:
+            from iteralign.trainers.distributed import DistributedSFT
 
-        return DistributedSFT(model, settings.training, settings.seed, tracking)
-    from iteralign.trainers.sft import SFT
+            return DistributedSFT(model, settings.training, settings.seed, tracking)
+        case "lora" | "full":
+            from iteralign.trainers.sft import SFT
 
-    return SFT(model, settings.training, settings.seed, tracking)
+            return SFT(model, settings.training, settings.seed, tracking)
 
 
 def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = None) -> Oracle:
@@ -155,8 +157,7 @@ def build_lookahead(
     settings: Settings, target: Target, oracle: Oracle, form: PromptForm, groups: Sequence[Sequence[RedTeamPrompt]]
 ) -> LookAhead:
     """Target and oracle at work at the same time; its `form` replaces the one given."""
-    rounds, wasted = settings.lookahead.rounds, settings.lookahead.wasted_verdicts
-    return LookAhead(target, oracle, form, groups, settings.sampling, rounds=rounds, wasted_share=wasted)
+    return LookAhead(target, oracle, form, groups, settings.sampling, settings.lookahead)
 
 
 def build_form(settings: Settings, model: LocalModel) -> PromptForm:

@@ -79,7 +79,7 @@ def test_a_raw_request_is_another_request_than_the_same_chat(make_client: Callab
     from iteralign.oracles.chat import ChatRequest, Message
 
     client, messages = make_client(), (Message("user", "x"),)
-    assert client.key(ChatRequest(messages)) != client.key(ChatRequest(messages, raw=True))
+    assert client.key(ChatRequest(messages, 512)) != client.key(ChatRequest(messages, 512, raw=True))
 
 
 class Model:
