@@ -9,8 +9,7 @@ import json
 import os
 import shutil
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,41 +87,6 @@ def written_whole(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) or "I/O error" in str(error):  # safetensors has an error type of its own
             raise cannot_write(path, error) from error
         raise
-
-
-class Background:
-    """Writing that goes on beside the work, one job at a time. The thread is a daemon: what it has not finished when the
-    process ends is a `.part`."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a job is under way."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def begin(self, job: Callable[[], None]) -> None:
-        """Do `job` in a thread, after the one before it."""
-        self.wait()
-
-        def work() -> None:
-            try:
-                job()
-            except BaseException as error:  # raised where it is waited for
-                self._error = error
-
-        self._thread = threading.Thread(target=work, name="writing", daemon=True)
-        self._thread.start()
-
-    def wait(self) -> None:
-        """Until the job has ended. Raises what it raised, to everybody who waits: what follows it must not be written."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._error is not None:
-            raise self._error
 
 
 @contextlib.contextmanager

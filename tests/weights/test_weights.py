@@ -1,5 +1,6 @@
 """Full weights: written beside the work, before any file that says so."""
 
+import hashlib
 import shutil
 import threading
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 import pytest
 
 from iteralign.errors import RunDirectoryError, TargetError
-from iteralign.files import Background
 from iteralign.records import Principle
 from iteralign.rundir.directory import RunDirectory
 from iteralign.runs.progress import Silent
@@ -16,6 +16,7 @@ from iteralign.runs.rounds import Outcome
 from iteralign.runs.run import resume_run, start_run
 from iteralign.settings.settings import load_settings
 from iteralign.weights import model as model_module
+from iteralign.weights.storage import Storage
 from iteralign.weights.writing import write_model
 
 SMALL = {
@@ -52,28 +53,29 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return outcome
 
 
-def test_a_job_in_the_background_tells_its_error_to_who_waits() -> None:
-    background, go = Background(), threading.Event()
+def test_what_went_wrong_is_told_to_everybody_who_waits(tmp_path: Path) -> None:
+    storage, go = Storage(tmp_path), threading.Event()
 
-    def fails() -> None:
+    def fails(place: Path) -> None:
         go.wait(10)
         raise OSError("no space left")
 
-    background.begin(fails)
-    assert background.busy
+    storage.write(tmp_path / "checkpoint", fails)
+    assert storage.busy
     go.set()
     for _ in range(2):  # whoever waits first must not hide it from the one who writes down that it was done
-        with pytest.raises(OSError, match="no space"):
-            background.wait()
-    assert not background.busy
+        with pytest.raises(RunDirectoryError, match="no space"):
+            storage.wait()
+    assert not storage.busy and not list(tmp_path.iterdir())
 
 
-def test_jobs_follow_each_other() -> None:
-    background, done = Background(), list[int]()
-    for number in range(5):
-        background.begin(lambda number=number: done.append(number))  # type: ignore[misc]
-    background.wait()
-    assert done == [0, 1, 2, 3, 4]
+def test_writings_follow_each_other(tmp_path: Path) -> None:
+    storage, names = Storage(tmp_path), [str(number) for number in range(5)]
+    for name in names:
+        storage.write(tmp_path / name, lambda place, name=name: (place / "file").write_text(name) and None)  # type: ignore[misc]
+    storage.wait()
+    assert list(storage.written) == [tmp_path / name / "file" for name in names]
+    assert storage.written[tmp_path / "0" / "file"] == (1, hashlib.sha256(b"0").hexdigest())
 
 
 def assert_set(event: threading.Event) -> None:

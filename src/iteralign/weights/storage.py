@@ -2,12 +2,13 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from iteralign.errors import TargetError
-from iteralign.files import Background, written_whole
+from iteralign.files import written_whole
 from iteralign.records import Checkpoint
 from iteralign.rundir.layout import CHECKPOINT
 
@@ -20,7 +21,8 @@ class Storage:
         self.root = root
         self.written: dict[Path, tuple[int, str]] = {}
         """Size and SHA-256 of each file written beside the work, taken by the thread that wrote it."""
-        self._writing = Background()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
 
     def arithmetic(self) -> Mapping[str, Any] | None:
         """How the weights here were computed with so far; empty: not at all; None: as before that was written down."""
@@ -47,22 +49,33 @@ class Storage:
         return Path(os.path.relpath(directory, self.root)).as_posix()
 
     def write(self, directory: Path, write: Callable[[Path], None]) -> None:
-        """Begin to fill a directory by `write`, which is given one that takes its place at the end."""
+        """Begin to fill a directory by `write`, which is given one that takes its place at the end, after the one before it.
+        The thread is a daemon: what it has not finished when the process ends is a `.part`."""
+        self.wait()
 
         def work() -> None:
-            with written_whole(directory) as place:
-                write(place)
-            for path in directory.rglob("*"):
-                with path.open("rb") as file:
-                    self.written[path] = path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+            try:
+                with written_whole(directory) as place:
+                    write(place)
+                for path in directory.rglob("*"):
+                    with path.open("rb") as file:
+                        self.written[path] = path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+            except BaseException as error:  # raised where it is waited for
+                self._error = error
 
-        self._writing.begin(work)
+        self._thread = threading.Thread(target=work, name="writing", daemon=True)
+        self._thread.start()
 
     @property
     def busy(self) -> bool:
         """Whether weights are being written."""
-        return self._writing.busy
+        return self._thread is not None and self._thread.is_alive()
 
     def wait(self) -> None:
-        """Until they are written: they must not change before. Raises what went wrong, to everybody who waits."""
-        self._writing.wait()
+        """Until they are written: they must not change before. Raises what went wrong, to everybody who waits: what follows
+        them must not be written."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            raise self._error
