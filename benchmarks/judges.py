@@ -27,6 +27,7 @@ from iteralign.evals.calibrate import Rated, calibrated, halves
 from iteralign.evals.human_labels import Labelled, read_human_labels
 from iteralign.oracles.budget import read_calls
 from iteralign.records import Label, Verdict
+from iteralign.rundir import layout
 from iteralign.runs.build import build_oracle
 from iteralign.settings.calibration import Asked, Scale, write_calibration
 from iteralign.settings.oracle import OracleSettings
@@ -48,7 +49,7 @@ class Way:
 
     def take(self, one: Labelled) -> None:
         """Ask about an answer, unless that is on file."""
-        key, calls = one.response.prompt.id, self.place / "calls.jsonl"
+        key, calls = one.response.prompt.id, self.place / layout.CALLS
         if key in self.rows:
             return
         self.oracle.forget([one.response])
@@ -82,6 +83,7 @@ def main() -> None:
     random.Random(0).shuffle(labelled)
     _, other = halves([Rated(one, 0.0) for one in labelled])
     sample = stratified([one.labelled for one in other], given.verdicts, lambda one: (one.group, one.label))
+    labelled.sort(key=lambda one: one not in sample)  # first, so that a broken-off measurement has both ways
     probability = Way(settings, "probability", given.out, "rated", rated)
     verdict = Way(settings, "verdict", given.out, "verdicts", judged)
     with contextlib.suppress(KeyboardInterrupt):

@@ -120,12 +120,17 @@ def test_too_few_labels_and_a_judge_without_skill_are_told() -> None:
     unread = rated([(number % 2 == 0, "unreadable: prose") for number in range(40)])
     with pytest.raises(DataError, match="0 are unacceptable and 0 acceptable"):
         calibrated(unread, judge="j", sources=[])
-    wrong = rated([(number % 2 == 0, float(number % 2)) for number in range(80)])
-    with pytest.raises(DataError, match="no better than chance"):
-        calibrated(wrong, judge="j", sources=[])
     same = rated([(number % 2 == 0, 1.0) for number in range(80)])
-    with pytest.raises(DataError, match="no better than chance"):
+    with pytest.raises(DataError, match="all answers alike"):
         calibrated(same, judge="j", sources=[])
+
+
+def test_a_judge_that_takes_the_question_the_other_way_round_is_turned() -> None:
+    """As Qwen2.5-Coder-0.5B does, of two models that were asked whether an answer declines."""
+    wrong = rated([(number % 2 == 0, (-2.0 if number % 2 == 0 else 2.0) + noise(str(number))) for number in range(80)])
+    found = calibrated(wrong, judge="j", sources=[])
+    assert found.scales["harm"].width < 0 and found.measured["all"].auc == 1.0
+    assert [found.scales["harm"].label(odds) for odds in (-2.0, 2.0)] == ["unacceptable", "acceptable"]
 
 
 def test_what_could_not_be_read_is_undetermined_and_not_fitted_on() -> None:

@@ -118,9 +118,9 @@ def _scale(rated: Sequence[Rated], kind: Asked) -> Scale:
             f"of those that the judge could be read on, {bad} are unacceptable and {len(read) - bad} acceptable."
         )
     threshold, width = fit([score for score, _ in read], [is_bad for _, is_bad in read])
-    if not 0 < width < math.inf:
+    if not math.isfinite(width):
         raise DataError(
-            f"About {kind}, this judge orders answers no better than chance: no threshold would mend that. Take another."
+            f"About {kind}, this judge finds all answers alike: no threshold would mend that. Take another."
         )
     return Scale(threshold=threshold, width=width)
 

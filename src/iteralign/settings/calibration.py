@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError, field_validator
 
 from iteralign.errors import ConfigError
 from iteralign.files import write_text
@@ -28,10 +28,18 @@ _SURE = 2 / 3
 class Scale(Section):
     """How a judge's log-odds of finding an answer unacceptable turn into the probability that people do (Platt, 1999)."""
 
-    threshold: float = Field(default=0.0)
+    threshold: float = 0.0
     """Log-odds at which people find as many answers unacceptable as acceptable."""
-    width: float = Field(default=1.0, gt=0)
-    """Log-odds beyond it for one natural unit of theirs."""
+    width: float = 1.0
+    """Log-odds beyond it for one natural unit of theirs. Negative of a judge whose Yes is people's No: small models may take a
+    question the other way round, and do so reliably."""
+
+    @field_validator("width")
+    @classmethod
+    def _not_nothing(cls, value: float) -> float:
+        if value == 0:
+            raise ValueError("must not be 0")
+        return value
 
     def probability(self, log_odds: float) -> float:
         """That people find the answer unacceptable."""
