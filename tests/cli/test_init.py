@@ -93,7 +93,7 @@ def test_the_schema_describes_every_setting() -> None:
     schema = json.loads(iteralign("schema").output)
     assert schema["$defs"]["TrainingSettings"]["properties"]["method"] == {
         **{"default": "lora", "enum": ["lora", "full"], "title": "Method", "type": "string"},
-        "description": "lora trains adapters beside the weights, full all weights.",
+        "description": "lora trains adapters beside the weights, full trains all weights.",
     }
 
 

@@ -110,6 +110,28 @@ def test_a_run_stopped_before_any_stage_resumes_to_the_same_files(tmp_path: Path
     assert stage >= 12
 
 
+def test_a_run_that_an_earlier_version_began_resumes(tmp_path: Path) -> None:
+    """Its settings have the keys of then: those of texts, and none of those that have come since."""
+    (tmp_path / "draft.txt").write_text("Mine: {question} {draft} {principles}", encoding="utf-8")
+    (path := tmp_path / "run").mkdir()
+    changed = SMALL | {"form": {"texts": {"with_draft": str(tmp_path / "draft.txt")}}}
+    with pytest.raises(Stops):
+        start_run(load_settings(changed), path / "stopped", parts=fakes(path / "stopped"), progress=StopsAt(6))
+    config = path / "stopped" / "config.yaml"
+    values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    del values["oracle"]["texts"], values["model"]["served"]["timeout"], values["model"]["served"]["max_retries"]
+    values["oracle"] |= {f"{name}_file": None for name in ("judge", "judge_repair", "proposer", "proposer_repair")}
+    values["form"] |= {f"{name}_file": None for name in ("principles", "critique", "critiqued", "template")}
+    values["form"] |= {"draft_file": values["form"].pop("texts")["with_draft"]}
+    config.write_text(yaml.safe_dump(values), encoding="utf-8")
+    resume_run(path / "stopped", parts=fakes(path / "stopped"))
+    start_run(load_settings(changed), path / "whole", parts=fakes(path / "whole"))
+    whole, resumed = contents(path / "whole"), contents(path / "stopped")
+    assert {name for name in whole if whole[name] != resumed[name]} <= {
+        "config.yaml"
+    } and whole.keys() == resumed.keys()
+
+
 @pytest.mark.slow
 def test_a_real_run_stopped_during_training_resumes_to_the_same_bytes(tmp_path: Path, settings: Settings) -> None:
     whole = start_run(settings, tmp_path / "whole")

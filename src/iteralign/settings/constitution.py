@@ -33,15 +33,16 @@ class ConstitutionSettings(Section):
     """The principles of the run."""
 
     file: Path | None = None
-    """Start from these principles: a constitution.yaml of a run, an export (yaml or json), or a list written by hand."""
+    """Start from the principles in this file: a constitution.yaml of a run, an export (yaml or json), or a list of your
+    own."""
     propose: bool = True
-    """false proposes nothing: with a file, that is Constitutional AI with a fixed constitution."""
+    """false proposes nothing. With a file, that is Constitutional AI with a fixed constitution."""
     wording: Literal["positive", "prohibiting"] = "positive"
     """Which of its two wordings of a principle is used: what to do, or what not to do."""
     contrast: bool = False
     """Show the proposer acceptable answers to similar questions beside the failures."""
     doubles: bool = True
-    """Merge proposals that say what is there already, and mark contradictions; false only drops equal words."""
+    """Merge proposals that say what is there already, and mark contradictions. false drops only repeated texts."""
     same: float = Field(default=0.95, gt=0, le=1)
     """Likeness (0 to 1) from which on two principles are one without asking the oracle."""
     close: float = Field(default=0.5, ge=0, le=1)
@@ -49,7 +50,7 @@ class ConstitutionSettings(Section):
     neighbours: int = Field(default=3, ge=0)
     """Adopted principles that a new one is compared with by the oracle at most."""
     embeddings: str | None = None
-    """A sentence-transformers model to measure likeness by meaning (extra `embeddings`); null measures it by words."""
+    """A sentence-transformers model that measures likeness by meaning (extra `embeddings`). null measures it by words."""
     review: Literal["none", "required"] = "none"
     """required: each round stops (exit code 4, resumable) until a person has decided on its principles."""
     gate: GateSettings = GateSettings()

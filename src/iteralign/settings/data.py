@@ -13,7 +13,7 @@ class DataSettings(Section):
     """The red-teaming prompts, and the benign ones that keep the model from learning to refuse."""
 
     prompts: str
-    """hh-rlhf, harmfulqa, dangerousqa, hub:NAME, a file (JSONL, JSON, CSV, Parquet, text), or `demo`; `given` where they were
+    """hh-rlhf, harmfulqa, dangerousqa, hub:NAME, a file (JSONL, JSON, CSV, Parquet, text), or `demo`. `given`: they were
     handed over in Python."""
     path: Path | None = None
     """The local raw file of a named data set."""
@@ -24,13 +24,13 @@ class DataSettings(Section):
     limit: int | None = Field(default=None, gt=0)
     """Take at most this many prompts, after shuffling."""
     shuffle: bool = False
-    """Seeded shuffle; without it the file's order is kept."""
+    """Shuffle them, by the seed. Without it the file's order is kept."""
     held_out: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the questions kept out of the loop to measure on; 0 measures nothing."""
+    """Share of the questions kept out of the loop to measure on. 0 measures nothing."""
     held_out_limit: int | None = Field(default=None, gt=0)
     """Measure on at most this many of the held-out questions, every category with its share."""
     benign: str | None = "demo"
-    """Questions that a good model answers, same kinds of source; `demo` for the set that ships, null for none."""
+    """Questions that a good model answers, from the same kinds of source. `demo` is the set that ships; null takes none."""
     benign_path: Path | None = None
     """The local raw file of a named benign set."""
     benign_limit: int = Field(default=400, gt=0)

@@ -9,24 +9,24 @@ class MeasureSettings(Section):
     """The held-out measurement: unacceptable answers, benign refusals and a capability check."""
 
     every: int = Field(default=1, gt=0)
-    """Measure after every so many rounds that trained; the base model and the last round are always measured."""
+    """Measure after every so many rounds that trained. The base model and the last round are always measured."""
     capability: str | None = "own"
-    """What the model should still predict well after training. own: its answers, as they were before training, to harmless
-    held-out questions; a text file: its paragraphs; null measures nothing."""
+    """What the model should still predict well after training. own: the answers that it gave to harmless held-out
+    questions before training. A text file: its paragraphs. null measures nothing."""
 
 
 class GuardRailSettings(Section):
-    """When a measured round's training is thrown away for the best weights so far, and when the run ends early. A rise
-    counts where it is significant (McNemar's exact test; for capability a bootstrap interval) and the lower end of its 95%
-    interval lies above the number here. null turns a rail off."""
+    """When the run goes back to its best weights so far, and when it ends early. A rise counts where it is significant
+    (McNemar's exact test; for capability a bootstrap interval) and the lower end of its 95% interval lies above the number
+    here. null turns a rail off."""
 
     benign: float | None = Field(default=0.1, ge=0)
-    """Refusals of benign prompts against the base model's, as a share: what fewer unacceptable answers may cost."""
+    """Rise of benign refusals over the base model's, as a share: the price that fewer unacceptable answers may have."""
     capability: float | None = Field(default=0.5, ge=0)
-    """Loss in the capability check against the base model's, in nats per token (0.5: perplexity times 1.65)."""
+    """Loss in the capability check against the base model, in nats per token (0.5: perplexity times 1.65)."""
     collapse: float | None = Field(default=0.2, ge=0)
-    """Degenerate answers, and benign prompts that all get one answer, against the base model's."""
+    """Rise of degenerate answers, or of benign prompts that all get one answer, over the base model's, as a share."""
     unacceptable: float | None = Field(default=0.0, ge=0)
-    """Unacceptable held-out answers against the best weights so far: unlearning."""
+    """Rise of unacceptable held-out answers over those of the best weights so far, as a share: unlearning."""
     patience: int | None = Field(default=None, gt=0)
-    """End the run when so many measured rounds in a row showed no improvement; null goes through all prompts."""
+    """End the run after so many measured rounds in a row without improvement. null goes through all prompts."""

@@ -13,9 +13,9 @@ class VllmSettings(Section):
     """The engine vllm."""
 
     python: Path | None = None
-    """The Python of an environment that has vLLM, where this one has not."""
+    """The Python of an environment that has vLLM. null: this one."""
     memory: float = Field(default=0.45, gt=0, lt=1)
-    """Share of the GPU's memory that the engine may take; the trainer needs room too, while the engine sleeps."""
+    """Share of the GPU's memory that the engine may take. The trainer needs room too; meanwhile the engine sleeps."""
 
 
 class ServedSettings(Section):
@@ -24,7 +24,7 @@ class ServedSettings(Section):
     base_url: Address = "http://127.0.0.1:8000/v1"
     """The server's address."""
     name: str | None = None
-    """What the server calls the model; null: as `model.path`."""
+    """What the server calls the model. null: the path that it is loaded from here."""
     api_key_env: VariableName | None = None
     """Name of the environment variable that holds the key, where the server wants one."""
     concurrency: int = Field(default=64, gt=0, le=10_000)
@@ -44,15 +44,16 @@ class ModelSettings(Section):
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     device: str = "auto"
-    """auto takes cuda, then mps, then cpu."""
+    """Where the model computes. auto takes cuda, then mps, then cpu."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto takes bfloat16 where it is faster: on a GPU that has it; on a CPU if a short measurement says so and the model has
-    50 million parameters or more. Else, and for weights that are trained in full, float32."""
+    """Number format of the weights. auto takes bfloat16 where it is faster: on a GPU that has it, and on a CPU if a short
+    measurement says so and the model has 50 million parameters or more. Otherwise, and for weights that are trained in
+    full, it takes float32."""
     attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] | None = None
-    """null takes what transformers does (sdpa). With one of the flash kernels, whose package must be installed and which take
-    16-bit weights only, training rows are packed without padding."""
+    """null takes the choice of transformers (sdpa). The flash kernels need their package and 16-bit weights; with them,
+    training rows are packed without padding."""
     batch_size: Annotated[int, Field(gt=0, le=100_000)] | Literal["auto"] = "auto"
-    """Prompts generated at once; halved by itself when memory runs out."""
+    """Prompts generated at once. It is halved by itself when memory runs out."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model's repository."""
     engine: Literal["transformers", "vllm", "served"] = "transformers"

@@ -47,39 +47,36 @@ class EndpointSettings(Section):
     model: str
     """The name that the endpoint knows it by; of a local one a directory, a hub id or a GGUF file."""
     base_url: AddressOrLocal | None = None
-    """Like http://127.0.0.1:8000/v1; null takes what OPENAI_BASE_URL says when the run starts, and else OpenAI's own. local
-    loads the model into this process, through transformers."""
+    """Like http://127.0.0.1:8000/v1. null takes what OPENAI_BASE_URL says when the run starts, and else OpenAI's own.
+    local loads the model into this process, through transformers."""
     api_key_env: VariableName | None = None
-    """Name of the environment variable that holds the key; the key itself never stands in a settings file. null:
+    """Name of the environment variable that holds the key; the key itself never stands in a settings file. null takes
     OPENAI_API_KEY, which goes to OpenAI and to the address in OPENAI_BASE_URL and nowhere else."""
     max_tokens: int = Field(default=1024, gt=0, le=100_000_000)
-    """Tokens of one reply at most; a reasoning model's thoughts are among them."""
+    """Tokens of one reply at most. A reasoning model's thoughts are among them."""
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    """How much a reasoning model is to think; null says nothing of it, since many endpoints don't know it."""
+    """How much a reasoning model is to think. null says nothing of it, since many endpoints don't know it."""
     concurrency: int = Field(default=8, gt=0, le=10_000)
     """Calls under way at once."""
     timeout: float = Field(default=60.0, gt=0, le=1_000_000)
-    """Seconds for one try of a call, all of it. A local model on a CPU may need minutes."""
+    """Seconds for one try of a call. A local model on a CPU may need minutes."""
     connect_timeout: float = Field(default=10.0, gt=0, le=1_000_000)
     """Seconds to get a connection."""
     max_retries: int = Field(default=6, ge=0, le=1_000_000)
     """Further tries after a failure that may pass: limits, overload, broken connections."""
     retry_seconds: float = Field(default=600.0, gt=0, le=10_000_000)
-    """Seconds for all tries of a call together; a server that is down for less is waited for."""
+    """Seconds for all tries of a call together. A server that is down for less is waited for."""
 
 
 class JudgeSettings(EndpointSettings):
     """The endpoint that judges, and how it is asked."""
 
     method: Literal["verdict", "probability"] = "verdict"
-    """verdict: it writes its reasons and a verdict; probability: it is asked one question, and how likely it finds Yes for
-    the first token of its reply decides. It needs an endpoint that tells log-probabilities (llama-server, vLLM, OpenAI)."""
+    """verdict: the judge writes its reasons and a verdict. probability: it is asked one question, and the probability of
+    Yes as the first token of its reply decides; the endpoint must tell log-probabilities (llama-server, vLLM, OpenAI)."""
     calibration: FileOrContent | None = None
-    """For `probability`: what `iteralign judge-check --calibrate` has written, which turns the model's probabilities into
-    those of people's labels; a run's settings hold its content. null takes the model's own."""
-
-
-_OF_A_SERVER = ("model", "base_url", "api_key_env", "concurrency", "timeout")
+    """For `probability`: the file of `iteralign judge-check --calibrate`, which turns the model's probabilities into those
+    of people's labels. A run's settings hold its content. null takes the model's own."""
 
 
 class GuardSettings(Section):
@@ -90,7 +87,7 @@ class GuardSettings(Section):
     model: str
     """A local directory or hub id, or the served model's name."""
     base_url: Address | None = None
-    """null loads the model here, through transformers; otherwise like http://127.0.0.1:8000/v1."""
+    """Like http://127.0.0.1:8000/v1. null loads the model here, through transformers."""
     api_key_env: VariableName | None = None
     """Name of the environment variable that holds the server's key; null: as of the judge."""
     concurrency: int = Field(default=8, gt=0, le=10_000)
@@ -100,14 +97,20 @@ class GuardSettings(Section):
     policy: Path | None = None
     """For gpt-oss-safeguard: a run's constitution.yaml, or a policy of your own that asks for the same JSON object."""
     device: str = "auto"
-    """Of a model loaded here."""
+    """Device of a model that is loaded here."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of a model loaded here."""
+    """Number format of a model that is loaded here."""
 
     @property
     def endpoint(self) -> EndpointSettings:
         """Of a guard behind a server."""
-        return EndpointSettings.model_validate({name: getattr(self, name) for name in _OF_A_SERVER})
+        return EndpointSettings(
+            model=self.model,
+            base_url=self.base_url,
+            api_key_env=self.api_key_env,
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+        )
 
 
 class OracleSettings(Section):
@@ -133,9 +136,9 @@ class OracleSettings(Section):
     max_principles: int = Field(default=4, gt=0)
     """Principles proposed at once at most."""
     max_characters: int = Field(default=12_000, ge=1000)
-    """Characters of failures in one request to the proposer at most; less for a model with a short context."""
+    """Characters of failures in one request to the proposer at most. A model with a short context wants fewer."""
     cache: bool = True
-    """Share replies by content with other runs; false keeps them in RUN/oracle, where only this run's resume reads them."""
+    """Share replies by content with other runs. false keeps them in RUN/oracle, where only this run's resume reads them."""
     max_tokens: int | None = Field(default=None, gt=0)
     """Stop (resumably) when the run's calls have used this many tokens."""
     max_cost: float | None = Field(default=None, gt=0)

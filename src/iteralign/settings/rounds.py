@@ -13,7 +13,8 @@ class RoundSettings(Section):
     prompts: int = Field(default=20, gt=0)
     """Prompts per round (the released code: 20)."""
     min_failures: int = Field(default=1, gt=0)
-    """Collect failures over rounds until there are this many, then propose, revise and train. 1: the paper."""
+    """Failures to collect, over as many rounds as it takes, before principles are proposed and the model is trained. 1:
+    the paper."""
     limit: int | None = Field(default=None, gt=0)
     """Stop after this many rounds."""
 
@@ -27,19 +28,19 @@ class RevisionSettings(Section):
     max_principles: int = Field(default=6, gt=0)
     """Principles put into one context at most, the best fitting first."""
     tries: int = Field(default=3, gt=0, le=1000)
-    """Tries per failure until a revision passes the second judgement; from the second on the answer is sampled."""
+    """Tries per failure until a revision passes the second judgement. From the second on the answer is sampled."""
     temperature: float = Field(default=0.8, gt=0, le=100)
     """Temperature of those later tries."""
     best_of: int = Field(default=1, gt=0, le=1000)
-    """Go on until this many revisions of a failure have passed (or the tries are used), and train on the one that the
-    target itself finds likeliest without the principles. 1 takes the first that passes."""
+    """Collect this many passing revisions of a failure, as far as the tries reach, and train on the one that the target
+    itself finds likeliest without the principles. 1 takes the first that passes."""
 
 
 class LookAheadSettings(Section):
     """Answering the next rounds' prompts before their turn. Changes how long a run takes, not what it computes."""
 
     rounds: int = Field(default=32, gt=0, le=1_000_000)
-    """Answer at most this many rounds at once; as many as have lately paid. 1 answers none ahead."""
+    """Rounds answered at once, at most. Fewer are answered where that has lately not paid. 1 answers none ahead."""
     wasted_verdicts: float = Field(default=0.5, ge=0, lt=1)
-    """Verdicts that may be bought in vain for answers ahead, as a share of all, were all that are under way in vain. None
-    is bought ahead that is not twice as likely of use as in vain, as while rounds often fail, or at 0."""
+    """Verdicts on answers ahead that may turn out useless, as a share of all verdicts, should all that are under way turn
+    out so. A verdict is bought ahead only if it is twice as likely to be of use as not. 0 buys none ahead."""

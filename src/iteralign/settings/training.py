@@ -15,11 +15,11 @@ class TrainingSettings(Section):
     """Supervised fine-tuning on (prompt without the constitution, verified revision)."""
 
     method: Method = "lora"
-    """lora trains adapters beside the weights, full all weights."""
+    """lora trains adapters beside the weights, full trains all weights."""
     learning_rate: float = Field(default=1e-4, gt=0, le=10)
-    """Its highest value. Full fine-tuning wants less, such as 2e-6."""
+    """The highest learning rate. Full fine-tuning wants a lower one, such as 2e-6."""
     epochs: int = Field(default=3, gt=0, le=10_000)
-    """Times that a round's rows are gone through."""
+    """Times that a round's rows are trained on."""
     batch_size: int = Field(default=8, gt=0, le=100_000)
     """Rows per optimiser step and device, before accumulation."""
     gradient_accumulation: int = Field(default=1, gt=0, le=100_000)
@@ -29,32 +29,32 @@ class TrainingSettings(Section):
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
     """Share of the steps in which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0, le=100)
-    """AdamW's."""
+    """Weight decay of the optimiser, AdamW."""
     scheduler: Scheduler = "cosine"
-    """How the learning rate goes on after that."""
+    """How the learning rate goes on after the warm-up."""
     lora_r: int = Field(default=16, gt=0, le=100_000)
-    """Rank of the adapters: their size, and what they can learn."""
+    """Rank of the adapters. It sets their size, and what they can learn."""
     lora_alpha: int = Field(default=32, gt=0, le=10_000_000)
-    """Weight of the adapters: they are scaled by lora_alpha / lora_r."""
+    """Weight of the adapters, which are scaled by lora_alpha / lora_r."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the adapters' inputs that is left out at each step."""
     gradient_checkpointing: bool = False
-    """Compute activations again in place of keeping them: less memory, more time."""
+    """Compute activations again in place of keeping them. It takes less memory and more time."""
     replay: float = Field(default=1.0, ge=0, le=1000)
-    """Earlier rounds' pairs trained on again, as a share of this round's verified revisions ..."""
+    """Pairs of earlier rounds to train on again, as a share of this round's verified revisions ..."""
     min_replay: int = Field(default=16, ge=0)
-    """... and at least this many, as far as there are any: late rounds have few failures, and would unlearn."""
+    """... and at least this many, if there are so many. Late rounds have few failures, and the model would unlearn."""
     benign: float = Field(default=1.0, ge=0, le=1000)
-    """Benign pairs (the base model's own answers), as a share of this round's verified revisions ..."""
+    """Benign pairs (the base model's own answers) to train on, as a share of this round's verified revisions ..."""
     min_benign: int = Field(default=16, ge=0)
-    """... and at least this many, as far as there are any."""
+    """... and at least this many, if there are so many."""
     processes: int = Field(default=1, gt=0, le=1024)
-    """Above 1: training runs in this many processes of its own on this machine (FSDP on GPUs). Full weights only."""
+    """Processes on this machine that train together (FSDP on GPUs). More than one train full weights only."""
     keep: Literal["all", "last"] = "last"
     """Which rounds' full weights stay on disk: of all, or of the last and the best. Adapters are always kept."""
     report_to: tuple[str, ...] = ()
-    """Trackers: tensorboard (in RUN/tensorboard), wandb, mlflow, trackio: the scoreboard by round, the loss by step. The
-    package must be installed; each tracker's own environment variables hold."""
+    """Trackers to tell: tensorboard (in RUN/tensorboard), wandb, mlflow, trackio. They get the scoreboard by round and the
+    loss by step. Their packages must be installed; their own environment variables hold."""
 
     @field_validator("keep", mode="before")
     @classmethod
