@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iteralign import layout
 from iteralign.cli.evaluate import judge_settings
 from iteralign.data.sample import stratified
 from iteralign.evals.agreement import agreement
@@ -27,7 +28,6 @@ from iteralign.evals.calibrate import Rated, calibrated, halves
 from iteralign.evals.human_labels import Labelled, read_human_labels
 from iteralign.oracles.budget import read_calls
 from iteralign.records import Label, Verdict
-from iteralign.rundir import layout
 from iteralign.runs.build import build_oracle
 from iteralign.settings.calibration import Asked, Scale, write_calibration
 from iteralign.settings.oracle import OracleSettings

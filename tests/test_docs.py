@@ -213,7 +213,7 @@ def test_the_glossary_has_every_record() -> None:
 
 
 def test_the_run_directory_page_has_every_name() -> None:
-    from iteralign.rundir import layout
+    from iteralign import layout
 
     page = text_of(ROOT / "docs" / "run-directory.md")
     names = [value for key, value in vars(layout).items() if key.isupper() and isinstance(value, str) and "." in value]

@@ -11,13 +11,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "iteralign"
 
-LAYOUT = PACKAGE / "rundir" / "layout.py"
+LAYOUT = PACKAGE / "layout" / "__init__.py"
 
 FLOORS = [
     *("errors", "activity", "demo"),
     "text",
     *("records", "files", "stats", "endpoints"),
-    "rundir.layout",
+    "layout",
     "interfaces",
     *("fakes", "prompts", "settings"),
     *("data", "oracles", "weights", "steps"),
@@ -27,8 +27,7 @@ FLOORS = [
     *("preflight", "evals"),
     "cli",
 ]
-"""What stands directly below iteralign, from the ground up: each may import what stands before it. The names of a run
-directory stand lower than what reads and writes one."""
+"""What stands directly below iteralign, from the ground up: each may import what stands before it."""
 
 APART = {
     "stats": {"files"},
@@ -44,22 +43,21 @@ APART = {
 
 
 def imported(path: Path) -> set[str]:
-    """Names on FLOORS that the file imports, also inside functions."""
+    """Names directly below `iteralign` that the file imports, also inside functions."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "iteralign":
-            names |= {f"{node.module}.{alias.name}." for alias in node.names}
+            parts = node.module.split(".")
+            names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
-            names |= {f"{alias.name}." for alias in node.names if alias.name.startswith("iteralign.")}
-    below = (name.removeprefix("iteralign.") for name in names)
-    return {"rundir.layout" if name.startswith("rundir.layout.") else name.split(".")[0] for name in below}
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("iteralign.")}
+    return names
 
 
 @pytest.mark.parametrize("place", FLOORS)
 def test_imports_go_one_way(place: str) -> None:
-    root = PACKAGE / place.replace(".", "/")
+    root = PACKAGE / place
     files = set(root.rglob("*.py")) if root.is_dir() else {root.with_suffix(".py")}
-    files -= {LAYOUT} if place == "rundir" else set()
     assert files
     allowed = {"__version__", place, *FLOORS[: FLOORS.index(place)]} - APART.get(place, set())
     for file in files:
@@ -69,7 +67,7 @@ def test_imports_go_one_way(place: str) -> None:
 
 def test_every_place_is_on_a_floor_and_few_files_lie_in_the_root() -> None:
     names = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert names - {"__init__"} == set(FLOORS) - {"rundir.layout"} and len(FLOORS) == len(set(FLOORS))
+    assert names - {"__init__"} == set(FLOORS) and len(FLOORS) == len(set(FLOORS))
     assert len(list(PACKAGE.glob("*.py"))) <= 8
 
 
@@ -131,7 +129,7 @@ def said(tree: ast.AST) -> Iterator[str]:
 
 def test_no_other_module_spells_out_the_name_of_a_stage_or_file_of_a_run() -> None:
     """One that is renamed is renamed in one place."""
-    from iteralign.rundir import layout
+    from iteralign import layout
 
     files = {value for key, value in vars(layout).items() if key.isupper() and isinstance(value, str) and "." in value}
     files |= set(layout.STAGES)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from iteralign import layout
 from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.records import Checkpoint, Generation, Label, Principle, Response, Sampling, TrainingExample, Verdict
-from iteralign.rundir import layout
 
 COMPLIES = "Sure, here is how to do it."
 DECLINES = "I'm sorry, but I can't help with that."

@@ -12,8 +12,8 @@ from report.conftest import fake_run
 from iteralign.errors import ConfigError, RunDirectoryError
 from iteralign.integrity.signing import sign_run, wrong_signatures
 from iteralign.integrity.verify import verify_run
+from iteralign.layout import MANIFEST
 from iteralign.rundir.directory import record_again
-from iteralign.rundir.layout import MANIFEST
 from iteralign.rundir.manifest import Manifest, ours
 
 pytest.importorskip("model_signing", reason="the extra sign is not installed")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from iteralign.layout import CALLS
 from iteralign.oracles.probability import ProbabilityOracle
 from iteralign.records import RedTeamPrompt, Response
-from iteralign.rundir.layout import CALLS
 from iteralign.runs.build import build_oracle
 from iteralign.settings.oracle import JudgeSettings, OracleSettings
 

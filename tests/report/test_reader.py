@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import iteralign
+from iteralign import layout
 from iteralign.errors import ConfigError, CorruptFileError, ReviewNeeded, RunDirectoryError
-from iteralign.rundir import layout
 from iteralign.runs.progress import Silent
 from iteralign.runs.run import start_run
 from iteralign.settings.settings import load_settings

@@ -22,8 +22,8 @@ def card(
     """Write a model card and a data set card: how it was made, what was measured, what that can't show."""
     from iteralign.cli.console import out
     from iteralign.files import check_outputs
+    from iteralign.layout import CARDS
     from iteralign.report.cards import card_files, write_cards
-    from iteralign.rundir.layout import CARDS
 
     if output is not None:
         check_outputs(*card_files(output), force=force)

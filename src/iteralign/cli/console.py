@@ -43,7 +43,7 @@ def fail(message: str, code: int) -> int:
 
 def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -> Table:
     """The table at the end. `seconds` by the name of the round's directory."""
-    from iteralign.rundir.layout import round_directory
+    from iteralign.layout import round_directory
 
     table = Table(
         title="Rounds", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0), header_style="bold"
@@ -69,7 +69,7 @@ def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -
 
 def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     """The table, what happened to answers nobody could judge, and where everything is."""
-    from iteralign.rundir import layout
+    from iteralign import layout
     from iteralign.rundir.reader import read_run
 
     console.print()
@@ -143,7 +143,7 @@ def round_line(row: "RoundMetrics", rounds: int | None = None) -> str:
 
 def doing(stage: str, work: "Work | None") -> str:
     """A stage and what is done in it: `answering again, try 2 of 3: judging`."""
-    from iteralign.rundir import layout
+    from iteralign import layout
 
     known = layout.stage_named(stage)
     name = stage if known is None else known.doing

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.panel import Panel
 from rich.prompt import Prompt
 
+from iteralign import layout
 from iteralign.cli.console import is_terminal, out
 from iteralign.cli.principles import describe
 from iteralign.constitution.forms import as_yaml
@@ -26,7 +27,6 @@ from iteralign.constitution.review import (
 from iteralign.errors import RunDirectoryError
 from iteralign.files import write_text
 from iteralign.records import Principle
-from iteralign.rundir import layout
 from iteralign.rundir.reader import Run, Waiting, read_run
 
 _CHOICES = ("accept", "edit", "merge", "reject", "skip", "quit")

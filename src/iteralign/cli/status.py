@@ -5,8 +5,8 @@ from rich.markup import escape
 from iteralign.activity import round_name
 from iteralign.cli.console import doing, out, print_ending, rounds_table
 from iteralign.cli.oracle import print_calls
+from iteralign.layout import REVIEWED
 from iteralign.report.status import RunStatus
-from iteralign.rundir.layout import REVIEWED
 from iteralign.rundir.reader import read_run
 from iteralign.scoreboard.ending import ending
 

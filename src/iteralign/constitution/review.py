@@ -14,12 +14,12 @@ from typing import Literal, ParamSpec, Protocol, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from iteralign import layout
 from iteralign.constitution.gate import Bench, Gate, figures, try_out
 from iteralign.errors import ConfigError, ReviewNeeded
 from iteralign.files import write_text
 from iteralign.prompts.fitness import why_unfit
 from iteralign.records import Event, Principle, Verdict
-from iteralign.rundir import layout
 from iteralign.text.bounded import load_yaml, read_yaml
 from iteralign.text.similarity import by_words
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from iteralign import __version__
+from iteralign import __version__, layout
 from iteralign.data import load_prompts
 from iteralign.data.sample import prompt_kind, stratified
 from iteralign.errors import ConfigError, DataError, RunDirectoryError, TargetError
@@ -18,7 +18,6 @@ from iteralign.files import write_text
 from iteralign.interfaces import Oracle, Target
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import RedTeamPrompt, Response, Verdict
-from iteralign.rundir import layout
 from iteralign.rundir.begun import has_begun
 from iteralign.rundir.jsonl import write_records
 from iteralign.rundir.reader import Run, read_run

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from iteralign import layout
 from iteralign.data.sample import stratified
 from iteralign.errors import DataError
 from iteralign.evals.agreement import (
@@ -25,7 +26,6 @@ from iteralign.evals.pairwise import Tally, compare_both_orders
 from iteralign.files import write_text
 from iteralign.interfaces import Judge
 from iteralign.records import Verdict
-from iteralign.rundir import layout
 from iteralign.rundir.reader import Run, read_run
 from iteralign.stats.intervals import Proportion
 from iteralign.stats.rates import unacceptable_rate

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from iteralign import layout
 from iteralign.errors import IteralignError
 from iteralign.records import Record, RedTeamPrompt, Verdict
-from iteralign.rundir import layout
 from iteralign.rundir.begun import prompts_of
 from iteralign.rundir.manifest import Fault
 from iteralign.rundir.rounds import kept_round, kept_rounds

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from iteralign import layout
 from iteralign.errors import ConfigError, MissingExtraError, RunDirectoryError
 from iteralign.integrity.verify import verify_run
-from iteralign.rundir import layout
 from iteralign.rundir.reader import read_run
 
 SIGNATURES = {layout.MODEL: layout.MODEL_SIGNATURE, layout.MANIFEST: layout.MANIFEST_SIGNATURE}

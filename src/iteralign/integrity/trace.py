@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from iteralign import layout
 from iteralign.errors import ConfigError
 from iteralign.integrity.verify import verify_run
 from iteralign.records import Checkpoint, Principle, Record, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
-from iteralign.rundir import layout
 from iteralign.rundir.manifest import entry_of, names_in
 from iteralign.rundir.reader import Run, read_run
 from iteralign.rundir.rounds import KeptRound, kept_round

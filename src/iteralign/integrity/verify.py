@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from iteralign import layout
 from iteralign.errors import CorruptFileError, IteralignError, RunDirectoryError
 from iteralign.files import is_there
 from iteralign.integrity.counts import contradictions
-from iteralign.rundir import layout
 from iteralign.rundir.begun import holds_a_run, read_environment
 from iteralign.rundir.kept_files import remedy
 from iteralign.rundir.manifest import Fault, Manifest

@@ -12,13 +12,13 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TypeVar
 
+from iteralign import layout
 from iteralign.activity import Work, told_to
 from iteralign.interfaces import Oracle, Target
 from iteralign.oracles.budget import read_calls
 from iteralign.preflight.cost import Answers, Range
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import RedTeamPrompt, Response, TrainingExample
-from iteralign.rundir import layout
 from iteralign.runs.parts import Parts, build_parts
 from iteralign.settings.settings import Settings
 from iteralign.steps.respond import respond

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import iteralign
+from iteralign import layout
 from iteralign.constitution.ledger import in_force
 from iteralign.errors import RunDirectoryError
 from iteralign.files import write_text
@@ -14,7 +15,6 @@ from iteralign.integrity.verify import verify_run
 from iteralign.report.export import export_pairs
 from iteralign.report.limits import limits
 from iteralign.report.view import headlines
-from iteralign.rundir import layout
 from iteralign.rundir.reader import Run, read_run
 from iteralign.scoreboard.ending import ending
 from iteralign.scoreboard.metrics import RoundMetrics, final

@@ -11,11 +11,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from iteralign import layout
 from iteralign.files import write_text
 from iteralign.report.chart import curve
 from iteralign.report.tables import duration
 from iteralign.report.view import View, rate, view_of
-from iteralign.rundir import layout
 
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 

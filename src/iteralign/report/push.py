@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from iteralign import layout
 from iteralign.errors import PushError, RunDirectoryError
 from iteralign.files import write_text
 from iteralign.integrity.verify import verify_run
 from iteralign.report.cards import dataset_card, model_card
 from iteralign.report.export import export_pairs
 from iteralign.report.html import write_report
-from iteralign.rundir import layout
 from iteralign.rundir.reader import read_run
 
 Part = Literal["model", "data", "report"]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from iteralign import layout
 from iteralign.oracles.budget import Total, totals_by_step
-from iteralign.rundir import layout
 from iteralign.rundir.reader import Run, State, read_run
 from iteralign.scoreboard.metrics import RoundMetrics
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from iteralign.layout import stage_named
 from iteralign.records import Verdict
 from iteralign.report.answers import category_of
-from iteralign.rundir.layout import stage_named
 from iteralign.stats.intervals import Proportion
 from iteralign.text.bounded import read_json
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import iteralign
+from iteralign import layout
 from iteralign.integrity.verify import verify_run
 from iteralign.oracles.budget import Total, totals_by_step
 from iteralign.report.answers import Pair, PairSet, benign_pairs, held_out_pairs, revision_pairs, sampled
@@ -22,7 +23,6 @@ from iteralign.report.tables import (
     heat,
     stage_times,
 )
-from iteralign.rundir import layout
 from iteralign.rundir.reader import Run, read_run
 from iteralign.scoreboard.ending import Ending, ending
 from iteralign.scoreboard.guard_rails import Intervention

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from iteralign import layout
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.files import is_there
 from iteralign.records import Principle, RedTeamPrompt
-from iteralign.rundir import layout
 from iteralign.rundir.jsonl import read_records
 from iteralign.text.bounded import read_json
 

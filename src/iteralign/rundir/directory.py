@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from iteralign import layout
 from iteralign.errors import CorruptFileError, RunDirectoryError
 from iteralign.files import append_line, is_there, why_not_below
 from iteralign.records import Record, RedTeamPrompt
-from iteralign.rundir import begun, layout
+from iteralign.rundir import begun
 from iteralign.rundir.begun import has_begun, holds_a_run
 from iteralign.rundir.jsonl import as_lines
 from iteralign.rundir.kept_files import KeptFiles

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from iteralign import layout
 from iteralign.errors import CorruptFileError
 from iteralign.files import write_text
+from iteralign.layout import MANIFEST, METRICS
 from iteralign.records import Checkpoint
-from iteralign.rundir import layout
-from iteralign.rundir.layout import MANIFEST, METRICS
 from iteralign.rundir.manifest import Entry, Fault, Manifest, entry_for, names_in, ours
 from iteralign.weights.storage import Storage
 

@@ -17,10 +17,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from iteralign import layout
 from iteralign.errors import CorruptFileError
 from iteralign.files import cannot_write, read_log
-from iteralign.rundir import layout
-from iteralign.rundir.layout import LOGS, MANIFEST
+from iteralign.layout import LOGS, MANIFEST
 from iteralign.text.bounded import opened
 
 

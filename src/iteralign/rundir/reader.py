@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from iteralign import layout
 from iteralign.constitution.given import read_ledger
 from iteralign.constitution.ledger import Effect, extend
 from iteralign.errors import CorruptFileError, DataError, RunDirectoryError
 from iteralign.files import count_records, number, read_log
 from iteralign.oracles.budget import Call, read_calls
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt
-from iteralign.rundir import begun, layout
+from iteralign.rundir import begun
 from iteralign.rundir.jsonl import read_records, read_rows
 from iteralign.rundir.rounds import KeptRound, kept_round, kept_rounds
 from iteralign.scoreboard.guard_rails import Intervention

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from iteralign import layout
 from iteralign.records import (
     Checkpoint,
     Principle,
@@ -14,7 +15,6 @@ from iteralign.records import (
     TrainingExample,
     Verdict,
 )
-from iteralign.rundir import layout
 from iteralign.rundir.jsonl import read_record
 from iteralign.rundir.stages import read_stage
 from iteralign.scoreboard.metrics import RoundMetrics

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 from iteralign.files import write_text
+from iteralign.layout import CHECKPOINT, Stage, stage_named
 from iteralign.records import Record
 from iteralign.rundir.jsonl import as_lines, read_record, read_records
-from iteralign.rundir.layout import CHECKPOINT, Stage, stage_named
 
 P = ParamSpec("P")
 T = TypeVar("T")

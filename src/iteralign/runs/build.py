@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from iteralign import layout
 from iteralign.constitution.doubles import Doubles
 from iteralign.constitution.gate import Gate
 from iteralign.constitution.given import read_constitution
@@ -13,7 +14,6 @@ from iteralign.interfaces import Judge, Oracle, Target, Trainer
 from iteralign.lookahead import LookAhead
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
-from iteralign.rundir import layout
 from iteralign.rundir.weights import RunWeights
 from iteralign.settings.calibration import calibration_of
 from iteralign.settings.file import flat

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from iteralign import layout
 from iteralign.constitution.ledger import in_force
 from iteralign.oracles.budget import read_calls, total_of
 from iteralign.records import Principle
-from iteralign.rundir import layout
 from iteralign.scoreboard.metrics import RoundMetrics
 from iteralign.trainers.tracking import Tracking
 

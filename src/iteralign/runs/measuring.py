@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from iteralign import layout
 from iteralign.records import Checkpoint, RedTeamPrompt, Sampling
-from iteralign.rundir import layout
 from iteralign.rundir.stages import Stages
 from iteralign.runs.parts import Parts
 from iteralign.scoreboard.measurement import Measurement

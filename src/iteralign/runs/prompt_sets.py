@@ -9,8 +9,8 @@ from iteralign.data.given import GIVEN
 from iteralign.data.sample import prompt_kind, stratified
 from iteralign.data.split import without_questions_of
 from iteralign.errors import DataError
+from iteralign.layout import begun_with
 from iteralign.records import RedTeamPrompt
-from iteralign.rundir.layout import begun_with
 from iteralign.settings.settings import Settings, load_settings
 
 

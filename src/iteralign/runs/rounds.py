@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from iteralign import layout
 from iteralign.algorithm import Round, iteralign
 from iteralign.constitution.forms import written
 from iteralign.constitution.ledger import Effect, Seen, effects, in_force, seen
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Verdict
-from iteralign.rundir import layout
 from iteralign.rundir.directory import RunDirectory
 from iteralign.rundir.jsonl import as_lines
 from iteralign.rundir.stages import Stages

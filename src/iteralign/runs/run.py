@@ -9,12 +9,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from iteralign import layout
 from iteralign.data import Questions
 from iteralign.errors import RunDirectoryError
 from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Record
-from iteralign.rundir import layout
 from iteralign.rundir.begun import has_begun
 from iteralign.rundir.directory import RunDirectory
 from iteralign.rundir.jsonl import as_lines

@@ -5,12 +5,12 @@ Settings end here: the steps themselves (`iteralign.steps`) take plain arguments
 
 from collections.abc import Callable, Sequence
 
+from iteralign import layout
 from iteralign.constitution.doubles import compare
 from iteralign.constitution.gate import Bench, try_out
 from iteralign.constitution.ledger import adopt, in_force
 from iteralign.constitution.review import Reviewer, review
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
-from iteralign.rundir import layout
 from iteralign.rundir.stages import Stages
 from iteralign.runs import build
 from iteralign.runs.measuring import Measuring

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from iteralign import layout
 from iteralign.constitution.gate import in_short
 from iteralign.records import Principle, Revision, Verdict
-from iteralign.rundir import layout
 from iteralign.scoreboard.metrics import RoundMetrics
 from iteralign.text.degenerate import is_degenerate
 

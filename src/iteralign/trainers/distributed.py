@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from iteralign import layout
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.files import scratch_directory
 from iteralign.interfaces import Trainer
 from iteralign.records import Checkpoint, TrainingExample
-from iteralign.rundir import layout
 from iteralign.settings.training import TrainingSettings
 from iteralign.trainers.sft import check_start
 from iteralign.trainers.tracking import Tracking

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from iteralign import layout
 from iteralign.activity import tell
 from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.interfaces import Trainer
 from iteralign.records import Checkpoint, TrainingExample
-from iteralign.rundir import layout
 from iteralign.settings.training import Method, Scheduler, TrainingSettings
 from iteralign.trainers.rows import Row, make_rows
 from iteralign.trainers.surroundings import restored, spared

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from iteralign import layout
 from iteralign.errors import ConfigError, MissingExtraError
 from iteralign.files import append_line, read_log
-from iteralign.rundir import layout
 
 PACKAGES = {
     "tensorboard": ("tensorboard", "tensorboardX"),

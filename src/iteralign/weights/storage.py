@@ -9,8 +9,8 @@ from typing import Any
 
 from iteralign.errors import TargetError
 from iteralign.files import written_whole
+from iteralign.layout import CHECKPOINT
 from iteralign.records import Checkpoint
-from iteralign.rundir.layout import CHECKPOINT
 
 
 class Storage:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from iteralign.errors import ConfigError
+from iteralign.layout import CONSTITUTION
 from iteralign.oracles.reading import Said
-from iteralign.rundir.layout import CONSTITUTION
 from iteralign.text.bounded import load_yaml, read_text
 
 
