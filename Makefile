@@ -19,7 +19,7 @@ test: $(VENV)/.test   ## run every test
 FAST := $(addprefix tests/,constitution data prompts settings/test_settings_fuzz.py stats steps text rundir/test_rundir.py \
 	demo/test_grammar.py evals/test_agreement.py evals/test_human_labels.py evals/test_safety.py evals/test_sides.py \
 	report/test_compare.py report/test_cards.py integrity/test_trace.py \
-	test_algorithm.py test_config.py test_discovery.py test_interfaces.py test_public.py test_structure.py)
+	test_algorithm.py test_config.py test_discovery.py test_interfaces.py test_public.py test_seams.py test_structure.py)
 
 test-fast: $(VENV)/.test   ## what can be run in less than a minute, after each change
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(FAST)

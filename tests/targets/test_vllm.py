@@ -232,6 +232,26 @@ def test_the_weights_of_rounds_that_are_past_are_not_read(llama: LocalModel) -> 
         target.load(Checkpoint(kind="full", path=f"rounds/000{number}/checkpoint", round=number))
 
 
+def test_it_sleeps_while_it_rests_and_only_on_a_gpu(llama: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Engine:
+        def call(self, do: str) -> None:
+            told.append(do)
+
+    target = VllmTarget(llama, VllmSettings(python=Path("python")))
+    target.rest()
+    monkeypatch.setattr(target, "_engine", Engine())
+    target.rest()
+    assert told == [], "nothing is started, and on a CPU vLLM has no sleep"
+    monkeypatch.setattr(LocalModel, "device", "cuda")
+    monkeypatch.setattr(target, "_loaded", target._wanted)
+    target.rest()
+    target.rest()
+    target._ready()
+    assert told == ["sleep", "wake"]
+
+
 @pytest.fixture
 def server(llama: LocalModel, tmp_path: Path) -> Iterator[str]:
     """vLLM's own server, with adapters at run time; its base URL."""
