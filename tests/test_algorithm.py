@@ -11,7 +11,6 @@ from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Checkpoint, RedTeamPrompt, Response, Verdict
 from iteralign.rundir.stages import Stages
-from iteralign.runs.measuring import Measuring
 from iteralign.runs.parts import Parts
 from iteralign.runs.prompt_sets import groups_of
 from iteralign.runs.steps import RunSteps
@@ -51,8 +50,7 @@ def align(
     def stages(number: int) -> Stages:
         return Stages(tmp_path / f"{number:04d}")
 
-    measuring = Measuring(settings.measure, settings.sampling, parts, stages, len(groups))
-    steps = RunSteps(settings, parts, stages, measuring)
+    steps = RunSteps(settings, parts, stages, groups)
     return list(iteralign(groups, Measurement(BASE), steps.begin, min_failures=min_failures))
 
 

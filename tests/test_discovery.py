@@ -13,7 +13,6 @@ from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Sampling, TrainingExample, Verdict
 from iteralign.rundir.jsonl import read_records
 from iteralign.rundir.stages import Stages
-from iteralign.runs.measuring import Measuring
 from iteralign.runs.parts import Parts
 from iteralign.runs.steps import RunSteps
 from iteralign.scoreboard.measurement import Measurement
@@ -68,8 +67,7 @@ def align(
     def stages(number: int) -> Stages:
         return Stages(tmp_path / f"{number:04d}")
 
-    measuring = Measuring(settings.measure, settings.sampling, parts, stages, rounds)
-    steps = RunSteps(settings, parts, stages, measuring)
+    steps = RunSteps(settings, parts, stages, groups)
     return list(iteralign(groups, Measurement(BASE), steps.begin, constitution=constitution or [])), trainer
 
 

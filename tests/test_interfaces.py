@@ -10,11 +10,8 @@ from iteralign import load_settings, run
 from iteralign.errors import ConfigError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.interfaces import Judge, Oracle, Part, Target, Trainer
-from iteralign.lookahead import LookAhead
-from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Generation, Principle, Sampling
 from iteralign.runs.parts import build_parts
-from iteralign.settings.rounds import LookAheadSettings
 from iteralign.steps.finetune import finetune
 
 BASE = Checkpoint(kind="base", path="fake")
@@ -65,16 +62,6 @@ def test_an_oracle_with_the_least_finds_principles_different_and_counts_nothing(
     oracle.close()
 
 
-@pytest.mark.parametrize("can_score", [True, False])
-def test_look_ahead_can_what_its_target_can(can_score: bool) -> None:
-    target = Least()
-    target.can_score = can_score
-    assert (
-        LookAhead(target, FakeOracle(), prompt_form("plain"), [], Sampling(), LookAheadSettings()).can_score
-        is can_score
-    )
-
-
 def test_the_target_rests_before_the_trainer_trains(tmp_path: Path) -> None:
     told: list[str] = []
 
@@ -87,8 +74,7 @@ def test_the_target_rests_before_the_trainer_trains(tmp_path: Path) -> None:
             told.append("train")
             return super().finetune(*given)
 
-    ahead = LookAhead(Rests(), FakeOracle(), prompt_form("plain"), [], Sampling(), LookAheadSettings())
-    finetune(Trains(tmp_path), ahead, BASE, [], tmp_path / "round", 0)
+    finetune(Trains(tmp_path), Rests(), BASE, [], tmp_path / "round", 0)
     assert told == ["rest", "train"]
 
 

@@ -13,9 +13,9 @@ from iteralign.constitution.gate import Bench, Gate, try_out
 from iteralign.errors import OracleError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.interfaces import never
-from iteralign.lookahead import LookAhead
+from iteralign.lookahead.ahead import LookAhead
 from iteralign.lookahead.depth import Depth
-from iteralign.lookahead.verdicts import Verdicts
+from iteralign.lookahead.early import EarlyJudge
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Event, Generation, Principle, RedTeamPrompt, Response, Sampling, Verdict
 from iteralign.runs.parts import Parts
@@ -23,6 +23,7 @@ from iteralign.runs.run import resume_run, start_run
 from iteralign.settings.constitution import GateSettings
 from iteralign.settings.rounds import LookAheadSettings
 from iteralign.settings.settings import Settings, load_settings
+from iteralign.steps.judge import unacceptable
 from iteralign.steps.respond import respond
 from iteralign.text.similarity import by_words
 
@@ -193,32 +194,30 @@ def run_bare(rate: float, groups: int, *, wasted: float, seconds: float = 0.0) -
         [RedTeamPrompt(id=f"{g}-{i}", question=f"bad thing {g} {i}") for i in range(SIZE)] for g in range(groups)
     ]
     oracle = ConcurrentOracle(seconds)
-    form, sampling, how = prompt_form("plain"), Sampling(), LookAheadSettings(wasted_verdicts=wasted)
-    ahead = LookAhead(StreamingTarget(fails_at(rate)), oracle, form, prompts, sampling, how)
-    from iteralign.steps.judge import judge, unacceptable
-    from iteralign.steps.respond import respond
-
-    ahead.load(Checkpoint(kind="base", path="base"))
+    settings = LookAheadSettings(wasted_verdicts=wasted)
+    target = StreamingTarget(fails_at(rate))
+    ahead = LookAhead(target, EarlyJudge(oracle), prompt_form("plain"), prompts, Sampling(), settings)
+    weights = Checkpoint(kind="base", path="base")
     for number, group in enumerate(prompts):
-        verdicts = judge(ahead, respond(ahead, ahead.form, group, sampling))
-        if unacceptable(verdicts):
-            ahead.load(Checkpoint(kind="adapter", path=f"round {number}", round=number))
+        ahead.begin(number, weights)
+        if unacceptable(ahead.judge(ahead.respond(group))):
+            weights = Checkpoint(kind="adapter", path=f"round {number}", round=number)
     return ahead, oracle
 
 
 def test_no_verdict_is_bought_ahead_while_rounds_usually_fail() -> None:
     ahead, oracle = run_bare(0.6, 60, wasted=0.5)
-    assert ahead.verdicts is not None and ahead.verdicts.wasted == 0
+    assert ahead.early.wasted == 0
     assert len(oracle.judged) == 60 * SIZE
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
 def test_verdicts_bought_in_vain_are_bounded(share: float) -> None:
     ahead, oracle = run_bare(0.03, 200, wasted=share, seconds=0.0005)
-    assert ahead.verdicts is not None
-    assert len(oracle.judged) - 200 * SIZE == ahead.verdicts.wasted
-    assert ahead.verdicts.wasted <= share * len(oracle.judged)
-    assert ahead.answered_in_vain > 0
+    assert len(oracle.judged) - 200 * SIZE == ahead.early.wasted
+    assert ahead.early.wasted <= share * len(oracle.judged)
+    assert isinstance(ahead.target, StreamingTarget)
+    assert len(ahead.target.calls) > 200 * SIZE, "some were answered in vain"
 
 
 def test_the_depth_follows_the_failure_rate() -> None:
@@ -272,6 +271,8 @@ def test_lower_ranks_are_asked_first_and_none_behind_a_failure() -> None:
     go = threading.Event()
 
     class Slow(ConcurrentOracle):
+        concurrency = 1
+
         def judge(self, responses: Sequence[Response]) -> list[Verdict]:
             go.wait(5)
             order.append(responses[0].prompt.id)
@@ -281,17 +282,16 @@ def test_lower_ranks_are_asked_first_and_none_behind_a_failure() -> None:
         prompt = RedTeamPrompt(id=name, question=name)
         return Response(prompt=prompt, input=name, text=text, finish="stop", prompt_tokens=1, tokens=1)
 
-    verdicts = Verdicts(Slow(), 1)
+    oracle = Slow()
+    verdicts = EarlyJudge(oracle)
     verdicts.ask(response("first"), 1)
     time.sleep(0.05)
     verdicts.ask(response("ahead"), 3)
     verdicts.ask(response("failure", COMPLIES), 2)
     go.set()
-    assert verdicts.collect([response("failure", COMPLIES)])[0].label == "unacceptable"
-    deadline = time.monotonic() + 5
-    while verdicts._waiting and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert order == ["first", "failure"]
+    assert verdicts.judge([response("failure", COMPLIES)])[0].label == "unacceptable"
+    verdicts.ask(response("further ahead"), 4)
+    assert order == ["first", "failure"] and verdicts.under_way(above=2) == 0
     verdicts.drop(above=0)
     assert (verdicts.asked, verdicts.wasted) == (2, 1)
 
@@ -304,14 +304,13 @@ def test_trials_of_principles_buy_no_verdict_on_benign_answers(tmp_path: Path) -
     failure = oracle.judge(respond(target, plain, [prompt], Sampling()))[0]
     benign = respond(target, plain, [RedTeamPrompt(id="b", question="Why?", benign=True)], Sampling())
     oracle.judged.clear()
-    ahead = LookAhead(target, oracle, plain, [[prompt]], Sampling(), LookAheadSettings())
+    early = EarlyJudge(oracle)
     event = Event(kind="proposed", round=0)
     principle = Principle(id="x", text="Decline.", round=0, evidence=("p",), history=(event,))
-    (tried,) = try_out(Bench(ahead, ahead, ahead.form, [failure], [], benign, Sampling()), [principle], GATE, 0)
+    (tried,) = try_out(Bench(target, early, plain, [failure], [], benign, Sampling(), early.ask), [principle], GATE, 0)
     assert tried.trial is not None and tried.trial.benign.total == 1 and tried.trial.own.total == 1
     judged = [response.prompt.id for responses in oracle.judged for response in responses]
     assert judged == ["p", "p"], "without and with the principle"
-    assert ahead.relate([(principle, principle)]) == ["different"] and not ahead.can_score
 
 
 def test_what_was_taken_back_leaves_no_two_requests_alike_in_the_queue() -> None:
@@ -319,6 +318,8 @@ def test_what_was_taken_back_leaves_no_two_requests_alike_in_the_queue() -> None
     held = threading.Event()
 
     class Waits(FakeOracle):
+        concurrency = 1
+
         def judge(self, responses: Sequence[Response]) -> list[Verdict]:
             held.wait(20)
             return super().judge(responses)
@@ -327,7 +328,7 @@ def test_what_was_taken_back_leaves_no_two_requests_alike_in_the_queue() -> None
         prompt = RedTeamPrompt(id=str(number), question=f"question {number}")
         return Response(prompt=prompt, input=str(number), text="no", finish="stop", prompt_tokens=1, tokens=1)
 
-    verdicts = Verdicts(Waits(), concurrency=1)
+    verdicts = EarlyJudge(Waits())
     verdicts.ask(answer(0), 0)
     time.sleep(0.05)  # the only worker has taken it
     for number in range(1, 8):
@@ -337,7 +338,7 @@ def test_what_was_taken_back_leaves_no_two_requests_alike_in_the_queue() -> None
     for response in asked:
         verdicts.ask(response, 3)
     held.set()
-    assert [verdict.response for verdict in verdicts.collect(asked)] == asked
+    assert [verdict.response for verdict in verdicts.judge(asked)] == asked
 
 
 def test_a_block_that_was_broken_off_says_nothing_of_what_blocks_cost(tmp_path: Path) -> None:
@@ -357,7 +358,8 @@ def test_a_block_that_was_broken_off_says_nothing_of_what_blocks_cost(tmp_path: 
                 yield from enumerate(self.generate(inputs, sampling))
 
     groups = [[RedTeamPrompt(id=str(number), question=f"question {number}")] for number in range(4)]
-    ahead = LookAhead(BreaksOff(), FakeOracle(), prompt_form("plain"), groups, Sampling(), LookAheadSettings())
+    early = EarlyJudge(FakeOracle())
+    ahead = LookAhead(BreaksOff(), early, prompt_form("plain"), groups, Sampling(), LookAheadSettings())
     ahead.depth = Told(32)
     ahead._answer([0, 1], lambda: True)
     assert taken == []
@@ -371,18 +373,21 @@ def test_a_run_that_breaks_off_waits_for_the_calls_under_way_and_makes_no_more()
     go = threading.Event()
 
     class Slow(ConcurrentOracle):
+        concurrency = 1
+
         def judge(self, responses: Sequence[Response]) -> list[Verdict]:
             asked.append(responses[0].prompt.id)
             go.wait(5)
             return super().judge(responses)
 
-    verdicts = Verdicts(Slow(), 1)
+    verdicts = EarlyJudge(Slow())
     for name in ("under way", "waiting"):
         prompt = RedTeamPrompt(id=name, question=name)
-        verdicts.ask(Response(prompt=prompt, input=name, text="", finish="stop", prompt_tokens=1, tokens=1), 1)
+        verdicts.ask(Response(prompt=prompt, input=name, text=DECLINES, finish="stop", prompt_tokens=1, tokens=1), 1)
     deadline = time.monotonic() + 5
     while not asked and time.monotonic() < deadline:
         time.sleep(0.01)
     threading.Timer(0.1, go.set).start()
-    verdicts.finish()
+    with pytest.raises(OracleError, match="gone"), verdicts.finishing():
+        raise OracleError("gone")
     assert go.is_set() and asked == ["under way"]

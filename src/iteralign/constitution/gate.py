@@ -10,13 +10,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from iteralign.interfaces import Oracle, Target
+from iteralign.interfaces import Judge, Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Event, Paired, Principle, RedTeamPrompt, Response, Sampling, Trial, Verdict
 from iteralign.settings.constitution import GateSettings
 from iteralign.stats.intervals import paired_difference
 from iteralign.steps.judge import judge
-from iteralign.steps.respond import as_response
+from iteralign.steps.respond import Told, answers, nobody
 from iteralign.text.refusals import is_refusal
 from iteralign.text.similarity import Similarity
 
@@ -37,7 +37,7 @@ class Bench:
     """What principles are tried on, in one round."""
 
     target: Target
-    oracle: Oracle
+    oracle: Judge
     form: PromptForm
     failures: Sequence[Verdict]
     """The round's."""
@@ -46,6 +46,8 @@ class Bench:
     benign: Sequence[Response]
     """The base model's acceptable answers to benign training prompts."""
     sampling: Sampling
+    told: Told = nobody
+    """Hears of each answer that will be judged."""
 
 
 Question = tuple[RedTeamPrompt, Principle | None]
@@ -183,11 +185,11 @@ def _answers(bench: Bench, samples: Sequence[_Sample]) -> Passed:
     }
     inputs = [_rendered(bench.form, *question) for question in questions.values()]
     again = bench.sampling.model_copy(update={"seed": bench.sampling.seed + _OTHER_SEED})
-    generations = bench.target.generate(inputs, again) if inputs else []
-    responses = {
-        key: as_response(bench.form, questions[key][0], text, generation)
-        for key, text, generation in zip(questions, inputs, generations, strict=True)
-    }
+    prompts = [prompt for prompt, _ in questions.values()]
+    answered = answers(
+        bench.target, bench.form, prompts, inputs, again, lambda one: one.prompt.benign or bench.told(one)
+    )
+    responses = dict(zip(questions, answered, strict=True))
     judged = [key for key, response in responses.items() if not response.prompt.benign]
     verdicts = judge(bench.oracle, [responses[key] for key in judged])
     passed: Passed = {key: _refused(response) for key, response in responses.items() if response.prompt.benign}

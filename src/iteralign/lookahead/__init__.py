@@ -1,9 +1,5 @@
-"""Oracle and target at work at the same time, without a change to the loop or to what it computes.
+"""Oracle and target at work at the same time, without a change to what a run computes.
 
-`LookAhead` stands around a run's target, oracle and prompt form. Answers are judged as they are generated, and while
-verdicts are under way the next rounds' prompts are answered, with weights that change only in a round with failures.
+Answers are judged as they are generated (`early`), and while verdicts are under way the next rounds' prompts are answered
+(`ahead`), with weights that change only in a round with failures; how many at once, `depth` says.
 """
-
-from iteralign.lookahead.wrapper import LookAhead
-
-__all__ = ["LookAhead"]

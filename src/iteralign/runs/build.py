@@ -1,6 +1,5 @@
 """Settings -> objects: the only place that names backends. One `match` per seam; an unknown name lists the choices."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,9 +10,8 @@ from iteralign.constitution.given import read_constitution
 from iteralign.constitution.review import FileReview, Reviewer
 from iteralign.errors import ConfigError
 from iteralign.interfaces import Judge, Oracle, Target, Trainer
-from iteralign.lookahead import LookAhead
 from iteralign.prompts.forms import PromptForm, prompt_form
-from iteralign.records import Principle, RedTeamPrompt
+from iteralign.records import Principle
 from iteralign.rundir.weights import RunWeights
 from iteralign.settings.calibration import calibration_of
 from iteralign.settings.file import flat
@@ -151,13 +149,6 @@ def _own_oracle(settings: OracleSettings, seed: int, directory: Path | None) -> 
             return RuleOracle(settings.max_principles, seed)
         case "openai":
             return build_llm_oracle(settings, directory)
-
-
-def build_lookahead(
-    settings: Settings, target: Target, oracle: Oracle, form: PromptForm, groups: Sequence[Sequence[RedTeamPrompt]]
-) -> LookAhead:
-    """Target and oracle at work at the same time; its `form` replaces the one given."""
-    return LookAhead(target, oracle, form, groups, settings.sampling, settings.lookahead)
 
 
 def build_form(settings: Settings, model: LocalModel) -> PromptForm:

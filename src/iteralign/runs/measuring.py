@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from iteralign import layout
-from iteralign.records import Checkpoint, RedTeamPrompt, Sampling
+from iteralign.lookahead.early import EarlyJudge
+from iteralign.records import Checkpoint, RedTeamPrompt
 from iteralign.rundir.stages import Stages
 from iteralign.runs.parts import Parts
 from iteralign.scoreboard.measurement import Measurement
-from iteralign.settings.measure import MeasureSettings
+from iteralign.settings.settings import Settings
 from iteralign.steps.measure import Texts, file_texts, measure, own_texts, predict
 
 
@@ -16,18 +17,18 @@ class Measuring:
 
     def __init__(
         self,
-        settings: MeasureSettings,
-        sampling: Sampling,
+        settings: Settings,
         parts: Parts,
+        early: EarlyJudge,
         stages: Callable[[int], Stages],
         rounds: int,
-        *,
         held_out: Sequence[RedTeamPrompt] = (),
         benign: Sequence[RedTeamPrompt] = (),
     ) -> None:
-        self.settings = settings
-        self.sampling = sampling
+        self.settings = settings.measure
+        self.sampling = settings.sampling
         self.parts = parts
+        self.early = early
         self.stages = stages
         self.last = rounds - 1
         self.held_out = held_out
@@ -44,9 +45,9 @@ class Measuring:
     def of(self, number: int, weights: Checkpoint) -> Measurement:
         """The held-out prompts answered and judged, and the capability check."""
         self.parts.target.load(weights)
-        keep, given = self.stages(number), (self.parts.target, self.parts.oracle, self.parts.form)
-        held_out = keep(layout.HELD_OUT_VERDICTS, measure, *given, self.held_out, self.sampling)
-        benign = keep(layout.BENIGN_VERDICTS, measure, *given, self.benign, self.sampling)
+        keep, given = self.stages(number), (self.parts.target, self.early, self.parts.form)
+        held_out = keep(layout.HELD_OUT_VERDICTS, measure, *given, self.held_out, self.sampling, self.early.ask)
+        benign = keep(layout.BENIGN_VERDICTS, measure, *given, self.benign, self.sampling, self.early.ask)
         if self._texts is None:
             own = self.settings.capability == "own"
             self._texts = own_texts(self.parts.form, benign) if own else file_texts(self.settings.capability)

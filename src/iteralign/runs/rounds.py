@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from iteralign import layout
@@ -16,7 +16,6 @@ from iteralign.rundir.jsonl import as_lines
 from iteralign.rundir.stages import Stages
 from iteralign.runs import build
 from iteralign.runs.curves import tell
-from iteralign.runs.measuring import Measuring
 from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Progress, reported
 from iteralign.runs.prompt_sets import groups_of
@@ -52,23 +51,26 @@ def align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
             "(revision.best_of %d): the first that passes is taken.",
             settings.revision.best_of,
         )
-    ahead = build.build_lookahead(settings, parts.target, parts.oracle, parts.form, groups)
-    parts = replace(parts, target=ahead, oracle=ahead, form=ahead.form)
-    steps = _steps(run, parts, progress, len(groups))
-    with ahead.finishing():
+    steps = _steps(run, parts, progress, groups)
+    with steps.early.finishing():
         return _all_rounds(run, parts, steps, groups, progress)
 
 
-def _steps(run: RunDirectory, parts: Parts, progress: Progress, rounds: int) -> RunSteps:
+def _steps(run: RunDirectory, parts: Parts, progress: Progress, groups: Sequence[Sequence[RedTeamPrompt]]) -> RunSteps:
     def stages(number: int) -> Stages:
         if number < 0:
-            return reported(run.baseline(), None, rounds, progress)
-        return reported(run.round(number), number, rounds, progress)
+            return reported(run.baseline(), None, len(groups), progress)
+        return reported(run.round(number), number, len(groups), progress)
 
-    settings, held_out, benign = run.settings, run.prompts(layout.HELD_OUT), run.prompts(layout.BENIGN_HELD_OUT)
-    sampling = settings.sampling
-    measuring = Measuring(settings.measure, sampling, parts, stages, rounds, held_out=held_out, benign=benign)
-    return RunSteps(settings, parts, stages, measuring, build.build_reviewer(settings, run.path))
+    return RunSteps(
+        run.settings,
+        parts,
+        stages,
+        groups,
+        held_out=run.prompts(layout.HELD_OUT),
+        benign_held_out=run.prompts(layout.BENIGN_HELD_OUT),
+        reviewer=build.build_reviewer(run.settings, run.path),
+    )
 
 
 def _all_rounds(

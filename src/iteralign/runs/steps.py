@@ -10,6 +10,8 @@ from iteralign.constitution.doubles import compare
 from iteralign.constitution.gate import Bench, try_out
 from iteralign.constitution.ledger import adopt, in_force
 from iteralign.constitution.review import Reviewer, review
+from iteralign.lookahead.ahead import LookAhead
+from iteralign.lookahead.early import EarlyJudge
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
 from iteralign.rundir.stages import Stages
 from iteralign.runs import build
@@ -37,15 +39,21 @@ class RunSteps:
         settings: Settings,
         parts: Parts,
         stages: Callable[[int], Stages],
-        measuring: Measuring,
+        groups: Sequence[Sequence[RedTeamPrompt]],
+        *,
+        held_out: Sequence[RedTeamPrompt] = (),
+        benign_held_out: Sequence[RedTeamPrompt] = (),
         reviewer: Reviewer | None = None,
     ) -> None:
-        """`stages(-1)` keeps what comes before the first round. Without a `reviewer` nobody is asked about principles."""
+        """`stages(-1)` keeps what comes before the first round. `held_out` and `benign_held_out` are measured on. Without a
+        `reviewer` nobody is asked about principles."""
         self.settings = settings
         self.parts = parts
         self.stages = stages
-        self.measuring = measuring
         self.reviewer = reviewer
+        self.early = EarlyJudge(parts.oracle)
+        self.ahead = LookAhead(parts.target, self.early, parts.form, groups, settings.sampling, settings.lookahead)
+        self.measuring = Measuring(settings, parts, self.early, stages, len(groups), held_out, benign_held_out)
         self.similarity = build.build_similarity(settings)
         self.gate = build.build_gate(settings) if settings.constitution.gate.enabled else None
         self.doubles = build.build_doubles(settings)
@@ -54,13 +62,16 @@ class RunSteps:
 
     def baseline(self, base: Checkpoint, benign: Sequence[RedTeamPrompt]) -> Measurement:
         """Before the first round: the base model answers the `benign` prompts, and is measured."""
-        verdicts = self.begin(-1, base).answer_and_judge(benign)
+        target, form, keep, sampling = self.parts.target, self.parts.form, self.stages(-1), self.settings.sampling
+        target.load(base)
+        responses = keep(layout.RESPONSES, respond, target, form, benign, sampling, self.early.ask)
+        verdicts = keep(layout.VERDICTS, judge, self.early, responses)
         self.benign = [one.response for one in acceptable(verdicts) if not is_degenerate(one.response.text)]
         return self.measuring.of(-1, base)
 
     def begin(self, number: int, weights: Checkpoint) -> "RoundSteps":
         """The steps of a round whose target has these weights."""
-        self.parts.target.load(weights)
+        self.ahead.begin(number, weights)
         return RoundSteps(self, number)
 
 
@@ -75,9 +86,9 @@ class RoundSteps:
         self._trained = False
 
     def answer_and_judge(self, prompts: Sequence[RedTeamPrompt]) -> list[Verdict]:
-        """The target's answers to the prompts, in their order, judged."""
-        responses = self.keep(layout.RESPONSES, respond, self.target, self.form, prompts, self.settings.sampling)
-        self._verdicts = self.keep(layout.VERDICTS, judge, self.oracle, responses)
+        """The target's answers to the round's prompts, in their order, judged; coming rounds may be answered meanwhile."""
+        responses = self.keep(layout.RESPONSES, self.run.ahead.respond, prompts)
+        self._verdicts = self.keep(layout.VERDICTS, self.run.ahead.judge, responses)
         return self._verdicts
 
     def discover(
@@ -85,7 +96,8 @@ class RoundSteps:
     ) -> list[Principle]:
         """The round's principles with what became of each: proposed, compared with the known, tried, reviewed, adopted."""
         how, number, known = self.settings.constitution, self.number, in_force(ledger)
-        bench = Bench(self.target, self.oracle, self.form, failures, earlier, self.run.benign, self.settings.sampling)
+        given = self.target, self.run.early, self.form, failures, earlier, self.run.benign, self.settings.sampling
+        bench = Bench(*given, told=self.run.early.ask)
         found = [principle for principle in ledger if principle.status == "proposed"]  # given, to be tried first
         if how.propose:
             shown = acceptable(self._verdicts) if how.contrast else []
@@ -106,7 +118,7 @@ class RoundSteps:
             layout.REVISIONS,
             reflect,
             self.target,
-            self.oracle,
+            self.run.early,
             self.form,
             failures,
             principles,
@@ -117,6 +129,7 @@ class RoundSteps:
             temperature=how.temperature,
             best_of=how.best_of,
             similarity=self.run.similarity,
+            told=self.run.early.ask,
         )
 
     def examples(self, revisions: Sequence[Revision], earlier: Sequence[TrainingExample]) -> list[TrainingExample]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iteralign.errors import DataError
-from iteralign.interfaces import Oracle, Target
+from iteralign.interfaces import Judge, Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import RedTeamPrompt, Sampling, TextScore, Verdict
 from iteralign.steps.judge import judge
-from iteralign.steps.respond import respond
+from iteralign.steps.respond import Told, nobody, respond
 from iteralign.text.degenerate import is_degenerate
 from iteralign.text.refusals import is_refusal
 
@@ -25,10 +25,15 @@ class Texts:
 
 
 def measure(
-    target: Target, oracle: Oracle, form: PromptForm, prompts: Sequence[RedTeamPrompt], sampling: Sampling
+    target: Target,
+    oracle: Judge,
+    form: PromptForm,
+    prompts: Sequence[RedTeamPrompt],
+    sampling: Sampling,
+    told: Told = nobody,
 ) -> list[Verdict]:
     """The judged answers to prompts that nothing is trained on."""
-    return judge(oracle, respond(target, form, prompts, sampling)) if prompts else []
+    return judge(oracle, respond(target, form, prompts, sampling, told)) if prompts else []
 
 
 def predict(target: Target, texts: Texts) -> list[TextScore]:

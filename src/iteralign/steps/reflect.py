@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iteralign.activity import within
-from iteralign.interfaces import Oracle, Target
+from iteralign.interfaces import Judge, Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Principle, Revision, Sampling, Verdict
+from iteralign.steps.respond import Told, nobody
 from iteralign.steps.revise import Mode, revise
 from iteralign.steps.verify import scored, verified, verify
 from iteralign.text.similarity import Similarity, by_words
@@ -14,7 +15,7 @@ from iteralign.text.similarity import Similarity, by_words
 
 def reflect(
     target: Target,
-    oracle: Oracle,
+    oracle: Judge,
     form: PromptForm,
     failures: Sequence[Verdict],
     principles: Sequence[Principle],
@@ -26,6 +27,7 @@ def reflect(
     temperature: float,
     best_of: int,
     similarity: Similarity = by_words,
+    told: Told = nobody,
 ) -> list[Revision]:
     """Revise and verify each failure until `best_of` revisions pass or `tries` are used.
 
@@ -47,6 +49,7 @@ def reflect(
                 max_principles=max_principles,
                 attempt=attempt,
                 similarity=similarity,
+                told=told,
             )
             tried += verify(oracle, revisions)
         passed = Counter(revision.failure.response.prompt.id for revision in verified(tried))

@@ -9,7 +9,7 @@ from iteralign.activity import within
 from iteralign.interfaces import Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Principle, Revision, Sampling, Verdict
-from iteralign.steps.respond import as_response
+from iteralign.steps.respond import Told, answers, nobody
 from iteralign.text.similarity import Similarity, by_words
 
 Mode = Literal["block", "sequential", "critique"]
@@ -26,8 +26,9 @@ def revise(
     max_principles: int = 6,
     attempt: int = 0,
     similarity: Similarity = by_words,
+    told: Told = nobody,
 ) -> list[Revision]:
-    """One revision per failure, in their order, not yet judged.
+    """One revision per failure, in their order, not yet judged; `told` hears of those that are no drafts.
 
     `block` puts the chosen principles into the context at once, as the released code does. `sequential` goes through
     them one after another in an order seeded by `sampling.seed` and the prompt, rewriting the answer each time, as the
@@ -36,12 +37,12 @@ def revise(
     """
     chosen = [choose(principles, failure, max_principles, similarity) for failure in failures]
     if mode == "block":
-        return _answer(target, form, failures, chosen, sampling, attempt)
+        return _answer(target, form, failures, chosen, sampling, attempt, told=told)
     if mode == "critique":
         drafts = [failure.response.text for failure in failures]
         with within("critique"):
             critiques = _criticise(target, form, failures, chosen, sampling, drafts)
-        return _answer(target, form, failures, chosen, sampling, attempt, drafts=drafts, critiques=critiques)
+        return _answer(target, form, failures, chosen, sampling, attempt, drafts=drafts, critiques=critiques, told=told)
     orders = [_shuffled(some, failure, sampling.seed) for some, failure in zip(chosen, failures, strict=True)]
     latest: list[Revision | None] = [None] * len(failures)
     for step in range(max(map(len, orders), default=0)):
@@ -102,23 +103,16 @@ def _answer(
     attempt: int,
     drafts: Sequence[str] | None = None,
     critiques: Sequence[str] | None = None,
+    told: Told = nobody,
 ) -> list[Revision]:
     prompts = [failure.response.prompt for failure in failures]
     nothing: list[str | None] = [None] * len(prompts)
     said = critiques or nothing
     inputs = [form.render(*each) for each in zip(prompts, principles, drafts or nothing, said, strict=True)]
-    generations = target.generate(inputs, sampling)
+    responses = answers(target, form, prompts, inputs, sampling, told)
     return [
-        Revision(
-            failure=failure,
-            principles=tuple(some),
-            attempt=attempt,
-            response=as_response(form, failure.response.prompt, text, generation),
-            critique=critique,
-        )
-        for failure, some, text, critique, generation in zip(
-            failures, principles, inputs, said, generations, strict=True
-        )
+        Revision(failure=failure, principles=tuple(some), attempt=attempt, response=response, critique=critique)
+        for failure, some, response, critique in zip(failures, principles, responses, said, strict=True)
     ]
 
 

@@ -7,13 +7,13 @@ been rejected (METHOD.md).
 import math
 from collections.abc import Sequence
 
-from iteralign.interfaces import Oracle, Target
+from iteralign.interfaces import Judge, Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Revision
 from iteralign.steps.judge import judge
 
 
-def verify(oracle: Oracle, revisions: Sequence[Revision]) -> list[Revision]:
+def verify(oracle: Judge, revisions: Sequence[Revision]) -> list[Revision]:
     """The same revisions, in their order, each with its verdict."""
     verdicts = judge(oracle, [revision.response for revision in revisions])
     return [

@@ -6,7 +6,6 @@ run directory. Full weights can't be put into a running server.
 """
 
 import logging
-import queue
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from iteralign.activity import tell
 from iteralign.endpoints.endpoint import Endpoint, as_object, first_choice
 from iteralign.endpoints.failures import Failure, Inaccessible, NoContact, Refused, Rejected, Transient
 from iteralign.endpoints.keys import NO_KEY, endpoint_key, redact
-from iteralign.endpoints.pool import Cancelled
+from iteralign.endpoints.pool import run_bounded
 from iteralign.endpoints.retries import TURNED_AWAY, Retries
 from iteralign.errors import TargetError
 from iteralign.interfaces import Target, never
@@ -31,7 +30,6 @@ _log = logging.getLogger(__name__)
 _REFUSALS = (400, 422, 500)  # what servers answer to a prompt of a type that they do not know
 _CONNECT_TIMEOUT = 10.0
 _TOKENS_BEYOND = 64  # tokens without a text of their own: what ends an answer, what was cut off at a stop
-_POLL = 0.05  # seconds between two looks at `stop`
 
 
 class ServedTarget(Target):
@@ -79,40 +77,21 @@ class ServedTarget(Target):
             return
         tell("answering", 0, len(ids))
         name = self._name()
-        waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for index in ids:
-            waiting.put(index)
-        done: queue.SimpleQueue[tuple[int, Generation | BaseException]] = queue.SimpleQueue()
         self._endpoint.open()
-        gone = threading.Event()
+        gone, order = threading.Event(), list(ids)
 
-        def work() -> None:
-            while not gone.is_set():
-                try:
-                    index = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                try:
-                    done.put((index, self._answer(name, ids[index], inputs[index], sampling, gone)))
-                except Cancelled:
-                    return
-                except BaseException as error:  # raised where the answers are read
-                    done.put((index, error))
+        def answer(index: int) -> Generation | Failure:
+            return self._answer(name, ids[index], inputs[index], sampling, gone)
 
-        for _ in range(min(self.concurrency, len(ids))):
-            threading.Thread(target=work, name="served-target", daemon=True).start()
         try:
-            for count in range(1, len(ids) + 1):
-                found = _next(done, stop)
-                if found is None:
-                    return
-                index, generation = found
-                if isinstance(generation, BaseException):
-                    raise self._explained(generation) from None
+            found = run_bounded(answer, order, self.concurrency, gone, stop)
+            for count, (place, generation) in enumerate(found, start=1):
+                if isinstance(generation, Failure):
+                    raise generation
                 tell("answering", count, len(ids))
-                yield index, generation
-        finally:
-            gone.set()
+                yield order[place], generation
+        except (Failure, Inaccessible) as error:
+            raise self._explained(error) from None
 
     def _answer(
         self, name: str, ids: list[int], text: str, sampling: Sampling, gone: threading.Event
@@ -222,13 +201,3 @@ def _read(body: bytes) -> tuple[str, object, int | None]:
     tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
     believed = type(tokens) is int and bool(said) <= tokens <= len(said.encode()) + _TOKENS_BEYOND
     return said, choice.get("finish_reason"), tokens if believed else None
-
-
-def _next(done: "queue.SimpleQueue[Any]", stop: Callable[[], bool]) -> Any:
-    """The next answer; None once `stop` says so."""
-    while not stop():
-        try:
-            return done.get(timeout=_POLL)
-        except queue.Empty:
-            continue
-    return None
