@@ -66,7 +66,7 @@ def settings(model: Path, url: str, prompts: Path, rounds: int, method: str = "f
         "revision": {"tries": 1},
         "measure": {"every": 10**6, "capability": None},
         "training": {**scene.TRAINING, "method": method, "max_length": 4096, "replay": 0.0, "min_replay": 0}
-        | {"benign": 0.0, "min_benign": 0},
+        | {"benign_share": 0.0, "min_benign": 0},
         "threads": 1,
     }
 

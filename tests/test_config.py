@@ -99,6 +99,18 @@ def test_settings_under_their_old_keys_are_read_with_a_warning(caplog: pytest.Lo
         load_settings(LEAST | {"oracle": {"kind": "rules", "texts": "mine", "judge_file": "mine.txt"}})
 
 
+def test_an_override_under_an_old_key_is_the_last_word(caplog: pytest.LogCaptureFixture) -> None:
+    renamed._tell.cache_clear()
+    old = {"guard_rails": {"benign": None}, "constitution": {"gate": {"held_out": 3}}, "training": {"benign": 0.5}}
+    found = load_settings(LEAST | old, ["constitution.gate.benign=2", "oracle.token_budget=7", "oracle.max_tokens=9"])
+    assert found.guard_rails.over_refusal is None and found.training.benign_share == 0.5
+    assert (found.constitution.gate.others, found.constitution.gate.benign_prompts) == (3, 2)
+    assert found.oracle.token_budget == 9
+    assert "oracle.max_tokens is called oracle.token_budget now" in caplog.text
+    again = load_settings(LEAST | {"training": {"benign": 0.5}}, ["training.benign_share=0.25"])
+    assert again.training.benign_share == 0.25
+
+
 def test_every_new_key_of_an_old_one_is_a_setting() -> None:
     known = every_setting(Settings)
     for old, new in renamed.RENAMED.items():

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from iteralign.records import Record
+from iteralign.settings.renamed import RENAMED
 from iteralign.settings.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,7 +116,8 @@ def test_settings_named_in_the_docs_exist(page: Path) -> None:
     sections = "model|data|oracle|form|rounds|constitution|sampling|revision|training|measure|guard_rails|lookahead"
     for key in re.findall(rf"`((?:{sections})\.[a-z_.]+)(?:[:=][^`]*)?`", text_of(page)):
         if not key.endswith((".py", ".jsonl", ".txt", ".yaml", ".md")):
-            assert has_setting(key), f"{page.name} names the setting {key}"
+            told = page.name == "CHANGELOG.md" and key in RENAMED
+            assert told or has_setting(key), f"{page.name} names the setting {key}"
 
 
 def has_setting(key: str) -> bool:
@@ -160,7 +162,7 @@ def test_the_paper_recipe_has_the_released_hyperparameters() -> None:
     assert (training.method, training.processes, training.batch_size, training.epochs) == ("full", 8, 1, 3)
     assert (training.learning_rate, training.warmup_ratio, training.weight_decay) == (2e-6, 0.03, 0.0)
     assert (training.scheduler, training.max_length, training.gradient_checkpointing) == ("cosine", 4096, True)
-    assert (training.replay, training.benign, training.min_benign, paper.data.benign) == (0, 0, 0, None)
+    assert (training.replay, training.benign_share, training.min_benign, paper.data.benign) == (0, 0, 0, None)
 
 
 def test_init_writes_settings_that_load() -> None:

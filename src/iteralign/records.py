@@ -7,7 +7,7 @@ or networks. Read after `algorithm.py`.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from iteralign.text.characters import Text, valid
 
@@ -22,7 +22,7 @@ Preference = Literal["first", "second", "tie", "undetermined"]
 class Record(BaseModel):
     """Base of all records: immutable, no unknown fields, no silent type conversion."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
 
 
 class Turn(Record):
@@ -126,8 +126,8 @@ class Trial(Record):
 
     own: Paired
     """Acceptable answers to prompts of its own evidence."""
-    held_out: Paired
-    """Acceptable answers to failures that are not its evidence. Never the run's held-out measurement set."""
+    others: Paired = Field(validation_alias=AliasChoices("others", "held_out"), serialization_alias="held_out")
+    """Acceptable answers to failures that are not its evidence. Files of a run call it held_out, as earlier versions did."""
     benign: Paired
     """Refusals of benign training prompts."""
 
@@ -247,8 +247,8 @@ class Spent(Record):
     """US dollars, of the calls whose price is known."""
     unpriced: int = 0
     """Calls whose price is not."""
-    max_tokens: int | None = None
-    max_cost: float | None = None
+    token_budget: int | None = None
+    cost_budget: float | None = None
 
 
 class TextScore(Record):

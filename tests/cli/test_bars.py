@@ -37,7 +37,7 @@ def lines_of(progress: ConsoleProgress, width: int) -> list[str]:
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_long_stage_is_told_in_three_lines_that_fit(width: int) -> None:
     with drawn(width) as (progress, clock):
-        progress.spending(lambda: Spent(tokens=12345, cost=0.0123, max_tokens=100_000, max_cost=1.0))
+        progress.spending(lambda: Spent(tokens=12345, cost=0.0123, token_budget=100_000, cost_budget=1.0))
         with progress.stage(3, 10, "4_revisions"):
             progress.advance(Work("judge", 0, 20, "try 2 of 3"))
             clock.now = 100

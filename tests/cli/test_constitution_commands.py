@@ -16,7 +16,7 @@ FAST = {
     "rounds": {"prompts": 9},
     "sampling": {"max_new_tokens": 32},
     "training": {"epochs": 1, "min_benign": 2, "max_length": 256, "lora_r": 2},
-    "constitution": {"review": "required", "gate": {"own": 2, "held_out": 2, "benign": 2}},
+    "constitution": {"review": "required", "gate": {"own": 2, "others": 2, "benign_prompts": 2}},
     "threads": 1,
 }
 

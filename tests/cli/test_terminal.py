@@ -22,14 +22,19 @@ SETTINGS = {
     "rounds": {"prompts": 8},
     "sampling": {"max_new_tokens": 72},
     "revision": {"max_principles": 2, "tries": 2},
-    "constitution": {"gate": {"own": 3, "held_out": 2, "benign": 4}},
+    "constitution": {"gate": {"own": 3, "others": 2, "benign_prompts": 4}},
     "training": {"method": "lora", "learning_rate": 0.002, "epochs": 2, "batch_size": 8, "max_length": 512},
     "measure": {"capability": None},
     "threads": 1,
 }
 AS_IN_SETTINGS = [
     *("data.limit=24", "data.held_out=0.34", "data.benign_limit=24", "rounds.prompts=8", "revision.tries=2"),
-    *("constitution.gate.own=3", "constitution.gate.held_out=2", "constitution.gate.benign=4", "training.epochs=1"),
+    *(
+        "constitution.gate.own=3",
+        "constitution.gate.others=2",
+        "constitution.gate.benign_prompts=4",
+        "training.epochs=1",
+    ),
 ]
 BAR = re.compile(r"\S.{33} [━╸╺]+ +(\d+/\d+( +[\d.]+/(s|min)( +[\d:]+ left)?)?)?( +\d+:\d\d)?")
 """The whole line: what, a bar, done/all, rate, time left or passed."""

@@ -100,7 +100,7 @@ def sensible(handler: play.Handler, body: dict[str, Any]) -> None:
 def settings(url: str, role: str) -> dict[str, Any]:
     judge = {"model": "judge", "base_url": url, "api_key_env": "HOSTILE_KEY", "timeout": 2, "connect_timeout": 2}
     judge |= {"max_retries": 1, "retry_seconds": 5, "concurrency": 4}
-    oracle: dict[str, Any] = {"judge": judge, "max_tokens": CAP}
+    oracle: dict[str, Any] = {"judge": judge, "token_budget": CAP}
     model: dict[str, Any] = {"path": "demo", "device": "cpu", "dtype": "float32"}
     if role == "guard":
         guard = {"family": "llama-guard", "model": "guard", "base_url": url, "api_key_env": "HOSTILE_KEY", "timeout": 2}

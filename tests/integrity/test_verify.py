@@ -147,7 +147,7 @@ def test_a_stage_that_comes_out_differently_is_not_put_before_what_was_computed_
 
 
 def test_edits_of_what_may_change_and_changed_logs_are_no_obstacle(run: Path) -> None:
-    change(run / "config.yaml", "max_tokens: null", "max_tokens: 9000")
+    change(run / "config.yaml", "token_budget: null", "token_budget: 9000")
     change(run / "timings.jsonl", "stage", "stags")
     assert len(verify_run(run).problems) == 2
     resume_run(run, parts=fakes(run))

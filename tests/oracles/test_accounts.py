@@ -139,7 +139,7 @@ def test_unknown_prices_are_unknown(server: play.Server, make_client: Make) -> N
     make_client(ledger=ledger).complete([ask("a")])
     assert ledger.total().cost is None and ledger.total().tokens == 15
     with pytest.raises(ConfigError, match="price of tiny at http://"):
-        make_client(ledger=Ledger(max_cost=1.0))
+        make_client(ledger=Ledger(cost_budget=1.0))
 
 
 def test_a_server_of_ones_own_is_not_billed_at_openais_price(server: play.Server, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_server_of_ones_own_is_not_billed_at_openais_price(server: play.Server
     ChatClient(EndpointSettings(model="gpt-4o-mini", base_url=server.url), ledger=ledger).complete([ask("a")])
     assert ledger.total().cost is None and read_calls(tmp_path / "calls.jsonl")[0].cost is None
     with pytest.raises(ConfigError, match="gpt-4o-mini at http://"):
-        ChatClient(EndpointSettings(model="gpt-4o-mini", base_url=server.url), ledger=Ledger(max_cost=1.0))
+        ChatClient(EndpointSettings(model="gpt-4o-mini", base_url=server.url), ledger=Ledger(cost_budget=1.0))
 
 
 def test_prices_belong_to_an_endpoint_or_hold_everywhere(tmp_path: Path) -> None:
@@ -226,12 +226,12 @@ def test_a_cap_is_kept_and_what_was_paid_is_kept(server: play.Server, make_clien
     path = tmp_path / "calls.jsonl"
     requests = [ask(f"{n}", max_tokens=10) for n in range(50)]
     with pytest.raises(BudgetReached, match="resume"):
-        make_client(ledger=Ledger(path, max_tokens=200), cache=ReplyCache()).complete(requests)
+        make_client(ledger=Ledger(path, token_budget=200), cache=ReplyCache()).complete(requests)
     spent = Ledger(path).total()
     assert 150 < spent.tokens <= 200
     with pytest.raises(BudgetReached):
-        make_client(ledger=Ledger(path, max_tokens=200), cache=ReplyCache()).complete(requests)
-    make_client(ledger=Ledger(path, max_tokens=10_000), cache=ReplyCache()).complete(requests)
+        make_client(ledger=Ledger(path, token_budget=200), cache=ReplyCache()).complete(requests)
+    make_client(ledger=Ledger(path, token_budget=10_000), cache=ReplyCache()).complete(requests)
     assert len(server.requests) == 50  # nothing was paid for twice
 
 

@@ -129,7 +129,7 @@ def test_a_false_count_of_tokens_does_not_disarm_the_cap(
     body = json.loads(play.chat_body("yes " * 30))
     body["usage"] = usage
     server.usual = play.raw(json.dumps(body).encode())
-    ledger = Ledger(tmp_path / "calls.jsonl", max_tokens=3000)
+    ledger = Ledger(tmp_path / "calls.jsonl", token_budget=3000)
     client = make_client(ledger=ledger, concurrency=1)
     with pytest.raises(BudgetReached):
         client.complete([ask(f"{n} {'word ' * 60}", max_tokens=50) for n in range(100)])

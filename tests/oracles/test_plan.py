@@ -107,12 +107,12 @@ def test_an_unknown_price_is_told_as_that_and_never_as_nothing(server: play.Serv
 
 @pytest.mark.parametrize(("cap", "reached"), [(1e-4, "surely"), (0.2, "maybe"), (1e4, "no")])
 def test_caps_are_held_against_the_estimate(cap: float, reached: str, server: play.Server, tmp_path: Path) -> None:
-    chosen = settings(tmp_path, server.url, max_cost=cap)
+    chosen = settings(tmp_path, server.url, cost_budget=cap)
     plan = make_plan(chosen)
-    assert [(one.setting, one.reached) for one in plan.caps] == [("oracle.max_cost", reached)]
+    assert [(one.setting, one.reached) for one in plan.caps] == [("oracle.cost_budget", reached)]
     tokens = plan.oracle_tokens
     for most, expected in ((tokens.least - 1, "surely"), (tokens.most - 1, "maybe"), (tokens.most, "no")):
-        (one,) = make_plan(settings(tmp_path, server.url, max_tokens=most)).caps
+        (one,) = make_plan(settings(tmp_path, server.url, token_budget=most)).caps
         assert one.reached == expected
 
 

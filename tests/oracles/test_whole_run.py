@@ -196,7 +196,7 @@ def test_tokens_spent_against_the_cap_stand_on_the_screen_while_a_model_judges(
         sensible(handler, body)
 
     server.usual = one_by_one
-    arguments = ["run", str(config), "--run-dir", "r", "--set", "oracle.max_tokens=100000"]
+    arguments = ["run", str(config), "--run-dir", "r", "--set", "oracle.token_budget=100000"]
     with Terminal(command(*arguments), tmp_path) as terminal:
         terminal.until(lambda screen: bool(re.search(r"^oracle: [\d,]+ of 100,000 tokens", screen, re.MULTILINE)))
         screen = terminal.until(lambda screen: bool(re.search(r"judging +\S* +\d+/\d+", screen)))

@@ -190,10 +190,10 @@ def test_a_guard_judges_a_plain_answer_or_is_looked_at(
 
 def test_a_key_that_is_refused_fails_once(server: play.Server) -> None:
     server.usual = play.status(401, f"bad key {play.KEY}")
-    found = list(doctor.check_oracle(oracle(server, max_cost=1.0)))
+    found = list(doctor.check_oracle(oracle(server, cost_budget=1.0)))
     assert [one.state for one in found] == ["fail", "fail", "fail"]
     assert len(server.probes) == 1 and play.KEY not in str(found)
-    assert "max_cost" in found[2].advice
+    assert "cost_budget" in found[2].advice
 
 
 def test_an_endpoint_without_structured_output_is_named(server: play.Server) -> None:

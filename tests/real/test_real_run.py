@@ -95,7 +95,7 @@ def judged(smollm2: Path, judge_url: str, tmp_path_factory: pytest.TempPathFacto
         place,
         smollm2,
         oracle={"judge": judge, "max_principles": 2, "cache": False},
-        constitution={"gate": {"own": 2, "held_out": 2, "benign": 2, "max_answers": 12}},
+        constitution={"gate": {"own": 2, "others": 2, "benign_prompts": 2, "max_answers": 12}},
         revision={"tries": 2},
         measure={"capability": None},
     )

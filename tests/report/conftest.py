@@ -100,7 +100,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         FakeTarget(answer), Oracle(), FakeTrainer(run), prompt_form("plain"), Checkpoint(kind="base", path="base")
     )
     data = {"prompts": str(place / "red.jsonl"), "held_out": 0.5, "benign_limit": 10}
-    rails = {"benign": None, "collapse": None}
+    rails = {"over_refusal": None, "collapse": None}
     start_run(load_settings(SMALL | {"data": data, "guard_rails": rails}), run, parts=parts)
     return run
 

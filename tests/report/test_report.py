@@ -227,7 +227,7 @@ def test_what_is_not_adopted_says_why_and_a_trial_is_told() -> None:
     from iteralign.report.principles import Rounds, tree
 
     none = Paired(total=0, without=0, with_it=0)
-    trial = Trial(own=Paired(total=10, without=1, with_it=8), held_out=none, benign=none)
+    trial = Trial(own=Paired(total=10, without=1, with_it=8), others=none, benign=none)
     told = (Event(kind="rejected", round=0, by="gate", reason="it did not help"),)
     one = Principle(id="r0-1", text="Be kind.", round=0, status="rejected", trial=trial, history=told)
     made = tree([one], {}, Rounds())

@@ -129,14 +129,14 @@ def test_settings_changed_by_hand_are_refused_with_the_differing_keys(tmp_path: 
 
 def test_a_cap_may_be_raised_and_nothing_else_changed(tmp_path: Path, settings: Settings) -> None:
     begin(tmp_path / "run", settings)
-    with RunDirectory.open(tmp_path / "run", ["oracle.max_tokens=900"]) as run:
-        assert run.settings.oracle.max_tokens == 900
+    with RunDirectory.open(tmp_path / "run", ["oracle.token_budget=900"]) as run:
+        assert run.settings.oracle.token_budget == 900
     with RunDirectory.open(tmp_path / "run") as run:
-        assert run.settings.oracle.max_tokens == 900
+        assert run.settings.oracle.token_budget == 900
     events = [entry["event"] for entry in read_log(tmp_path / "run" / "attempts.jsonl")]
-    assert events == ["settings: oracle.max_tokens: None -> 900"]
+    assert events == ["settings: oracle.token_budget: None -> 900"]
     with (
-        pytest.raises(RunDirectoryError, match=r"seed: 0 -> 1.*oracle\.max_cost"),
+        pytest.raises(RunDirectoryError, match=r"seed: 0 -> 1.*oracle\.cost_budget"),
         RunDirectory.open(tmp_path / "run", ["seed=1"]),
     ):
         pass

@@ -11,6 +11,7 @@ import yaml
 from iteralign.activity import Work
 from iteralign.errors import RunDirectoryError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
+from iteralign.integrity.verify import verify_run
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Response, Sampling, TrainingExample, Verdict
 from iteralign.rundir.directory import RunDirectory
@@ -18,6 +19,7 @@ from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Silent
 from iteralign.runs.rounds import Outcome
 from iteralign.runs.run import resume_run, run, start_run
+from iteralign.settings.renamed import RENAMED
 from iteralign.settings.settings import Settings, load_settings
 
 SMALL = {
@@ -130,6 +132,38 @@ def test_a_run_that_an_earlier_version_began_resumes(tmp_path: Path) -> None:
     assert {name for name in whole if whole[name] != resumed[name]} <= {
         "config.yaml"
     } and whole.keys() == resumed.keys()
+
+
+def test_a_run_that_an_earlier_version_began_with_old_names_of_settings_resumes(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, old = tmp_path / "run", [(old, new) for old, new in RENAMED.items() if ".texts." not in new]
+    write = RunDirectory.write
+
+    def as_before(run: RunDirectory, file: Path, text: str, *more: Any) -> None:
+        if file.name in ("config.yaml", "environment.json"):
+            values = yaml.safe_load(text)
+            for key, new in old:
+                *sections, name = key.split(".")
+                inner = values.get("settings", values)
+                for section in sections:
+                    inner = inner[section]
+                inner[name] = inner.pop(new.rpartition(".")[2])
+            text = json.dumps(values)
+        write(run, file, text, *more)
+
+    with monkeypatch.context() as patch, pytest.raises(Stops):
+        patch.setattr(RunDirectory, "write", as_before)
+        start_run(settings, path, parts=fakes(path), progress=StopsAt(10))
+    assert "benign_share" not in (path / "config.yaml").read_text() + (path / "environment.json").read_text()
+    resume_run(path, parts=fakes(path))
+    assert verify_run(path).problems == []
+    resume_run(path, overrides=["oracle.token_budget=9000"], parts=fakes(path))
+    assert load_settings(path / "config.yaml").oracle.token_budget == 9000
+    start_run(settings, tmp_path / "whole", parts=fakes(tmp_path / "whole"))
+    named = {"config.yaml", "environment.json"}
+    ours, theirs = contents(path), contents(tmp_path / "whole")
+    assert {name for name in theirs if ours[name] != theirs[name]} == named and set(ours) == set(theirs)
 
 
 @pytest.mark.slow

@@ -187,11 +187,11 @@ def test_a_reached_cap_is_raised_on_resume(tmp_path: Path, settings: Settings) -
             return super().judge(responses)
 
     path, whole = tmp_path / "run", tmp_path / "whole"
-    raised = load_settings(settings.model_dump(mode="json"), ["oracle.max_tokens=9000"])
+    raised = load_settings(settings.model_dump(mode="json"), ["oracle.token_budget=9000"])
     start_run(raised, whole, parts=fakes(whole))
     with pytest.raises(BudgetReached):
         start_run(settings, path, parts=fakes(path, oracle=Capped()))
-    resume_run(path, overrides=["oracle.max_tokens=9000"], parts=fakes(path))
+    resume_run(path, overrides=["oracle.token_budget=9000"], parts=fakes(path))
     mended, expected = contents(path), contents(whole)
     mended.pop("environment.json"), expected.pop("environment.json")  # what each began with
     assert mended == expected

@@ -91,7 +91,7 @@ def test_no_principle_at_all() -> None:
     ],
 )
 def test_every_reason_of_the_gate_has_a_short_form(own: Paired, benign: Paired, short: str) -> None:
-    reason = why_rejected(Trial(own=own, held_out=Paired(), benign=benign), GateSettings())
+    reason = why_rejected(Trial(own=own, others=Paired(), benign=benign), GateSettings())
     assert reason is not None and in_short(reason) == short
 
 

@@ -159,13 +159,13 @@ def test_each_rail_trips_and_says_why(
 @pytest.mark.parametrize(
     ("rail", "target"),
     [
-        ("benign", Scripted({1: DECLINES}, {})),
+        ("over_refusal", Scripted({1: DECLINES}, {})),
         ("capability", Scripted({}, {}, {1: 9.0})),
         ("unacceptable", Scripted({}, {0: 0.1, 1: 1.0})),
     ],
 )
 def test_a_rail_that_is_off_does_nothing(tmp_path: Path, settings: Settings, rail: str, target: Scripted) -> None:
-    off = {rail: None} | ({"collapse": None} if rail == "benign" else {})
+    off = {rail: None} | ({"collapse": None} if rail == "over_refusal" else {})
     carried_out(settings, tmp_path / "run", target, **off)
     assert interventions(tmp_path / "run") == []
 

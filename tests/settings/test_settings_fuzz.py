@@ -125,7 +125,12 @@ def test_every_numeric_setting_at_its_extremes_loads_or_says_its_name() -> None:
     "override",
     [
         *("seed=-1", "training.replay=.inf", "threads=1e30", "model.batch_size=0", "model.batch_size=1" + "0" * 30),
-        *("lookahead.rounds=1e30", "sampling.temperature=.nan", "guard_rails.benign=.inf", "oracle.max_cost=.inf"),
+        *(
+            "lookahead.rounds=1e30",
+            "sampling.temperature=.nan",
+            "guard_rails.over_refusal=.inf",
+            "oracle.cost_budget=.inf",
+        ),
     ],
 )
 def test_what_gave_a_traceback_is_one_message(override: str) -> None:

@@ -164,11 +164,11 @@ def doing(stage: str, work: "Work | None") -> str:
 
 def spent_text(spent: "Spent") -> str:
     """`oracle: 12,345 of 100,000 tokens, $0.0123 of $1.00`."""
-    tokens = f"{spent.tokens:,}" + (f" of {spent.max_tokens:,}" if spent.max_tokens is not None else "")
+    tokens = f"{spent.tokens:,}" + (f" of {spent.token_budget:,}" if spent.token_budget is not None else "")
     cost = f"${spent.cost:.4f}" + (" + unknown" if spent.unpriced else "")
     if spent.unpriced and not spent.cost:
         cost = "cost unknown"
-    cap = f" of ${spent.max_cost:,.2f}" if spent.max_cost is not None else ""
+    cap = f" of ${spent.cost_budget:,.2f}" if spent.cost_budget is not None else ""
     return f"oracle: {tokens} tokens, {cost}{cap}"
 
 

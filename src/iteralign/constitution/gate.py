@@ -60,11 +60,11 @@ class _Sample:
 
     principle: Principle
     own: Sequence[RedTeamPrompt]
-    held_out: Sequence[RedTeamPrompt]
+    others: Sequence[RedTeamPrompt]
     benign: Sequence[RedTeamPrompt]
 
     def questions(self) -> list[Question]:
-        prompts = [*self.own, *self.held_out, *self.benign]
+        prompts = [*self.own, *self.others, *self.benign]
         return [*((prompt, None) for prompt in prompts), *((prompt, self.principle) for prompt in prompts)]
 
 
@@ -90,12 +90,12 @@ def try_out(bench: Bench, principles: Sequence[Principle], gate: Gate, round_num
 
 def most_answers(asked: GateSettings, principles: int) -> int:
     """Answers that trying so many principles takes at most, not counting the cap."""
-    return 2 * principles * (asked.own + asked.held_out) + (principles + 1) * asked.benign
+    return 2 * principles * (asked.own + asked.others) + (principles + 1) * asked.benign_prompts
 
 
 def lift(trial: Trial) -> Paired:
     """Own and held-out failures together."""
-    one, other = trial.own, trial.held_out
+    one, other = trial.own, trial.others
     return Paired(
         total=one.total + other.total,
         without=one.without + other.without,
@@ -138,8 +138,10 @@ def in_short(reason: str) -> str:
 
 def _within_cap(asked: GateSettings, principles: int) -> tuple[GateSettings, int]:
     """(samples that fit, how many principles can be tried)."""
-    while most_answers(asked, principles) > asked.max_answers and max(asked.own, asked.held_out, asked.benign) > 2:
-        halves = {name: -(-getattr(asked, name) // 2) for name in ("own", "held_out", "benign")}
+    while (
+        most_answers(asked, principles) > asked.max_answers and max(asked.own, asked.others, asked.benign_prompts) > 2
+    ):
+        halves = {name: -(-getattr(asked, name) // 2) for name in ("own", "others", "benign_prompts")}
         asked = asked.model_copy(update=halves)
     while principles and most_answers(asked, principles) > asked.max_answers:
         principles -= 1
@@ -167,8 +169,11 @@ def _sample(principle: Principle, bench: Bench, gate: Gate, round_number: int) -
     return _Sample(
         principle,
         [failure.response.prompt for failure in draw.sample(own, min(len(own), asked.own))],
-        [others[index].response.prompt for index in order[: asked.held_out]],
-        [answer.prompt for answer in same_draw.sample(list(bench.benign), min(len(bench.benign), asked.benign))],
+        [others[index].response.prompt for index in order[: asked.others]],
+        [
+            answer.prompt
+            for answer in same_draw.sample(list(bench.benign), min(len(bench.benign), asked.benign_prompts))
+        ],
     )
 
 
@@ -208,11 +213,11 @@ def _refused(response: Response) -> bool | None:
 
 def _judged(sample: _Sample, passed: Passed, asked: GateSettings, round_number: int) -> Principle:
     principle = sample.principle
-    own, held_out, benign = (
+    own, others, benign = (
         _paired([(passed[prompt.id, None], passed[prompt.id, principle.id]) for prompt in prompts])
-        for prompts in (sample.own, sample.held_out, sample.benign)
+        for prompts in (sample.own, sample.others, sample.benign)
     )
-    trial = Trial(own=own, held_out=held_out, benign=benign)
+    trial = Trial(own=own, others=others, benign=benign)
     tried = principle.happened(Event(kind="tried", round=round_number, by="gate", reason=figures(trial)), trial=trial)
     reason = why_rejected(trial, asked)
     if reason is None:
@@ -229,7 +234,7 @@ def figures(trial: Trial) -> str:
     """The trial in one line."""
     text = (
         f"mends {trial.own.with_it}/{trial.own.total} own failures (without it {trial.own.without}) and "
-        f"{trial.held_out.with_it}/{trial.held_out.total} others (without it {trial.held_out.without}); lift "
+        f"{trial.others.with_it}/{trial.others.total} others (without it {trial.others.without}); lift "
         f"{paired_difference(lift(trial))}"
     )
     benign = trial.benign

@@ -134,13 +134,13 @@ class Ledger:
         path: Path | None = None,
         prices: PriceTable | None = None,
         *,
-        max_tokens: int | None = None,
-        max_cost: float | None = None,
+        token_budget: int | None = None,
+        cost_budget: float | None = None,
     ) -> None:
         self.path = path
         self.prices = load_prices() if prices is None else prices
-        self.max_tokens = max_tokens
-        self.max_cost = max_cost
+        self.token_budget = token_budget
+        self.cost_budget = cost_budget
         self._changed = threading.Condition()
         self._total = Total()
         self._reserved: list[tuple[int, float]] = []
@@ -151,9 +151,9 @@ class Ledger:
 
     def require_price(self, base_url: str, model: str) -> None:
         """Refuse a cap in money where the price is unknown: it could not be kept."""
-        if self.max_cost is not None and self.prices.of(base_url, model) is None:
+        if self.cost_budget is not None and self.prices.of(base_url, model) is None:
             raise ConfigError(
-                f"There is a cap of ${self.max_cost:g}, but the price of {model} at {base_url} is unknown: add it to "
+                f"There is a cap of ${self.cost_budget:g}, but the price of {model} at {base_url} is unknown: add it to "
                 "your price table (oracle.prices_file), or set a cap in tokens instead."
             )
 
@@ -178,8 +178,8 @@ class Ledger:
                     raise BudgetReached(
                         f"The cap of {cap} is reached: {self._total.tokens:,} tokens"
                         f"{self._cost_text()} spent so far, and the next call may need {share[0]:,} tokens more. "
-                        "Everything answered is kept; raise the cap by `iteralign resume RUN --set oracle.max_tokens=N` "
-                        "(or oracle.max_cost)."
+                        "Everything answered is kept; raise the cap by `iteralign resume RUN --set oracle.token_budget=N` "
+                        "(or oracle.cost_budget)."
                     )
                 self._changed.wait()
             self._reserved.append(share)
@@ -210,8 +210,8 @@ class Ledger:
             tokens=total.tokens,
             cost=total.known_cost,
             unpriced=total.unpriced,
-            max_tokens=self.max_tokens,
-            max_cost=self.max_cost,
+            token_budget=self.token_budget,
+            cost_budget=self.cost_budget,
         )
 
     def _add(self, call: Call) -> None:
@@ -220,10 +220,10 @@ class Ledger:
     def _passed_by(self, share: tuple[int, float]) -> str | None:
         tokens = self._total.tokens + sum(tokens for tokens, _ in self._reserved) + share[0]
         cost = self._total.known_cost + sum(cost for _, cost in self._reserved) + share[1]
-        if self.max_tokens is not None and tokens > self.max_tokens:
-            return f"{self.max_tokens:,} tokens"
-        if self.max_cost is not None and cost > self.max_cost:
-            return f"${self.max_cost:g}"
+        if self.token_budget is not None and tokens > self.token_budget:
+            return f"{self.token_budget:,} tokens"
+        if self.cost_budget is not None and cost > self.cost_budget:
+            return f"${self.cost_budget:g}"
         return None
 
     def _cost_text(self) -> str:

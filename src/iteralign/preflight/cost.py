@@ -137,10 +137,12 @@ def total_cost(steps: Sequence[StepCost]) -> Money | None:
 def caps(settings: Settings, tokens: Range, cost: Money | None) -> list[Cap]:
     """The caps that are set, held against the estimate."""
     oracle, found = settings.oracle, []
-    if oracle.max_tokens is not None:
-        found.append(Cap("oracle.max_tokens", oracle.max_tokens, _reached(oracle.max_tokens, tokens)))
-    if oracle.max_cost is not None:
-        found.append(Cap("oracle.max_cost", oracle.max_cost, None if cost is None else _reached(oracle.max_cost, cost)))
+    if oracle.token_budget is not None:
+        found.append(Cap("oracle.token_budget", oracle.token_budget, _reached(oracle.token_budget, tokens)))
+    if oracle.cost_budget is not None:
+        found.append(
+            Cap("oracle.cost_budget", oracle.cost_budget, None if cost is None else _reached(oracle.cost_budget, cost))
+        )
     return found
 
 

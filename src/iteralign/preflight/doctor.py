@@ -372,9 +372,11 @@ def _prices(settings: OracleSettings) -> Iterator[Finding]:
     if not unknown:
         return
     advice = "The cost will be reported as unknown. Add it to a table of your own: oracle.prices_file."
-    if settings.max_cost is not None:
-        advice = "oracle.max_cost can't be kept: add the price to a table of your own, or use oracle.max_tokens."
-    yield Finding("prices", "warn" if settings.max_cost is None else "fail", f"unknown: {', '.join(unknown)}", advice)
+    if settings.cost_budget is not None:
+        advice = "oracle.cost_budget can't be kept: add the price to a table of your own, or use oracle.token_budget."
+    yield Finding(
+        "prices", "warn" if settings.cost_budget is None else "fail", f"unknown: {', '.join(unknown)}", advice
+    )
 
 
 def _sample(answer: str = "Mix flour, water, salt and yeast, let the dough rise, and bake it hot.") -> Response:

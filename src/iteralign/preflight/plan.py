@@ -134,7 +134,7 @@ def _generated(settings: Settings, answers: Answers) -> Range:
 def _rows(settings: Settings, prompts: int, rounds: int) -> Range:
     """Rows of all trainings: at most every prompt fails and is mended."""
     training, size = settings.training, min(prompts, settings.rounds.prompts)
-    beside = max(training.min_replay, training.replay * size) + max(training.min_benign, training.benign * size)
+    beside = max(training.min_replay, training.replay * size) + max(training.min_benign, training.benign_share * size)
     return Range(0, prompts + math.ceil(rounds * beside))
 
 

@@ -148,7 +148,7 @@ def _trial(trial: Trial) -> list[str]:
     """The gate's trial of the principle alone."""
     parts = {
         "Alone in the context, acceptable answers to the prompts of its evidence": trial.own,
-        "Acceptable answers to other failures": trial.held_out,
+        "Acceptable answers to other failures": trial.others,
         "Refusals of benign training prompts": trial.benign,
     }
     return [

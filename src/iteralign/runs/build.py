@@ -223,8 +223,8 @@ def _clients(settings: OracleSettings, directory: Path | None) -> "tuple[Client,
         ledger = Ledger(
             directory / layout.CALLS,
             prices=load_prices(settings.prices_file),
-            max_tokens=settings.max_tokens,
-            max_cost=settings.max_cost,
+            token_budget=settings.token_budget,
+            cost_budget=settings.cost_budget,
         )
     shared = _Shared(cache, ledger, Dialects(None if directory is None else directory / layout.ENDPOINTS))
     judge = _client(settings.judge, "judge", shared)

@@ -145,7 +145,7 @@ class RoundSteps:
             self.number,
             replay=how.replay,
             min_replay=how.min_replay,
-            benign_share=how.benign,
+            benign_share=how.benign_share,
             min_benign=how.min_benign,
             seed=self.settings.seed,
         )

@@ -60,7 +60,7 @@ def ending(rows: Sequence[RoundMetrics]) -> Ending:
     if thrown:
         what = "the training was" if len(thrown) == 1 else f"all {len(thrown)} trainings were"
         return _not_trained(
-            f"{what} thrown away: {thrown[-1]}", "a lower training.learning_rate, or more training.benign"
+            f"{what} thrown away: {thrown[-1]}", "a lower training.learning_rate, or more training.benign_share"
         )
     if any(row.revised for row in rounds):
         return _not_trained(_mended(rounds), _remedy(_sum(row.not_mended for row in rounds)))

@@ -86,7 +86,7 @@ def _rolled_back(before: Standing, now: Measurement, reason: str) -> Standing:
 
 def _reason(rails: GuardRailSettings, before: Standing, now: Measurement) -> str | None:
     watched = (
-        ("refused", before.base, rails.benign),
+        ("refused", before.base, rails.over_refusal),
         ("losses", before.base, rails.capability),
         ("degenerate", before.base, rails.collapse),
         ("same_answer", before.base, rails.collapse),

@@ -15,9 +15,9 @@ class GateSettings(Section):
     """false adopts what is proposed untried, as the paper does."""
     own: int = Field(default=8, gt=0)
     """Failures of its own evidence that a principle is tried on at most."""
-    held_out: int = Field(default=8, ge=0)
+    others: int = Field(default=8, ge=0)
     """Other failures, of this round and earlier ones, at most."""
-    benign: int = Field(default=16, ge=0)
+    benign_prompts: int = Field(default=16, ge=0)
     """Benign training prompts at most."""
     min_fixed: float = Field(default=0.2, ge=0, le=1)
     """Reject a principle that mends less than this share of its own failures, or none."""

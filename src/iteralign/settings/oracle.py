@@ -1,4 +1,4 @@
-"""Settings of the oracle: endpoints, guard models, texts, caps."""
+"""Settings of the oracle: endpoints, guard models, texts, budgets."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -139,9 +139,9 @@ class OracleSettings(Section):
     """Characters of failures in one request to the proposer at most. A model with a short context wants fewer."""
     cache: bool = True
     """Share replies by content with other runs. false keeps them in RUN/oracle, where only this run's resume reads them."""
-    max_tokens: int | None = Field(default=None, gt=0)
+    token_budget: int | None = Field(default=None, gt=0)
     """Stop (resumably) when the run's calls have used this many tokens."""
-    max_cost: float | None = Field(default=None, gt=0)
+    cost_budget: float | None = Field(default=None, gt=0)
     """Stop (resumably) when the run's calls have cost this much, in the price table's currency."""
     prices_file: Path | None = None
     """Replaces the price table: prices by endpoint and model, or by model alone (docs/oracles.md)."""

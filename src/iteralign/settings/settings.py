@@ -100,10 +100,11 @@ def load_settings(source: Path | str | Mapping[str, Any], overrides: Sequence[st
     """
     name = "settings" if isinstance(source, Mapping) else str(source)
     values = dict(source) if isinstance(source, Mapping) else read_yaml(Path(source))
+    values = with_new_keys(values)
     for override in overrides:
-        values = with_override(values, override)
+        values = with_new_keys(with_override(values, override))
     try:
-        return Settings.model_validate(with_new_keys(values), strict=False)
+        return Settings.model_validate(values, strict=False)
     except ValidationError as error:
         raise ConfigError(f"{name}: " + "\n".join(explain(item, Settings) for item in error.errors())) from error
 
@@ -114,7 +115,7 @@ def dump_settings(settings: Settings) -> str:
 
 
 CHANGEABLE = (
-    *(f"oracle.{name}" for name in ("max_tokens", "max_cost", "prices_file", "cache")),
+    *(f"oracle.{name}" for name in ("token_budget", "cost_budget", "prices_file", "cache")),
     *(
         f"oracle.{role}.{name}"
         for role in ("judge", "proposer")

@@ -44,7 +44,7 @@ class TrainingSettings(Section):
     """Pairs of earlier rounds to train on again, as a share of this round's verified revisions ..."""
     min_replay: int = Field(default=16, ge=0)
     """... and at least this many, if there are so many. Late rounds have few failures, and the model would unlearn."""
-    benign: float = Field(default=1.0, ge=0, le=1000)
+    benign_share: float = Field(default=1.0, ge=0, le=1000)
     """Benign pairs (the base model's own answers) to train on, as a share of this round's verified revisions ..."""
     min_benign: int = Field(default=16, ge=0)
     """... and at least this many, if there are so many."""
