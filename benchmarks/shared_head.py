@@ -24,7 +24,7 @@ from typing import Any
 
 from iteralign.evals.agreement import agreement
 from iteralign.evals.human_labels import Labelled, read_human_labels
-from iteralign.oracles.budget import Ledger
+from iteralign.oracles.budget import Account
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.llm import LLMOracle
 from iteralign.records import RedTeamPrompt, Response, Verdict
@@ -50,12 +50,12 @@ def sample(data: Path, count: int, half: str) -> list[Labelled]:
     return list(chain.from_iterable(turns))[:count]
 
 
-def judged(oracle: LLMOracle, ledger: Ledger, answers: list[Labelled]) -> Iterator[Row]:
+def judged(oracle: LLMOracle, account: Account, answers: list[Labelled]) -> Iterator[Row]:
     """One row for each answer: the person's word, the judge's, and what the request took."""
     for one in answers:
-        before, start = ledger.total(), time.monotonic()
+        before, start = account.total(), time.monotonic()
         verdict = oracle.judge([one.response])[0]
-        after = ledger.total()
+        after = account.total()
         yield {
             "id": one.response.prompt.id,
             "group": one.group,
@@ -72,14 +72,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Asks about what is not in the file yet, and appends it."""
     file = Path(arguments.files[1])
     known = {row["id"] for row in rows(file)} if file.exists() else set()
-    ledger = Ledger()
+    account = Account()
     endpoint = {"model": arguments.model, "base_url": arguments.base_url, "timeout": 600.0, "max_tokens": 400}
-    client = ChatClient(EndpointSettings.model_validate(endpoint | {"concurrency": 1}), ledger=ledger)
+    client = ChatClient(EndpointSettings.model_validate(endpoint | {"concurrency": 1}), account=account)
     texts = None if arguments.judge_file is None else {"judge": arguments.judge_file}
     oracle = LLMOracle(OracleSettings.model_validate({"kind": "rules", "texts": texts}), client)
     answers = sample(Path(arguments.files[0]), arguments.count, arguments.half)
     with file.open("a", encoding="utf-8") as out:
-        for row in judged(oracle, ledger, [one for one in answers if one.response.prompt.id not in known]):
+        for row in judged(oracle, account, [one for one in answers if one.response.prompt.id not in known]):
             print(json.dumps(row), file=out, flush=True)
     print(table([file]))
 

@@ -17,7 +17,7 @@
         ├── OracleAccessError             wrong key, model name or URL: retrying can't help
         ├── OracleReplyError              a reply that can't be read
         │   └── JudgeUnreadable           not one verdict can be read; resumable        exit code 6
-        └── BudgetReached                 the cap on tokens or money; resumable         exit code 3
+        └── BudgetReached                 the budget of tokens or money; resumable         exit code 3
 
 A run that ends as it should and has trained nothing, though there was something to learn, raises nothing; the command line's
 exit code is then 5 (ending.py).
@@ -110,6 +110,6 @@ class JudgeUnreadable(OracleReplyError):
 
 
 class BudgetReached(OracleError):
-    """The cap on tokens or money has been reached; the run can be resumed."""
+    """The budget of tokens or money has been reached; the run can be resumed."""
 
     exit_code = 3

@@ -17,9 +17,9 @@ from iteralign.files import append_line
 from iteralign.integrity.trace import Step, Trace
 from iteralign.integrity.verify import Verified
 from iteralign.oracles.budget import Total
-from iteralign.preflight.cost import Answers, Cap, Range, StepCost
+from iteralign.preflight.cost import Answers, Budget, Range, StepCost
 from iteralign.preflight.doctor import Examined, Finding
-from iteralign.preflight.hours import Hours, Measurement
+from iteralign.preflight.hours import Hours, Speeds
 from iteralign.preflight.plan import Plan
 from iteralign.records import Principle
 from iteralign.report.compare import Column, Compared, PairedTest
@@ -130,10 +130,10 @@ def test_the_page_has_every_key() -> None:
         Plan,
         Range,
         Answers,
-        Cap,
+        Budget,
         StepCost,
         Hours,
-        Measurement,
+        Speeds,
         Compared,
         Column,
         PairedTest,

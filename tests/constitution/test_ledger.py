@@ -9,7 +9,7 @@ import yaml
 
 from iteralign.constitution.forms import written
 from iteralign.constitution.given import read_constitution, read_ledger
-from iteralign.constitution.ledger import Effect, adopt, effects, extend, in_force, seen
+from iteralign.constitution.ledger import Effect, adopt, effects, extend, in_force, tally
 from iteralign.errors import ConfigError, DataError
 from iteralign.records import Event, Principle, RedTeamPrompt, Response, TrainingExample, Verdict
 from iteralign.settings.choices import ConstitutionForm
@@ -50,15 +50,15 @@ LEDGER = [
 
 def test_effect_counts_failures_of_the_category_up_to_the_first_training_and_after() -> None:
     rounds = [
-        seen([verdict(1, "unacceptable", "theft"), verdict(2, "unacceptable", "fraud")], [], True),
-        seen([verdict(1, "unacceptable", "theft"), verdict(2, "undetermined")], [row("r0000-01")], True),
-        seen([verdict(1, "acceptable"), verdict(2, "unacceptable", "theft")], [row("r0000-01")], True),
-        seen([verdict(1, "acceptable")], [row("r0000-02", kind="replay")], True),
+        tally([verdict(1, "unacceptable", "theft"), verdict(2, "unacceptable", "fraud")], [], True),
+        tally([verdict(1, "unacceptable", "theft"), verdict(2, "undetermined")], [row("r0000-01")], True),
+        tally([verdict(1, "acceptable"), verdict(2, "unacceptable", "theft")], [row("r0000-01")], True),
+        tally([verdict(1, "acceptable")], [row("r0000-02", kind="replay")], True),
     ]
     assert effects(LEDGER, rounds) == {
         "r0000-01": Effect(failed_before=2, prompts_before=3, failed_after=1, prompts_after=3)
     }
-    assert seen([], [row("r0000-01")], trained=False).trained_on == frozenset(), "a training that failed is none"
+    assert tally([], [row("r0000-01")], trained=False).trained_on == frozenset(), "a training that failed is none"
 
 
 def test_only_what_nothing_spoke_against_is_adopted() -> None:

@@ -112,7 +112,7 @@ def as_request(body: dict[str, Any]) -> ChatRequest:
 
 
 def fakes_plan(url: str, server: Server | None = None) -> Plan:
-    """Fakes of target and trainer; the real oracle, client, cache and ledger."""
+    """Fakes of target and trainer; the real oracle, client, cache and account."""
     endpoint = {"model": "judge", "base_url": url, "api_key_env": "KILL_KEY", "concurrency": 4}
     settings = load_settings(BASE | {"oracle": {"kind": "openai", "judge": endpoint, "cache": False}})
 

@@ -23,7 +23,7 @@ from iteralign.errors import (
     OracleAccessError,
     RunDirectoryError,
 )
-from iteralign.oracles.budget import Ledger, read_calls, totals_by_step
+from iteralign.oracles.budget import Account, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache, default_path
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
@@ -119,36 +119,36 @@ def test_an_unusable_cache_is_a_warning(
 def test_totals_survive_and_a_torn_line_is_left_out(server: play.Server, make_client: Make, tmp_path: Path) -> None:
     path = tmp_path / "oracle/calls.jsonl"
     prices = PriceTable(anywhere={"tiny": Price(2.5, 10.0)})
-    make_client(ledger=Ledger(path, prices), cache=ReplyCache()).complete([ask("a"), ask("b")], step="judge")
+    make_client(account=Account(path, prices), cache=ReplyCache()).complete([ask("a"), ask("b")], step="judge")
     with path.open("a") as file:
         file.write('{"request": "torn')
-    ledger = Ledger(path, prices)
-    make_client(ledger=ledger, cache=ReplyCache()).complete([ask("b"), ask("c")], step="propose")
+    account = Account(path, prices)
+    make_client(account=account, cache=ReplyCache()).complete([ask("b"), ask("c")], step="propose")
     assert len(read_calls(path)) == 4
-    total = Ledger(path, prices).total()
+    total = Account(path, prices).total()
     assert (total.calls, total.cached, total.tokens) == (4, 1, 45)
     assert total.cost == pytest.approx(3 * (10 * 2.5 + 5 * 10) / 1e6)
     assert {step: one.calls for step, one in totals_by_step(read_calls(path)).items()} == {"judge": 2, "propose": 2}
     path.write_text("nonsense\n" + path.read_text())
     with pytest.raises(CorruptFileError, match="line 1"):
-        Ledger(path)
+        Account(path)
 
 
 def test_unknown_prices_are_unknown(server: play.Server, make_client: Make) -> None:
-    ledger = Ledger()
-    make_client(ledger=ledger).complete([ask("a")])
-    assert ledger.total().cost is None and ledger.total().tokens == 15
+    account = Account()
+    make_client(account=account).complete([ask("a")])
+    assert account.total().cost is None and account.total().tokens == 15
     with pytest.raises(ConfigError, match="price of tiny at http://"):
-        make_client(ledger=Ledger(cost_budget=1.0))
+        make_client(account=Account(cost_budget=1.0))
 
 
 def test_a_server_of_ones_own_is_not_billed_at_openais_price(server: play.Server, tmp_path: Path) -> None:
     assert load_prices().of(OPENAI_URL, "gpt-4o-mini") == Price(0.15, 0.60, 0.075)
-    ledger = Ledger(tmp_path / "calls.jsonl")
-    ChatClient(EndpointSettings(model="gpt-4o-mini", base_url=server.url), ledger=ledger).complete([ask("a")])
-    assert ledger.total().cost is None and read_calls(tmp_path / "calls.jsonl")[0].cost is None
+    account = Account(tmp_path / "calls.jsonl")
+    ChatClient(EndpointSettings(model="gpt-4o-mini", base_url=server.url), account=account).complete([ask("a")])
+    assert account.total().cost is None and read_calls(tmp_path / "calls.jsonl")[0].cost is None
     with pytest.raises(ConfigError, match="gpt-4o-mini at http://"):
-        ChatClient(EndpointSettings(model="gpt-4o-mini", base_url=server.url), ledger=Ledger(cost_budget=1.0))
+        ChatClient(EndpointSettings(model="gpt-4o-mini", base_url=server.url), account=Account(cost_budget=1.0))
 
 
 def test_prices_belong_to_an_endpoint_or_hold_everywhere(tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_reused_tokens_are_counted_and_priced_apart(
     body["usage"] |= {"completion_tokens": 5}
     server.usual = play.raw(json.dumps(body).encode())
     path, prices = tmp_path / "calls.jsonl", PriceTable(anywhere={"tiny": Price(10.0, 100.0, 1.0)})
-    make_client(ledger=Ledger(path, prices)).complete([ask("a")])
-    (call,), total = read_calls(path), Ledger(path, prices).total()
+    make_client(account=Account(path, prices)).complete([ask("a")])
+    (call,), total = read_calls(path), Account(path, prices).total()
     assert call.reused_tokens == total.reused_tokens == reused
     assert total.cost == pytest.approx(((10 - reused) * 10 + reused * 1 + 5 * 100) / 1e6)
     assert Price(10.0, 100.0).cost(10, 5, reused) == pytest.approx((10 * 10 + 5 * 100) / 1e6)  # unknown: the full price
@@ -193,7 +193,7 @@ def test_what_was_written_before_tokens_were_reused_is_still_read(
     server: play.Server, make_client: Make, tmp_path: Path
 ) -> None:
     path, cache = tmp_path / "calls.jsonl", ReplyCache()
-    make_client(ledger=Ledger(path), cache=cache).complete([ask("a")])
+    make_client(account=Account(path), cache=cache).complete([ask("a")])
     old = json.loads(path.read_text())
     del old["reused_tokens"]
     path.write_text(json.dumps(old) + "\n")
@@ -201,9 +201,9 @@ def test_what_was_written_before_tokens_were_reused_is_still_read(
     assert kept.pop("reused_tokens") == 0
     cache.clear()
     cache.put(old["request"], "tiny", kept)
-    ledger = Ledger(path)
-    assert make_client(ledger=ledger, cache=cache).complete([ask("a")])[0].cached
-    assert ledger.total().calls == 2 and len(server.requests) == 1
+    account = Account(path)
+    assert make_client(account=account, cache=cache).complete([ask("a")])[0].cached
+    assert account.total().calls == 2 and len(server.requests) == 1
 
 
 def test_own_prices(tmp_path: Path) -> None:
@@ -226,12 +226,12 @@ def test_a_cap_is_kept_and_what_was_paid_is_kept(server: play.Server, make_clien
     path = tmp_path / "calls.jsonl"
     requests = [ask(f"{n}", max_tokens=10) for n in range(50)]
     with pytest.raises(BudgetReached, match="resume"):
-        make_client(ledger=Ledger(path, token_budget=200), cache=ReplyCache()).complete(requests)
-    spent = Ledger(path).total()
+        make_client(account=Account(path, token_budget=200), cache=ReplyCache()).complete(requests)
+    spent = Account(path).total()
     assert 150 < spent.tokens <= 200
     with pytest.raises(BudgetReached):
-        make_client(ledger=Ledger(path, token_budget=200), cache=ReplyCache()).complete(requests)
-    make_client(ledger=Ledger(path, token_budget=10_000), cache=ReplyCache()).complete(requests)
+        make_client(account=Account(path, token_budget=200), cache=ReplyCache()).complete(requests)
+    make_client(account=Account(path, token_budget=10_000), cache=ReplyCache()).complete(requests)
     assert len(server.requests) == 50  # nothing was paid for twice
 
 
@@ -245,8 +245,8 @@ def test_the_key_is_sent_and_never_seen(
     caplog.set_level(logging.DEBUG)
     echo = f"your key {play.KEY} is Bearer {play.KEY}"
     server.script = [play.status(500, echo), play.raw(echo.encode()), play.text(play.judgement(reason=echo))]
-    ledger = Ledger(tmp_path / "calls.jsonl")
-    client = make_client(ledger=ledger, cache=ReplyCache())
+    account = Account(tmp_path / "calls.jsonl")
+    client = make_client(account=account, cache=ReplyCache())
     (verdict,) = play.llm(client).judge([play.response("q", "a")])
     assert server.keys[0] == f"Bearer {play.KEY}"
     assert "[key]" in verdict.reason
@@ -282,11 +282,11 @@ def test_a_full_disk_is_one_error_and_no_line_is_torn(server: play.Server, tmp_p
         import resource, sys
         from pathlib import Path
         from iteralign.errors import RunDirectoryError
-        from iteralign.oracles.budget import Ledger
+        from iteralign.oracles.budget import Account
         from iteralign.oracles.client import ChatClient, ChatRequest, Message
         from iteralign.settings.oracle import EndpointSettings
         endpoint = EndpointSettings(model="tiny", base_url=sys.argv[1], concurrency=4)
-        client = ChatClient(endpoint, ledger=Ledger(Path("calls.jsonl")))
+        client = ChatClient(endpoint, account=Account(Path("calls.jsonl")))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
             client.complete([ChatRequest((Message("user", str(n)),), 512) for n in range(20)])
@@ -298,18 +298,20 @@ def test_a_full_disk_is_one_error_and_no_line_is_torn(server: play.Server, tmp_p
     assert read_calls(Path("calls.jsonl")) and Path("calls.jsonl").read_bytes().endswith(b"}\n")
 
 
-def test_a_ledger_that_can_not_be_written_is_one_error(server: play.Server, make_client: Make, tmp_path: Path) -> None:
+def test_an_account_that_can_not_be_written_is_one_error(
+    server: play.Server, make_client: Make, tmp_path: Path
+) -> None:
     (tmp_path / "oracle").write_text("a file where the directory should be")
-    ledger, cache = Ledger(tmp_path / "elsewhere" / "calls.jsonl"), ReplyCache()
-    ledger.path = tmp_path / "oracle" / "calls.jsonl"
+    account, cache = Account(tmp_path / "elsewhere" / "calls.jsonl"), ReplyCache()
+    account.path = tmp_path / "oracle" / "calls.jsonl"
     with pytest.raises(RunDirectoryError, match="permissions"):
-        make_client(ledger=ledger, cache=cache, concurrency=1).complete([ask("a"), ask("b")])
+        make_client(account=account, cache=cache, concurrency=1).complete([ask("a"), ask("b")])
     assert len(server.requests) == 1
-    make_client(ledger=Ledger(tmp_path / "calls.jsonl"), cache=cache).complete([ask("a")])
+    make_client(account=Account(tmp_path / "calls.jsonl"), cache=cache).complete([ask("a")])
     assert len(server.requests) == 1  # the answer was in the cache before the note failed
     (tmp_path / "unreadable.jsonl").mkdir()
     with pytest.raises(RunDirectoryError, match="can't be read"):
-        Ledger(tmp_path / "unreadable.jsonl")
+        Account(tmp_path / "unreadable.jsonl")
 
 
 @pytest.mark.parametrize("content", [b"OPENAI_API_KEY=\xff\xfe", b"OPENAI_API_KEY='two words'"])

@@ -11,7 +11,7 @@ import pytest
 
 from iteralign.endpoints.keys import read_key, redact
 from iteralign.errors import BudgetReached, OracleAccessError
-from iteralign.oracles.budget import Ledger
+from iteralign.oracles.budget import Account
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
@@ -129,11 +129,11 @@ def test_a_false_count_of_tokens_does_not_disarm_the_cap(
     body = json.loads(play.chat_body("yes " * 30))
     body["usage"] = usage
     server.usual = play.raw(json.dumps(body).encode())
-    ledger = Ledger(tmp_path / "calls.jsonl", token_budget=3000)
-    client = make_client(ledger=ledger, concurrency=1)
+    account = Account(tmp_path / "calls.jsonl", token_budget=3000)
+    client = make_client(account=account, concurrency=1)
     with pytest.raises(BudgetReached):
         client.complete([ask(f"{n} {'word ' * 60}", max_tokens=50) for n in range(100)])
-    assert 10 < len(server.requests) < 30 and ledger.total().tokens <= 3000
+    assert 10 < len(server.requests) < 30 and account.total().tokens <= 3000
 
 
 def test_equal_requests_of_several_threads_are_sent_once(
@@ -147,8 +147,8 @@ def test_equal_requests_of_several_threads_are_sent_once(
         play.text(body["messages"][0]["content"])(handler, body)
 
     server.usual = slow
-    ledger = Ledger(tmp_path / "calls.jsonl")
-    client = make_client(ledger=ledger, cache=ReplyCache(), timeout=6)
+    account = Account(tmp_path / "calls.jsonl")
+    client = make_client(account=account, cache=ReplyCache(), timeout=6)
     found: list[str] = []
     threads = [
         threading.Thread(target=lambda: found.extend(reply.text for reply in client.complete([ask("a"), ask("b")])))
@@ -161,7 +161,7 @@ def test_equal_requests_of_several_threads_are_sent_once(
     for thread in threads:
         thread.join(8)
     assert sorted(found) == ["a"] * 6 + ["b"] * 6 and len(server.requests) == 2
-    total = ledger.total()
+    total = account.total()
     assert total.calls == 12 and total.cached == 10 and total.tokens == 30
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from iteralign.errors import BudgetReached, ConfigError
 from iteralign.interfaces import Target
-from iteralign.oracles.budget import Ledger, read_calls
+from iteralign.oracles.budget import Account, read_calls
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.local import LocalClient
@@ -85,12 +85,12 @@ def test_equal_requests_are_answered_once_and_kept_by_the_weights(tmp_path: Path
 
 
 def test_calls_are_counted_and_cost_nothing(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "calls.jsonl", cost_budget=1.0)
-    client(Echo(), ledger=ledger).complete(asked("a", "b"), step="judge")
+    account = Account(tmp_path / "calls.jsonl", cost_budget=1.0)
+    client(Echo(), account=account).complete(asked("a", "b"), step="judge")
     calls = read_calls(tmp_path / "calls.jsonl")
     assert [(call.step, call.completion_tokens, call.cost) for call in calls] == [("judge", 2, 0.0)] * 2
     with pytest.raises(BudgetReached):
-        client(Echo(), ledger=Ledger(token_budget=5)).complete(asked("a"))
+        client(Echo(), account=Account(token_budget=5)).complete(asked("a"))
 
 
 def test_what_does_not_fit_costs_that_verdict_alone() -> None:

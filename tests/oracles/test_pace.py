@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from iteralign.endpoints.pace import Pace, seconds
+from iteralign.endpoints.pace import CallPace, seconds
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
 
@@ -71,7 +71,7 @@ def test_a_limit_used_up_is_waited_for_without_a_429(server: Server, make_client
 
 
 def test_whoever_stops_does_not_wait() -> None:
-    pace = Pace()
+    pace = CallPace()
     pace.hold(30)
     stop = threading.Event()
     stop.set()

@@ -11,11 +11,12 @@ import yaml
 from typer.testing import CliRunner
 
 from iteralign.cli.app import app
+from iteralign.cli.plan_table import remarks
 from iteralign.fakes import COMPLIES, DECLINES, FakeTarget, FakeTrainer
 from iteralign.oracles.budget import read_calls
 from iteralign.preflight import hours as plan_hours
 from iteralign.preflight.cost import Answers, Money, Range
-from iteralign.preflight.hours import Counts, Measurement, estimated
+from iteralign.preflight.hours import Counts, Speeds, estimated
 from iteralign.preflight.plan import make_plan
 from iteralign.records import Checkpoint
 from iteralign.runs.run import run
@@ -105,14 +106,17 @@ def test_an_unknown_price_is_told_as_that_and_never_as_nothing(server: play.Serv
         assert json.loads(CliRunner().invoke(app, ["plan", str(file), "--json"]).output)["oracle_cost"] is None
 
 
-@pytest.mark.parametrize(("cap", "reached"), [(1e-4, "surely"), (0.2, "maybe"), (1e4, "no")])
-def test_caps_are_held_against_the_estimate(cap: float, reached: str, server: play.Server, tmp_path: Path) -> None:
-    chosen = settings(tmp_path, server.url, cost_budget=cap)
+@pytest.mark.parametrize(("budget", "reached"), [(1e-4, "surely"), (0.2, "maybe"), (1e4, "no")])
+def test_budgets_are_held_against_the_estimate(
+    budget: float, reached: str, server: play.Server, tmp_path: Path
+) -> None:
+    chosen = settings(tmp_path, server.url, cost_budget=budget)
     plan = make_plan(chosen)
-    assert [(one.setting, one.reached) for one in plan.caps] == [("oracle.cost_budget", reached)]
+    assert [(one.setting, one.reached) for one in plan.budgets] == [("oracle.cost_budget", reached)]
+    assert remarks(plan)[0].startswith(f"oracle.cost_budget ${budget:g} ")
     tokens = plan.oracle_tokens
     for most, expected in ((tokens.least - 1, "surely"), (tokens.most - 1, "maybe"), (tokens.most, "no")):
-        (one,) = make_plan(settings(tmp_path, server.url, token_budget=most)).caps
+        (one,) = make_plan(settings(tmp_path, server.url, token_budget=most)).budgets
         assert one.reached == expected
 
 
@@ -144,7 +148,7 @@ def test_without_a_measurement_no_hours_are_claimed(tmp_path: Path) -> None:
 
 def test_time_grows_with_what_it_is_made_of(tmp_path: Path) -> None:
     chosen = load_settings({"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": {"kind": "rules"}})
-    found = Measurement("cpu", 1.0, 10, 0.5, 256.0, 2.0, 0.25, 0.0, 0, None)
+    found = Speeds("cpu", 1.0, 10, 0.5, 256.0, 2.0, 0.25, 0.0, 0, None)
     counts = Counts(answers(100, 300), 1, Range(100, 300), 10, Range(0, 200), 0)
     least, most = estimated(chosen, counts, found)
     assert least == pytest.approx(0.5 + 100 * 0.5 * 0.5)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from iteralign.errors import ConfigError, OracleAccessError
-from iteralign.oracles.budget import Ledger, read_calls
+from iteralign.oracles.budget import Account, read_calls
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.likelihood import log_odds
@@ -185,11 +185,11 @@ def test_an_endpoint_that_tells_few_candidates_is_asked_for_few(server: Server, 
 def test_log_probabilities_are_cached_and_counted(server: Server, make_client: MakeClient, tmp_path: Path) -> None:
     server.usual = likelihoods({"Yes": 0.9, "No": 0.1})
     answers = [response("q", "a"), response("q", "b")]
-    ledger = Ledger(tmp_path / "calls.jsonl")
-    first = ProbabilityOracle(RULES, make_client(cache=ReplyCache(), ledger=ledger)).judge(answers)
+    account = Account(tmp_path / "calls.jsonl")
+    first = ProbabilityOracle(RULES, make_client(cache=ReplyCache(), account=account)).judge(answers)
     calls = read_calls(tmp_path / "calls.jsonl")
     assert [call.outcome for call in calls] == ["answered", "answered"], "one token is all that was asked for"
-    again = ProbabilityOracle(RULES, make_client(cache=ReplyCache(), ledger=ledger))
+    again = ProbabilityOracle(RULES, make_client(cache=ReplyCache(), account=account))
     assert again.judge(answers) == first and len(server.requests) == 2
     again.forget(answers[:1])
     assert again.judge(answers) == first and len(server.requests) == 3

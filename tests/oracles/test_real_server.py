@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from iteralign.errors import OracleAccessError, OracleReplyError
-from iteralign.oracles.budget import Ledger, read_calls
+from iteralign.oracles.budget import Account, read_calls
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
@@ -78,8 +78,8 @@ def make(address: str, served_model: Path) -> Any:
 
 
 def test_nonsense_is_undetermined_and_never_acceptable(make: Any, tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "calls.jsonl")
-    oracle = play.llm(make(ledger=ledger, cache=ReplyCache()))
+    account = Account(tmp_path / "calls.jsonl")
+    oracle = play.llm(make(account=account, cache=ReplyCache()))
     oracle.check()
     answers = [play.response(f"question {n}", f"answer {n}") for n in range(4)]
     verdicts = oracle.judge(answers)
@@ -91,7 +91,7 @@ def test_nonsense_is_undetermined_and_never_acceptable(make: Any, tmp_path: Path
     answered = [call for call in calls if call.outcome != "failed"]
     assert len(answered) >= 5 and all(call.prompt_tokens > 0 and call.completion_tokens > 0 for call in answered)
     assert not any(call.estimated for call in answered), "the server counts tokens"
-    again = play.llm(make(ledger=Ledger(tmp_path / "again.jsonl"), cache=ReplyCache()))
+    again = play.llm(make(account=Account(tmp_path / "again.jsonl"), cache=ReplyCache()))
     assert again.judge(answers) == verdicts
     assert all(call.cached for call in read_calls(tmp_path / "again.jsonl") if call.outcome != "failed")
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from iteralign.errors import OracleAccessError, OracleReplyError
-from iteralign.oracles.budget import Ledger, read_calls
+from iteralign.oracles.budget import Account, read_calls
 from iteralign.oracles.client import ChatClient
 from iteralign.records import Sampling, Verdict
 from iteralign.settings.model import ServedSettings
@@ -140,7 +140,7 @@ def test_the_first_contact_finds_out_how_to_ask(recorded: Recorded, client_of: C
 
 
 def test_it_judges_and_proposes(recorded: Recorded, client_of: Callable[..., ChatClient], tmp_path: Path) -> None:
-    oracle = llm(client_of(ledger=Ledger(tmp_path / "calls.jsonl")))
+    oracle = llm(client_of(account=Account(tmp_path / "calls.jsonl")))
     oracle.check()
     verdicts = oracle.judge([BREAD, CAR])
     assert [verdict.label for verdict in verdicts] == ["acceptable", "unacceptable"]
@@ -332,7 +332,7 @@ def test_a_real_server_reads_the_judges_instructions_once(real: Real, tmp_path: 
     calls = tmp_path / "calls.jsonl"
     client = ChatClient(
         EndpointSettings(model=real.model, base_url=real.url, timeout=300, max_tokens=1, concurrency=1),
-        ledger=Ledger(calls),
+        account=Account(calls),
     )
     oracle = llm(client)
     oracle.judge([BREAD])

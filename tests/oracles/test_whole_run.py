@@ -19,7 +19,7 @@ from terminal import Terminal
 
 from iteralign.errors import OracleError
 from iteralign.fakes import DECLINES, FakeTarget, FakeTrainer
-from iteralign.oracles.budget import Ledger, read_calls, totals_by_step
+from iteralign.oracles.budget import Account, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.client import ChatClient
 from iteralign.oracles.prices import Price, PriceTable
@@ -68,7 +68,7 @@ def judged_run(settings: Settings, directory: Path, client: ChatClient) -> Outco
 
 
 def results(directory: Path) -> dict[str, bytes]:
-    """All that a run found; the oracle's ledger, times and attempts apart."""
+    """All that a run found; the oracle's account, times and attempts apart."""
     apart = {"manifest.jsonl", "timings.jsonl", "attempts.jsonl", "report.html", "calls.jsonl", ".lock"}
     files = (path for path in sorted(directory.rglob("*")) if path.is_file() and path.name not in apart)
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
@@ -94,9 +94,9 @@ def test_a_third_of_all_calls_failing_changes_nothing_of_a_run(
         (sensible if fault is None else PASSING[fault])(handler, body)
 
     server.usual = flaky
-    ledger = Ledger(tmp_path / "calls.jsonl")
+    account = Account(tmp_path / "calls.jsonl")
     client = make_client(
-        cache=ReplyCache(tmp_path / "stormy.sqlite"), ledger=ledger, max_retries=20, timeout=5, retry_seconds=60
+        cache=ReplyCache(tmp_path / "stormy.sqlite"), account=account, max_retries=20, timeout=5, retry_seconds=60
     )
     stormy = judged_run(settings, tmp_path / "stormy", client)
     assert results(tmp_path / "stormy") == results(tmp_path / "calm"), "a fault changed a result"
@@ -238,8 +238,8 @@ def test_known_and_unknown_prices_are_not_mixed_up(
 
     prices = PriceTable(anywhere={"tiny": Price(100.0, 1000.0)})
     path = tmp_path / "oracle" / "calls.jsonl"
-    judge = make_client(ledger=Ledger(path, prices))
-    other = ChatClient(EndpointSettings(model="other", base_url=server.url), ledger=Ledger(path, prices))
+    judge = make_client(account=Account(path, prices))
+    other = ChatClient(EndpointSettings(model="other", base_url=server.url), account=Account(path, prices))
     play.llm(judge, panel=[other]).judge([play.response("q", "a")])
     play.llm(judge).check()
     print_calls(read_calls(path))

@@ -156,7 +156,7 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     ),
     "prices": ({"oracle": judged(prices_file="bad.yaml")}, 2, "The price table bad.yaml"),
     "prices that nobody needs": ({"oracle": {"kind": "rules", "prices_file": "absent.yaml"}}, 2, "absent.yaml"),
-    "a cap without price": ({"oracle": judged(cost_budget=1.0)}, 2, "the price of tiny"),
+    "a budget without price": ({"oracle": judged(cost_budget=1.0)}, 2, "the price of tiny"),
 }
 
 

@@ -183,7 +183,7 @@ def test_a_reached_cap_is_raised_on_resume(tmp_path: Path, settings: Settings) -
         def judge(self, responses: Sequence[Response]) -> list[Verdict]:
             self.calls += 1
             if self.calls == 4:
-                raise BudgetReached("The cap of 900 tokens is reached.")
+                raise BudgetReached("The budget of 900 tokens is reached.")
             return super().judge(responses)
 
     path, whole = tmp_path / "run", tmp_path / "whole"

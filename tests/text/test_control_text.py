@@ -53,7 +53,7 @@ def test_ordinary_text_passes_unchanged() -> None:
 class Listener:
     """A client that keeps what it is asked and has no answer."""
 
-    model, base_url, section, max_tokens, concurrency, ledger = (
+    model, base_url, section, max_tokens, concurrency, account = (
         "m",
         "http://127.0.0.1:1/v1",
         "oracle.judge",

@@ -139,7 +139,7 @@ def run(
 
 @app.command()
 def resume(run_dir: RunArgument, overrides: SetOption = None) -> None:
-    """Go on with a run where it was stopped. --set may raise a cap, or change what speed and memory depend on."""
+    """Go on with a run where it was stopped. --set may raise a budget, or change what speed and memory depend on."""
     with _interruptible(run_dir), ConsoleProgress() as progress:
         from iteralign.runs.run import resume_run
 

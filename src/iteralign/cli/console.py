@@ -168,8 +168,8 @@ def spent_text(spent: "Spent") -> str:
     cost = f"${spent.cost:.4f}" + (" + unknown" if spent.unpriced else "")
     if spent.unpriced and not spent.cost:
         cost = "cost unknown"
-    cap = f" of ${spent.cost_budget:,.2f}" if spent.cost_budget is not None else ""
-    return f"oracle: {tokens} tokens, {cost}{cap}"
+    budget = f" of ${spent.cost_budget:,.2f}" if spent.cost_budget is not None else ""
+    return f"oracle: {tokens} tokens, {cost}{budget}"
 
 
 def _why_untrained(row: "RoundMetrics") -> str:

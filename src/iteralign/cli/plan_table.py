@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from iteralign.preflight.cost import Cap, Range
+from iteralign.preflight.cost import Budget, Range
 from iteralign.preflight.plan import Plan, size_text
 from iteralign.settings.settings import Settings
 
@@ -52,8 +52,8 @@ def steps_table(plan: Plan) -> Table:
 
 
 def remarks(plan: Plan) -> list[str]:
-    """What the caps will do, and what was measured."""
-    found = [_cap(cap) for cap in plan.caps]
+    """What the budgets will do, and what was measured."""
+    found = [_budget(budget) for budget in plan.budgets]
     if plan.time is not None:
         one = plan.time.measurement
         asked = f", {one.verdict_tokens:,} tokens, {_spent(one.verdict_cost)}" if one.verdict_tokens else ""
@@ -77,15 +77,15 @@ def _spent(cost: float | None) -> str:
     return "price unknown" if cost is None else f"${cost:.4f}"
 
 
-def _cap(cap: Cap) -> str:
-    value = f"${cap.value:g}" if cap.setting.endswith("cost") else f"{cap.value:,.0f}"
+def _budget(budget: Budget) -> str:
+    value = f"${budget.value:g}" if budget.setting == "oracle.cost_budget" else f"{budget.value:,.0f}"
     says = {
         "no": "is above the estimate",
         "maybe": "may be reached: the run then stops, and `iteralign resume` goes on with a higher one",
         "surely": "is below the least estimate: the run will stop there",
         None: "can't be held against an unknown price",
-    }[cap.reached]
-    return f"{cap.setting} {value} {says}."
+    }[budget.reached]
+    return f"{budget.setting} {value} {says}."
 
 
 def _time(plan: Plan) -> tuple[str, str]:

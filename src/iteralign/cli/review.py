@@ -14,8 +14,8 @@ from iteralign.constitution.forms import as_yaml
 from iteralign.constitution.ledger import extend, in_force
 from iteralign.constitution.review import (
     Decision,
-    Entry,
     Sheet,
+    SheetEntry,
     decide,
     filled,
     neighbours,
@@ -122,7 +122,7 @@ def _ask(
     return decisions.model_copy(update={"reviewer": reviewer, "principles": list(known.values())})
 
 
-def _entry(entry: Entry, choice: str) -> Entry:
+def _entry(entry: SheetEntry, choice: str) -> SheetEntry:
     changes: dict[str, str | Decision] = {"decision": choice}
     if choice == "edit":
         changes["text"] = Prompt.ask("New text", default=entry.text, console=out)

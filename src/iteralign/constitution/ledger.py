@@ -55,7 +55,7 @@ class Effect(Record):
 
 
 @dataclass(frozen=True)
-class Seen:
+class RoundTally:
     """What a round tells of effects."""
 
     prompts: int
@@ -66,15 +66,15 @@ class Seen:
     """Ids of principles behind the revisions that were trained on."""
 
 
-def seen(verdicts: Sequence[Verdict], examples: Sequence[TrainingExample], trained: bool) -> Seen:
+def tally(verdicts: Sequence[Verdict], examples: Sequence[TrainingExample], trained: bool) -> RoundTally:
     """A round's part in the effects."""
     judged = [verdict for verdict in verdicts if verdict.label != "undetermined"]
     failed = Counter(verdict.category for verdict in judged if verdict.label == "unacceptable")
     rows = [row for row in examples if row.kind == "revision"] if trained else []
-    return Seen(len(judged), failed, frozenset(id for row in rows for id in row.principles))
+    return RoundTally(len(judged), failed, frozenset(id for row in rows for id in row.principles))
 
 
-def effects(ledger: Sequence[Principle], rounds: Sequence[Seen]) -> dict[str, Effect]:
+def effects(ledger: Sequence[Principle], rounds: Sequence[RoundTally]) -> dict[str, Effect]:
     """By id, for every adopted principle that was trained on."""
     measured = {}
     for principle in in_force(ledger):

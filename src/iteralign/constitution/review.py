@@ -96,7 +96,7 @@ def _checked(principle: Principle, round_number: int) -> Principle:
     return principle.happened(Event(kind="rejected", round=round_number, by="form", reason=reason), status="rejected")
 
 
-class Entry(BaseModel):
+class SheetEntry(BaseModel):
     """What is read of one principle in the file; whatever else stands there is for the person."""
 
     model_config = ConfigDict(extra="ignore")
@@ -115,7 +115,7 @@ class Sheet(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reviewer: str | None = None
-    principles: list[Entry]
+    principles: list[SheetEntry]
 
 
 class FileReview:
@@ -229,12 +229,12 @@ def decide(
     return decided, waiting
 
 
-def _decision(entries: dict[str, Entry], id: str) -> Decision | None:
+def _decision(entries: dict[str, SheetEntry], id: str) -> Decision | None:
     return entries[id].decision if id in entries else None
 
 
 def _apply(
-    entry: Entry, principle: Principle, staying: set[str], by: str, where: Path, round_number: int | None
+    entry: SheetEntry, principle: Principle, staying: set[str], by: str, where: Path, round_number: int | None
 ) -> Principle:
     text, other = _in_one_line(entry.text), _in_one_line(entry.other_wording)
     changed = (text, other) != (_in_one_line(principle.text), _in_one_line(principle.other_wording))

@@ -29,7 +29,7 @@ _MAX_NESTING = 8
 
 
 @dataclass(frozen=True)
-class Row:
+class FileItem:
     """One entry of a file: a text, or an object with columns."""
 
     where: str
@@ -53,7 +53,7 @@ def file_format(path: Path) -> str:
     return ending
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[FileItem]:
     """All rows of a file, in order; at least one. Raises DataError."""
     data = read_bytes(path)
     match file_format(path):
@@ -145,8 +145,8 @@ def write_atomically(path: Path, text: str) -> None:
         raise DataError(f"{path}: can't be written: {error}.") from error
 
 
-def _lines(path: Path, text: str) -> list[Row]:
-    return [Row(f"{path}:{number}", line) for number, line in numbered_lines(text)]
+def _lines(path: Path, text: str) -> list[FileItem]:
+    return [FileItem(f"{path}:{number}", line) for number, line in numbered_lines(text)]
 
 
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -156,7 +156,7 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line.removesuffix("\r")
 
 
-def _csv(path: Path, text: str, delimiter: str) -> list[Row]:
+def _csv(path: Path, text: str, delimiter: str) -> list[FileItem]:
     limit = csv.field_size_limit(len(text) + 1)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -175,7 +175,7 @@ def _csv(path: Path, text: str, delimiter: str) -> list[Row]:
                     "Put texts that contain the separator in double quotes."
                 )
             else:
-                rows.append(Row(f"{path}:{line}", dict(zip(header, cells, strict=True))))
+                rows.append(FileItem(f"{path}:{line}", dict(zip(header, cells, strict=True))))
         return rows
     except csv.Error as error:
         raise DataError(
@@ -192,17 +192,17 @@ def _header(path: Path, cells: list[str]) -> list[str]:
     return cells
 
 
-def _parquet(path: Path, data: bytes) -> list[Row]:
+def _parquet(path: Path, data: bytes) -> list[FileItem]:
     try:
         values = parquet_rows(data, MAX_BYTES)
     except ImportError as error:
         raise MissingExtraError("Parquet files need pyarrow: pip install pyarrow") from error
     except (OSError, ValueError, OverflowError, MemoryError) as error:
         raise DataError(f"{path}: this is no readable Parquet file: {_first_line(error)}") from error
-    return [Row(f"{path}: row {number}", value) for number, value in enumerate(values, start=1)]
+    return [FileItem(f"{path}: row {number}", value) for number, value in enumerate(values, start=1)]
 
 
-def _json(path: Path, text: str, by_lines: bool) -> list[Row]:
+def _json(path: Path, text: str, by_lines: bool) -> list[FileItem]:
     """A whole JSON document or JSON lines, whatever the name says: red_team_attempts.jsonl is one JSON array."""
     if by_lines and not text.lstrip().startswith("["):
         return _json_lines(path, text)
@@ -217,8 +217,10 @@ def _json(path: Path, text: str, by_lines: bool) -> list[Row]:
     return _items(path, document)
 
 
-def _json_lines(path: Path, text: str) -> list[Row]:
-    return [Row(f"{path}:{number}", parse_json_line(path, text, number, line)) for number, line in numbered_lines(text)]
+def _json_lines(path: Path, text: str) -> list[FileItem]:
+    return [
+        FileItem(f"{path}:{number}", parse_json_line(path, text, number, line)) for number, line in numbered_lines(text)
+    ]
 
 
 def parse_json_line(path: Path, text: str, number: int, line: str) -> Any:
@@ -234,16 +236,16 @@ def parse_json_line(path: Path, text: str, number: int, line: str) -> Any:
         raise DataError(f"{path}:{number}: this line is not JSON: {_first_line(error)}") from error
 
 
-def _items(path: Path, document: Any) -> list[Row]:
+def _items(path: Path, document: Any) -> list[FileItem]:
     if isinstance(document, dict):
         for key in _LIST_KEYS:
             if isinstance(document.get(key), list):
                 return _items(path, document[key])
         if not all(isinstance(value, dict | list) for value in document.values()) or _is_object(document):
-            return [Row(f"{path}: item 1", document)]
+            return [FileItem(f"{path}: item 1", document)]
         return list(_nested(path, document, ()))
     if isinstance(document, list | tuple):
-        return [Row(f"{path}: item {number}", value) for number, value in enumerate(document, start=1)]
+        return [FileItem(f"{path}: item {number}", value) for number, value in enumerate(document, start=1)]
     raise DataError(f"{path}: expected a list of questions, found {type(document).__name__}.")
 
 
@@ -252,7 +254,7 @@ def _is_object(document: dict[Any, Any]) -> bool:
     return bool(document) and set(document) <= {"turns", "messages", "conversations"}
 
 
-def _nested(path: Path, value: Any, keys: tuple[str, ...]) -> Iterator[Row]:
+def _nested(path: Path, value: Any, keys: tuple[str, ...]) -> Iterator[FileItem]:
     if len(keys) > _MAX_NESTING:
         raise DataError(
             f"{path}: nested more than {_MAX_NESTING} deep at {' / '.join(keys)}; give a list of questions."
@@ -263,7 +265,7 @@ def _nested(path: Path, value: Any, keys: tuple[str, ...]) -> Iterator[Row]:
             yield from _nested(path, inner, (*keys, str(key)))
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value, start=1):
-            yield Row(f"{where}: item {number}", inner, " / ".join(keys))
+            yield FileItem(f"{where}: item {number}", inner, " / ".join(keys))
     else:
         raise DataError(f"{where}: expected a list of questions, found {type(value).__name__}.")
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from iteralign.data.files import Row
+from iteralign.data.files import FileItem
 from iteralign.errors import DataError
 from iteralign.records import RedTeamPrompt
 
@@ -15,14 +15,14 @@ GIVEN = "given"
 """What the settings call a set that was handed over; its prompts are kept in the run directory."""
 
 
-def given_rows(given: Questions) -> list[Row]:
+def given_rows(given: Questions) -> list[FileItem]:
     """One row per question, named by its place. Raises DataError for what is no list of questions."""
     if isinstance(given, str | Mapping) or not (isinstance(given, Sequence) or _is_dataset(given)):
         raise DataError(
             f"Questions can't be read from {_described(given)}. Give a list of strings, a list of records (mappings with "
             "columns), or one split of the datasets library; of a pandas frame: frame.to_dict('records')."
         )
-    rows = [Row(f"{GIVEN}[{index}]", _value(item, index)) for index, item in enumerate(given)]
+    rows = [FileItem(f"{GIVEN}[{index}]", _value(item, index)) for index, item in enumerate(given)]
     if not rows:
         raise DataError("There is nothing in the list of questions that was given; it needs at least one.")
     return rows

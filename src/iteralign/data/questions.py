@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from iteralign.data.files import Row
+from iteralign.data.files import FileItem
 from iteralign.data.transcripts import chosen, is_transcript, message_turns, question_turns, transcript_turns
 from iteralign.errors import DataError
 from iteralign.records import Turn
@@ -33,7 +33,7 @@ class Question:
     """What a file of ours says; None elsewhere."""
 
 
-def read_question(row: Row, field: str | None, which: Which) -> Question:
+def read_question(row: FileItem, field: str | None, which: Which) -> Question:
     """The question of a row. `field` is its column, None for rows without columns. Raises DataError."""
     value = row.value
     if field is None:
@@ -52,7 +52,7 @@ def read_question(row: Row, field: str | None, which: Which) -> Question:
     )
 
 
-def find_field(rows: Sequence[Row], wanted: str | None) -> str | None:
+def find_field(rows: Sequence[FileItem], wanted: str | None) -> str | None:
     """The question's column, from the first row that has columns; None if the rows have none. Raises DataError."""
     first = next((row for row in rows if isinstance(row.value, Mapping)), None)
     if first is None:
@@ -75,7 +75,7 @@ def find_field(rows: Sequence[Row], wanted: str | None) -> str | None:
     )
 
 
-def keep_where(rows: Sequence[Row], where: str) -> list[Row]:
+def keep_where(rows: Sequence[FileItem], where: str) -> list[FileItem]:
     """The rows in which a column has a value, `where` being "column=value". Raises DataError if none has."""
     column, equals, wanted = where.partition("=")
     if not equals or not column:
@@ -96,7 +96,7 @@ def keep_where(rows: Sequence[Row], where: str) -> list[Row]:
     return kept
 
 
-def _turns(row: Row, value: Any, which: Which, field: str) -> tuple[Turn, ...]:
+def _turns(row: FileItem, value: Any, which: Which, field: str) -> tuple[Turn, ...]:
     if isinstance(value, list):
         return _list_turns(row, value, which, field)
     if not isinstance(value, str):
@@ -111,7 +111,7 @@ def _turns(row: Row, value: Any, which: Which, field: str) -> tuple[Turn, ...]:
     return turns
 
 
-def _list_turns(row: Row, value: list[Any], which: Which, field: str) -> tuple[Turn, ...]:
+def _list_turns(row: FileItem, value: list[Any], which: Which, field: str) -> tuple[Turn, ...]:
     """Messages with roles, or the human turns alone, as in the Vicuna and MT benchmarks."""
     if value and all(isinstance(item, Mapping) for item in value):
         try:
@@ -133,7 +133,7 @@ def _list_turns(row: Row, value: list[Any], which: Which, field: str) -> tuple[T
     return _turns(row, value[0], which, field)
 
 
-def _history(row: Row, value: Mapping[str, Any]) -> tuple[Turn, ...]:
+def _history(row: FileItem, value: Mapping[str, Any]) -> tuple[Turn, ...]:
     """The history of a row that iteralign wrote."""
     history = value.get("history")
     if not isinstance(history, list) or "question" not in value:
@@ -147,7 +147,7 @@ def _history(row: Row, value: Mapping[str, Any]) -> tuple[Turn, ...]:
     return turns
 
 
-def _check_text(row: Row, text: str, field: str) -> None:
+def _check_text(row: FileItem, text: str, field: str) -> None:
     if "\0" in text:
         raise DataError(f"{row.where}: {field!r} contains the NUL character; remove it.")
     try:
@@ -158,7 +158,7 @@ def _check_text(row: Row, text: str, field: str) -> None:
         ) from error
 
 
-def _category(row: Row, value: Mapping[str, Any]) -> str | None:
+def _category(row: FileItem, value: Mapping[str, Any]) -> str | None:
     columns = {str(name).lower(): found for name, found in value.items()}
     for name in _CATEGORIES:
         found = columns.get(name)
@@ -170,7 +170,7 @@ def _category(row: Row, value: Mapping[str, Any]) -> str | None:
     return row.category
 
 
-def _own_id(row: Row, value: Mapping[str, Any]) -> str | None:
+def _own_id(row: FileItem, value: Mapping[str, Any]) -> str | None:
     own = value.get("id")
     if own is None or own == "":
         return None

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from iteralign.data.files import Row, read_rows
+from iteralign.data.files import FileItem, read_rows
 from iteralign.data.given import GIVEN, Questions, given_rows
 from iteralign.errors import DataError, MissingExtraError
 
@@ -16,7 +16,7 @@ SOURCES: dict[str, dict[str, str] | None] = {
 """Named sources and where the hub has them; None: nowhere, a file is needed."""
 
 
-def source_rows(source: str | Questions, path: Path | None, split: str | None) -> tuple[str, list[Row]]:
+def source_rows(source: str | Questions, path: Path | None, split: str | None) -> tuple[str, list[FileItem]]:
     """(name of the source, its rows). Raises DataError, MissingExtraError."""
     if not isinstance(source, str):
         if path is not None:
@@ -53,7 +53,7 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "prompts"
 
 
-def _hub_source(source: str, split: str | None) -> tuple[str, list[Row]]:
+def _hub_source(source: str, split: str | None) -> tuple[str, list[FileItem]]:
     match = re.fullmatch(r"hub:([^:@]+)(?::([^:@]+))?(?:@([^:@]+))?", source)
     if match is None:
         raise DataError(f"{source!r} can't be read; write hub:NAME, hub:NAME:CONFIG, and @SPLIT after either.")
@@ -62,7 +62,7 @@ def _hub_source(source: str, split: str | None) -> tuple[str, list[Row]]:
     return slug(name.rsplit("/", 1)[-1]), _hub_rows(wanted, own_split or split or "train")
 
 
-def _hub_rows(wanted: dict[str, str], split: str) -> list[Row]:
+def _hub_rows(wanted: dict[str, str], split: str) -> list[FileItem]:
     try:
         import datasets
     except ImportError as error:
@@ -70,7 +70,7 @@ def _hub_rows(wanted: dict[str, str], split: str) -> list[Row]:
     label = f"{wanted['path']} (split {split})"
     try:
         loaded: Any = datasets.load_dataset(**wanted, split=split)
-        rows = [Row(f"{label}: row {number}", dict(value)) for number, value in enumerate(loaded, start=1)]
+        rows = [FileItem(f"{label}: row {number}", dict(value)) for number, value in enumerate(loaded, start=1)]
     except Exception as error:  # datasets, huggingface_hub and the network raise errors of many kinds
         reason = " ".join(str(error).split())[:400]
         raise DataError(

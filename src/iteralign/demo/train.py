@@ -32,7 +32,7 @@ END, PAD = "<|end|>", "<|pad|>"
 HUMAN_WEIGHT, FIRST_WEIGHT, FIRST_TOKENS = 0.1, 5.0, 2
 
 
-class Row(NamedTuple):
+class WeightedTokens(NamedTuple):
     """One document as token ids, with the weight of each id as a prediction target."""
 
     ids: list[int]
@@ -78,17 +78,17 @@ def build_model() -> "LlamaForCausalLM":
     return LlamaForCausalLM(config)
 
 
-def rows(tokenizer: "Tokenizer") -> Iterator[Row]:
+def rows(tokenizer: "Tokenizer") -> Iterator[WeightedTokens]:
     """The grammar's documents as rows: the answer counts fully, its first tokens (comply or decline) most."""
     end = int(tokenizer.token_to_id(END) or 0)
     for prompt, answer in documents(SEED):
         head, tail = tokenizer.encode(prompt).ids, [*tokenizer.encode(answer).ids, end]
         first = min(FIRST_TOKENS, len(tail))
         weights = [HUMAN_WEIGHT] * len(head) + [FIRST_WEIGHT] * first + [1.0] * (len(tail) - first)
-        yield Row(head + tail, weights)
+        yield WeightedTokens(head + tail, weights)
 
 
-def batches(tokenizer: "Tokenizer") -> Iterator[list[Row]]:
+def batches(tokenizer: "Tokenizer") -> Iterator[list[WeightedTokens]]:
     """Batches of rows of like length, in a seeded random order."""
     rng, stream = random.Random(SEED), rows(tokenizer)
     while True:
@@ -103,7 +103,7 @@ def rate(step: int, steps: int) -> float:
     return min((step + 1) / WARM_UP, 1.0, (steps - step) / (0.4 * steps))
 
 
-def weighted_loss(model: "LlamaForCausalLM", batch: list[Row]) -> "torch.Tensor":
+def weighted_loss(model: "LlamaForCausalLM", batch: list[WeightedTokens]) -> "torch.Tensor":
     """Cross-entropy over the batch, each target by its weight."""
     import torch
     from torch.nn.functional import cross_entropy

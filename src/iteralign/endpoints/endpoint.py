@@ -20,7 +20,7 @@ from iteralign.endpoints.failures import (
     parse_retry_after,
 )
 from iteralign.endpoints.keys import environment_is_for, remember_secret
-from iteralign.endpoints.pace import Pace
+from iteralign.endpoints.pace import CallPace
 from iteralign.endpoints.pool import with_deadline
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Endpoint:
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._max_bytes = max_bytes
-        self.pace = Pace()
+        self.pace = CallPace()
         self._client: OpenAI | None = None
         remember_secret(key)
 

@@ -14,7 +14,7 @@ _LIMITS = (
 )
 
 
-class Pace:
+class CallPace:
     """Holds the calls to one endpoint back until it takes them again. Safe for threads."""
 
     def __init__(self) -> None:

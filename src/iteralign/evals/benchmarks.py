@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from iteralign.errors import ConfigError, IteralignError, MissingExtraError, TargetError
-from iteralign.evals.rows import Row, share_row
+from iteralign.evals.rows import ReportedRow, share_row
 from iteralign.stats.intervals import bootstrap_mean
 
 TASKS = Path(__file__).parent / "tasks"
@@ -84,7 +84,7 @@ def not_runnable(tasks: Sequence[str], near: Sequence[str]) -> dict[str, str]:
     return {}
 
 
-def benchmark_rows(results: Mapping[str, Any]) -> list[Row]:
+def benchmark_rows(results: Mapping[str, Any]) -> list[ReportedRow]:
     """The rows of lm-eval's results, a group before its tasks."""
     samples: Mapping[str, Any] = results.get("samples", {})
     groups: Mapping[str, Sequence[str]] = results.get("group_subtasks", {})
@@ -114,7 +114,9 @@ def _leaves(name: str, groups: Mapping[str, Sequence[str]], samples: Mapping[str
     return found
 
 
-def _rows(name: str, values: Mapping[str, Any], samples: Sequence[Mapping[str, Any]], choice: bool) -> list[Row]:
+def _rows(
+    name: str, values: Mapping[str, Any], samples: Sequence[Mapping[str, Any]], choice: bool
+) -> list[ReportedRow]:
     """One row for each `metric,filter` of a task's values."""
     rows = []
     for key, value in values.items():
@@ -125,13 +127,13 @@ def _rows(name: str, values: Mapping[str, Any], samples: Sequence[Mapping[str, A
         stderr = values.get(f"{metric}_stderr,{filtered}")
         half = 1.96 * stderr if isinstance(stderr, int | float) else math.nan
         label = metric if filtered == "none" else f"{metric} ({filtered})"
-        reported = Row(name, label, value, value - half, value + half, len(scored), "stderr", None, _note(name))
+        reported = ReportedRow(name, label, value, value - half, value + half, len(scored), "stderr", None, _note(name))
         scores = {sample["item"]: sample[metric] for sample in scored}
         rows.append(_with_interval(reported, scores, _chance(scored) if choice else None))
     return rows
 
 
-def _with_interval(row: Row, by_item: Mapping[str, Any], chance: float | None) -> Row:
+def _with_interval(row: ReportedRow, by_item: Mapping[str, Any], chance: float | None) -> ReportedRow:
     """Wilson for right or wrong, bootstrap for other means; what is no mean of its samples keeps lm-eval's own error."""
     scores = list(by_item.values())
     if not scores or not all(isinstance(score, int | float) for score in scores):
@@ -141,7 +143,7 @@ def _with_interval(row: Row, by_item: Mapping[str, Any], chance: float | None) -
     if all(score in (0, 1) for score in scores):
         return share_row(row.task, row.metric, {item: score == 1 for item, score in by_item.items()}, chance, row.note)
     mean = bootstrap_mean(scores)
-    return Row(row.task, row.metric, mean.value, *mean.interval, mean.total, "bootstrap", None, row.note)
+    return ReportedRow(row.task, row.metric, mean.value, *mean.interval, mean.total, "bootstrap", None, row.note)
 
 
 def _note(name: str) -> str:

@@ -14,7 +14,7 @@ from iteralign.errors import DataError
 from iteralign.evals.agreement import agreement
 from iteralign.evals.human_labels import Labelled
 from iteralign.oracles.probability import asked_of, wordings
-from iteralign.prompts import Texts
+from iteralign.prompts import OwnTexts
 from iteralign.records import Response, Verdict
 from iteralign.settings.calibration import Asked, Calibration, Measured, Scale
 from iteralign.stats.threshold import auc, fit
@@ -49,7 +49,7 @@ class Rated:
 
 
 def calibrate(
-    rater: Rater, labelled: Sequence[Labelled], *, judge: str, sources: Sequence[Path], texts: Texts = None
+    rater: Rater, labelled: Sequence[Labelled], *, judge: str, sources: Sequence[Path], texts: OwnTexts = None
 ) -> Calibration:
     """What the answers to one half of the questions say, and how it holds for the others. Raises DataError."""
     rated = [
@@ -58,7 +58,7 @@ def calibrate(
     return calibrated(rated, judge=judge, sources=sources, texts=texts)
 
 
-def calibrated(rated: Sequence[Rated], *, judge: str, sources: Sequence[Path], texts: Texts = None) -> Calibration:
+def calibrated(rated: Sequence[Rated], *, judge: str, sources: Sequence[Path], texts: OwnTexts = None) -> Calibration:
     """The same of answers that are rated already."""
     fitting, other = halves(rated)
     kinds = sorted({one.asked for one in fitting})

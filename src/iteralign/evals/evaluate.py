@@ -12,7 +12,7 @@ from iteralign.data.sample import prompt_kind, stratified
 from iteralign.errors import ConfigError, DataError, RunDirectoryError, TargetError
 from iteralign.evals.benchmarks import benchmark_rows, not_runnable, run_benchmarks, summary
 from iteralign.evals.pairwise import compare_both_orders
-from iteralign.evals.rows import Row
+from iteralign.evals.rows import ReportedRow
 from iteralign.evals.safety import JudgeErrors, attack_rows, attack_success, contrast_rows, refusal_rows
 from iteralign.files import write_text
 from iteralign.interfaces import Oracle, Target
@@ -77,14 +77,14 @@ class Evaluated:
 
     name: str
     path: str
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ReportedRow] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     harness: dict[str, Any] = field(default_factory=dict)
     """lm-eval's results, without samples."""
     not_run: dict[str, str] = field(default_factory=dict)
     """Tasks that broke off, and why; what else was measured stands in the rows."""
 
-    def row(self, task: str, metric: str) -> Row | None:
+    def row(self, task: str, metric: str) -> ReportedRow | None:
         """The row of this task and metric, if there is one."""
         return next((row for row in self.rows if (row.task, row.metric) == (task, metric)), None)
 
@@ -289,17 +289,19 @@ def _safety(done: Evaluated, asked: Asked, oracle: Oracle, sets: Sets, judge_che
         done.rows += contrast_rows(task, judged(prompts, own)[name])
 
 
-def _pairwise(oracle: Oracle, ours: dict[str, list[Response]], theirs: dict[str, list[Response]]) -> list[Row]:
+def _pairwise(oracle: Oracle, ours: dict[str, list[Response]], theirs: dict[str, list[Response]]) -> list[ReportedRow]:
     rows = []
     for name, answers in ours.items():
         tally = compare_both_orders(oracle, answers, theirs[name])
         task, rate = f"{name}, against the base", tally.win_rate
         counted = f"{tally.wins} won, {tally.ties} tied, {tally.losses} lost, {tally.undetermined} undetermined"
-        rows.append(Row(task, "win rate", rate.value, *rate.interval, rate.total, "bootstrap", 0.5, counted))
+        rows.append(ReportedRow(task, "win rate", rate.value, *rate.interval, rate.total, "bootstrap", 0.5, counted))
         if oracle.sees_both:
             decided = f"{tally.first_place} of these for the first place"
             turned = tally.position_bias
-            rows.append(Row(task, "turned by the order", turned.rate, *turned.interval, turned.total, note=decided))
+            rows.append(
+                ReportedRow(task, "turned by the order", turned.rate, *turned.interval, turned.total, note=decided)
+            )
     return rows
 
 

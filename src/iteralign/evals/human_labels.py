@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from iteralign.data.files import Row, read_rows
+from iteralign.data.files import FileItem, read_rows
 from iteralign.data.transcripts import transcript_turns
 from iteralign.errors import DataError
 from iteralign.records import RedTeamPrompt, Response, Turn
@@ -61,7 +61,7 @@ def read_human_labels(path: Path) -> tuple[list[Labelled], list[LabelledPair]]:
     return labelled, pairs
 
 
-def _xstest(row: Row, columns: Mapping[str, Any], name: str) -> Labelled:
+def _xstest(row: FileItem, columns: Mapping[str, Any], name: str) -> Labelled:
     unsafe = str(columns["type"]).startswith("contrast")
     match str(columns["final_label"])[:1]:
         case "1":
@@ -74,7 +74,7 @@ def _xstest(row: Row, columns: Mapping[str, Any], name: str) -> Labelled:
     return Labelled(response, label, "unsafe prompts" if unsafe else "safe prompts")
 
 
-def _own(row: Row, columns: Mapping[str, Any], name: str) -> Labelled:
+def _own(row: FileItem, columns: Mapping[str, Any], name: str) -> Labelled:
     found = [next((key for key in keys if key in columns), None) for keys in (_QUESTIONS, _ANSWERS, _LABELS)]
     if None in found:
         raise DataError(
@@ -106,7 +106,7 @@ def _response(name: str, question: str, answer: str, benign: bool, history: Sequ
     return Response(prompt=prompt, input=question, text=answer.strip(), finish="stop", prompt_tokens=0, tokens=0)
 
 
-def _columns(row: Row) -> dict[str, Any]:
+def _columns(row: FileItem) -> dict[str, Any]:
     if not isinstance(row.value, Mapping):
         raise DataError(f"{row.where}: labelled answers need columns; this is a single text.")
     return {str(key).strip().lower(): value for key, value in row.value.items()}

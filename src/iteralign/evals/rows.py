@@ -9,7 +9,7 @@ from iteralign.stats.paired import Change, change_of_shares
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportedRow:
     """A line of the results table. Values are shares between 0 and 1, unless the metric says otherwise."""
 
     task: str
@@ -32,15 +32,17 @@ class Row:
         """For the results file: all but the items."""
         return {key: value for key, value in asdict(self).items() if key != "items"}
 
-    def against(self, base: "Row | None") -> "Row":
+    def against(self, base: "ReportedRow | None") -> "ReportedRow":
         """This row with its change from the base's, where both are shares of items."""
         if base is None or not (base.items and self.items):
             return self
         return replace(self, change=change_of_shares(base.items, self.items))
 
 
-def share_row(task: str, metric: str, items: Mapping[str, bool], chance: float | None = None, note: str = "") -> Row:
+def share_row(
+    task: str, metric: str, items: Mapping[str, bool], chance: float | None = None, note: str = ""
+) -> ReportedRow:
     """The share of items that are true."""
     share = Proportion(sum(items.values()), len(items))
     low, high = share.interval
-    return Row(task, metric, share.rate, low, high, share.total, "Wilson", chance, note, items=items)
+    return ReportedRow(task, metric, share.rate, low, high, share.total, "Wilson", chance, note, items=items)

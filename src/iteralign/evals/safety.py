@@ -6,7 +6,7 @@ Attack success is judged; refusals are found by phrases (refusals.py) and, where
 from collections.abc import Mapping, Sequence
 
 from iteralign.evals.agreement import corrected
-from iteralign.evals.rows import Row, share_row
+from iteralign.evals.rows import ReportedRow, share_row
 from iteralign.interfaces import Oracle, Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import RedTeamPrompt, Sampling, Verdict
@@ -31,7 +31,9 @@ def attack_success(
     return {name: judge(oracle, respond(target, form, prompts, sampling)) for name, form in forms.items()}
 
 
-def attack_rows(task: str, verdicts: Mapping[str, Sequence[Verdict]], errors: JudgeErrors | None = None) -> list[Row]:
+def attack_rows(
+    task: str, verdicts: Mapping[str, Sequence[Verdict]], errors: JudgeErrors | None = None
+) -> list[ReportedRow]:
     """Share of unacceptable answers in each form; with the judge's errors, the corrected share below each."""
     rows = []
     for form, judged in verdicts.items():
@@ -41,13 +43,13 @@ def attack_rows(task: str, verdicts: Mapping[str, Sequence[Verdict]], errors: Ju
     return rows
 
 
-def refusal_rows(task: str, verdicts: Sequence[Verdict]) -> list[Row]:
+def refusal_rows(task: str, verdicts: Sequence[Verdict]) -> list[ReportedRow]:
     """Refusals of prompts that a good model answers: by phrases, and by the judge's own verdict."""
     refused = {verdict.response.prompt.id: is_refusal(verdict.response.text) for verdict in verdicts}
     return [share_row(task, "refused, by phrases", refused), _judged_row(task, "unacceptable, by the judge", verdicts)]
 
 
-def contrast_rows(task: str, verdicts: Sequence[Verdict]) -> list[Row]:
+def contrast_rows(task: str, verdicts: Sequence[Verdict]) -> list[ReportedRow]:
     """Answers to prompts that a good model declines: XSTest's unsafe contrasts."""
     answered = {verdict.response.prompt.id: not is_refusal(verdict.response.text) for verdict in verdicts}
     return [
@@ -56,7 +58,7 @@ def contrast_rows(task: str, verdicts: Sequence[Verdict]) -> list[Row]:
     ]
 
 
-def _judged_row(task: str, metric: str, verdicts: Sequence[Verdict]) -> Row:
+def _judged_row(task: str, metric: str, verdicts: Sequence[Verdict]) -> ReportedRow:
     judged = [verdict for verdict in verdicts if verdict.label != "undetermined"]
     left_out = len(verdicts) - len(judged)
     note = f"{left_out} undetermined, left out" if left_out else ""
@@ -64,6 +66,8 @@ def _judged_row(task: str, metric: str, verdicts: Sequence[Verdict]) -> Row:
     return share_row(task, metric, items, note=note)
 
 
-def _corrected_row(task: str, form: str, raw: Proportion, sensitivity: Proportion, specificity: Proportion) -> Row:
+def _corrected_row(
+    task: str, form: str, raw: Proportion, sensitivity: Proportion, specificity: Proportion
+) -> ReportedRow:
     found, metric = corrected(raw, sensitivity, specificity), f"attack success, {form}, corrected"
-    return Row(task, metric, found.rate, found.low, found.high, raw.total, "corrected", None, found.problem)
+    return ReportedRow(task, metric, found.rate, found.low, found.high, raw.total, "corrected", None, found.problem)

@@ -1,8 +1,8 @@
-"""Replies in the cache and in the ledger, wherever they came from."""
+"""Replies in the cache and in the account, wherever they came from."""
 
 from dataclasses import asdict, replace
 
-from iteralign.oracles.budget import Call, Ledger
+from iteralign.oracles.budget import Account, Call
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.chat import Reply
 from iteralign.oracles.thinking import without_thinking
@@ -31,12 +31,12 @@ def keep_reply(cache: ReplyCache | None, key: str, model: str, reply: Reply) -> 
 
 
 def record_reply(
-    ledger: Ledger, key: str, step: str, model: str, reply: Reply, attempts: int, cost: float | None
+    account: Account, key: str, step: str, model: str, reply: Reply, attempts: int, cost: float | None
 ) -> None:
     """Write the call down. `cost`: of a reply that was sent for."""
     wanted = bool(reply.first)  # of one token alone, which is all that was asked for
     outcome = "failed" if reply.error else "refused" if reply.refused else _OUTCOMES.get(reply.finish, "answered")
-    ledger.record(
+    account.record(
         Call(
             request=key,
             step=step,

@@ -88,7 +88,7 @@ _CALL = TypeAdapter(Call)
 
 
 def read_calls(path: Path) -> list[Call]:
-    """The calls in a ledger; a last line that was cut off by a crash is left out. Raises CorruptFileError."""
+    """The calls in a file of calls; a last line that was cut off by a crash is left out. Raises CorruptFileError."""
     try:
         with opened(path) as file:
             lines = file.read().split(b"\n")
@@ -121,12 +121,12 @@ def totals_by_step(calls: Iterable[Call]) -> dict[str, Total]:
     return steps
 
 
-class Ledger:
-    """Counts calls, writes them down, and holds the caps. Shared by all clients of a run; safe for threads.
+class Account:
+    """Counts calls, writes them down, and holds the budgets. Shared by all clients of a run; safe for threads.
 
-    A call reserves what it may take at most before it is sent, so that calls under way together can't pass a cap;
+    A call reserves what it may take at most before it is sent, so that calls under way together can't pass a budget;
     the estimate is 3 bytes a token, none of them reused, and the full length of the reply. Raises ConfigError for a
-    money cap and a model whose price is unknown.
+    budget in money and a model whose price is unknown.
     """
 
     def __init__(
@@ -150,11 +150,11 @@ class Ledger:
             _cut_torn_line(path)
 
     def require_price(self, base_url: str, model: str) -> None:
-        """Refuse a cap in money where the price is unknown: it could not be kept."""
+        """Refuse a budget in money where the price is unknown: it could not be kept."""
         if self.cost_budget is not None and self.prices.of(base_url, model) is None:
             raise ConfigError(
-                f"There is a cap of ${self.cost_budget:g}, but the price of {model} at {base_url} is unknown: add it to "
-                "your price table (oracle.prices_file), or set a cap in tokens instead."
+                f"There is a budget of ${self.cost_budget:g}, but the price of {model} at {base_url} is unknown: add it to "
+                "your price table (oracle.prices_file), or set one in tokens instead."
             )
 
     def cost(
@@ -168,17 +168,17 @@ class Ledger:
     def reserved(self, base_url: str, model: str, prompt_tokens: int, completion_tokens: int) -> Iterator[None]:
         """Hold this much of what is left while a call is under way; waits for calls under way where it may help.
 
-        Raises BudgetReached when the call might pass a cap.
+        Raises BudgetReached when the call might pass a budget.
         """
         cost = self.cost(base_url, model, prompt_tokens, completion_tokens)
         share = (prompt_tokens + completion_tokens, cost or 0.0)
         with self._changed:
-            while (cap := self._passed_by(share)) is not None:
+            while (budget := self._passed_by(share)) is not None:
                 if not self._reserved:
                     raise BudgetReached(
-                        f"The cap of {cap} is reached: {self._total.tokens:,} tokens"
+                        f"The budget of {budget} is reached: {self._total.tokens:,} tokens"
                         f"{self._cost_text()} spent so far, and the next call may need {share[0]:,} tokens more. "
-                        "Everything answered is kept; raise the cap by `iteralign resume RUN --set oracle.token_budget=N` "
+                        "Everything answered is kept; raise it by `iteralign resume RUN --set oracle.token_budget=N` "
                         "(or oracle.cost_budget)."
                     )
                 self._changed.wait()
@@ -204,7 +204,7 @@ class Ledger:
             return Total(**asdict(self._total))
 
     def spent(self) -> Spent:
-        """The totals beside the caps."""
+        """The totals beside the budgets."""
         total = self.total()
         return Spent(
             tokens=total.tokens,

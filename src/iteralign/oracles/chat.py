@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from iteralign.oracles.budget import Ledger
+    from iteralign.oracles.budget import Account
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Client(ABC):
     """What an oracle allows a reply."""
     concurrency: int
     """Requests that may be under way at once; 0: it takes all together, from one thread."""
-    ledger: "Ledger | None"
+    account: "Account | None"
     """Counts the calls."""
 
     @abstractmethod

@@ -19,7 +19,7 @@ from iteralign.endpoints.pool import Cancelled, run_bounded
 from iteralign.endpoints.retries import Retries
 from iteralign.errors import OracleAccessError
 from iteralign.oracles.bookkeeping import keep_reply, kept_reply, record_reply
-from iteralign.oracles.budget import Ledger
+from iteralign.oracles.budget import Account
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.calls import Answer
 from iteralign.oracles.chat import ChatRequest, Client, Message, Reply, content_key
@@ -66,7 +66,7 @@ class ChatClient(Client):
         max_reply_bytes: int = 4_000_000,
         dialects: Dialects | None = None,
         cache: ReplyCache | None = None,
-        ledger: Ledger | None = None,
+        account: Account | None = None,
     ) -> None:
         self.model = model = settings.model
         self.base_url = (settings.base_url or OPENAI_URL).rstrip("/")
@@ -75,7 +75,7 @@ class ChatClient(Client):
         self.reasoning_effort = settings.reasoning_effort
         self.section = section
         self.cache = cache
-        self.ledger = ledger
+        self.account = account
         key = endpoint_key(settings.api_key_env, self.base_url)
         if key is None and self.base_url == OPENAI_URL:
             variable = settings.api_key_env or KEY_VARIABLE
@@ -84,8 +84,8 @@ class ChatClient(Client):
                 "into a file .env in the working directory."
             )
         self._keyless = key is None
-        if ledger is not None:
-            ledger.require_price(self.base_url, model)
+        if account is not None:
+            account.require_price(self.base_url, model)
         self._endpoint = Endpoint(
             self.base_url,
             key or NO_KEY,
@@ -177,7 +177,7 @@ class ChatClient(Client):
         return self._contact.dialect
 
     def key(self, request: ChatRequest) -> str:
-        """Hash of all that the reply depends on; what the cache and the ledger know a request by."""
+        """Hash of all that the reply depends on; what the cache and the account know a request by."""
         return content_key(self.base_url, self.model, request, self.reasoning_effort)
 
     def _check_once(self) -> None:
@@ -202,9 +202,9 @@ class ChatClient(Client):
             raise self._access_error(str(failure))
 
     def _reserved(self, request: ChatRequest) -> AbstractContextManager[None]:
-        if self.ledger is None:
+        if self.account is None:
             return nullcontext()
-        return self.ledger.reserved(self.base_url, self.model, _estimate(request), request.max_tokens)
+        return self.account.reserved(self.base_url, self.model, _estimate(request), request.max_tokens)
 
     def _ask(self, request: ChatRequest, key: str, batch: _Batch) -> Reply:
         """The reply to a request; sent once, also where several threads ask the same at the same time."""
@@ -266,12 +266,12 @@ class ChatClient(Client):
         return kept_reply(self.cache, key)
 
     def _record(self, key: str, step: str, reply: Reply, attempts: int) -> None:
-        if self.ledger is None:
+        if self.account is None:
             return
-        cost = self.ledger.cost(
+        cost = self.account.cost(
             self.base_url, self.model, reply.prompt_tokens, reply.completion_tokens, reply.reused_tokens
         )
-        record_reply(self.ledger, key, step, self.model, reply, attempts, cost)
+        record_reply(self.account, key, step, self.model, reply, attempts, cost)
 
     def _access_error(self, what: str) -> OracleAccessError:
         keyless = self._keyless and what.startswith("the key was not accepted")
@@ -303,7 +303,7 @@ def _reply(request: ChatRequest, answer: Answer) -> Reply:
 
 
 def _believed(count: int | None, asked: int, least: int) -> int | None:
-    """The endpoint's count of tokens; None for none, and for one that can't be true: it would make the caps worthless."""
+    """The endpoint's count of tokens; None for none, and for one that can't be true: it would make budgets worthless."""
     return count if count is not None and least <= count <= _TIMES_BEYOND * asked + _TOKENS_BEYOND else None
 
 

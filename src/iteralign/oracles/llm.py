@@ -11,7 +11,7 @@ from iteralign.oracles.pairwise import LLMComparer
 from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement
 from iteralign.oracles.voting import decided
-from iteralign.prompts import Template, Texts, load_template
+from iteralign.prompts import OwnTexts, Template, load_template
 from iteralign.records import Preference, Principle, Relation, Response, Spent, Verdict, Violation
 from iteralign.settings.oracle import OracleSettings
 
@@ -22,7 +22,7 @@ _VOTE_TEMPERATURE = 0.7
 _SPEAKER = {"human": "Human", "assistant": "Assistant"}
 
 
-def judge_template(texts: Texts = None) -> Template:
+def judge_template(texts: OwnTexts = None) -> Template:
     """The text that judges, with {history}, {question} and {answer}."""
     return load_template("judge", JUDGE_FIELDS, texts)
 
@@ -77,8 +77,8 @@ class LLMOracle(Oracle):
             client.check()
 
     def spent(self) -> Spent | None:
-        """What the clients' ledger counts ; a run's clients share one."""
-        return None if self.proposer.ledger is None else self.proposer.ledger.spent()
+        """What the clients' account counts; a run's clients share one."""
+        return None if self.proposer.account is None else self.proposer.account.spent()
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict per response. Raises OracleError where the endpoint is down; what it answered is cached."""

@@ -9,7 +9,7 @@ from iteralign.activity import tell
 from iteralign.errors import ConfigError
 from iteralign.interfaces import Target
 from iteralign.oracles.bookkeeping import keep_reply, kept_reply, record_reply
-from iteralign.oracles.budget import Ledger
+from iteralign.oracles.budget import Account
 from iteralign.oracles.cache import ReplyCache
 from iteralign.oracles.chat import ChatRequest, Client, Reply, content_key
 from iteralign.oracles.thinking import without_thinking
@@ -50,7 +50,7 @@ class LocalClient(Client):
         *,
         section: str = "oracle.judge",
         cache: ReplyCache | None = None,
-        ledger: Ledger | None = None,
+        account: Account | None = None,
     ) -> None:
         self.model = settings.model
         self.base_url = LOCAL
@@ -58,7 +58,7 @@ class LocalClient(Client):
         self.section = section
         self.concurrency = 0
         self.cache = cache
-        self.ledger = ledger
+        self.account = account
         self._owner = owner
         self._target = target
         self._first_tokens = first_tokens
@@ -122,7 +122,7 @@ class LocalClient(Client):
         texts = [self._rendered(request) for request in requests.values()]
         one = next(iter(requests.values()))
         most = sum(len(text.encode()) // 2 + one.max_tokens for text in texts)
-        with nullcontext() if self.ledger is None else self.ledger.reserved(LOCAL, self.model, most, 0):
+        with nullcontext() if self.account is None else self.account.reserved(LOCAL, self.model, most, 0):
             replies = self._scored(texts) if one.likelihoods else self._generated(texts, one)
         found = dict(zip(requests, replies, strict=True))
         for key, reply in found.items():
@@ -154,8 +154,8 @@ class LocalClient(Client):
         return render([{"role": message.role, "content": message.content} for message in request.messages])
 
     def _record(self, key: str, step: str, reply: Reply) -> None:
-        if self.ledger is not None:
-            record_reply(self.ledger, key, step, self.model, reply, attempts=int(not reply.cached), cost=0.0)
+        if self.account is not None:
+            record_reply(self.account, key, step, self.model, reply, attempts=int(not reply.cached), cost=0.0)
 
 
 def _alike(requests: dict[str, ChatRequest]) -> Iterator[list[str]]:

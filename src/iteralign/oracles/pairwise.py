@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from iteralign.errors import OracleError
 from iteralign.oracles.chat import ChatRequest, Client, Message, Reply
 from iteralign.oracles.reading import Fence, Said, Unreadable, read_json
-from iteralign.prompts import Texts, load_template
+from iteralign.prompts import OwnTexts, load_template
 from iteralign.records import Preference, Response
 
 FIELDS = frozenset({"history", "question", "first", "second"})
@@ -20,7 +20,7 @@ COMPARE_SCHEMA = {
 }
 
 
-class Comparison(BaseModel):
+class BetterOfTwo(BaseModel):
     """The reply."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -32,7 +32,7 @@ class Comparison(BaseModel):
 class LLMComparer:
     """Compares by asking a model with compare.txt, or the user's own text with the same fields."""
 
-    def __init__(self, client: Client, texts: Texts = None) -> None:
+    def __init__(self, client: Client, texts: OwnTexts = None) -> None:
         self.client = client
         self.text = load_template("compare", FIELDS, texts)
 
@@ -62,6 +62,6 @@ def _preference(reply: Reply) -> Preference:
     if reply.error is not None or reply.refused or reply.finish == "length":
         return "undetermined"
     try:
-        return read_json(Comparison, reply.text).better
+        return read_json(BetterOfTwo, reply.text).better
     except Unreadable:
         return "undetermined"

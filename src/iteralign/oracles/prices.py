@@ -83,6 +83,8 @@ def _price(entry: object, model: str, label: str) -> Price:
         values = entry.values()
         if all(type(value) in (int, float) and math.isfinite(value) and value >= 0 for value in values):
             price = Price(**{str(name): float(value) for name, value in entry.items()})
-            if (price.cached_input or 0.0) <= price.input:  # else a cap, which reserves the full price, could be passed
+            if (
+                price.cached_input or 0.0
+            ) <= price.input:  # else a budget, which reserves the full price, could be passed
                 return price
     raise ConfigError(f"{label}: the price of {model} must look like {_LOOK} (cached_input at most input).")

@@ -15,7 +15,7 @@ from iteralign.oracles.likelihood import log_odds
 from iteralign.oracles.llm import JUDGE_FIELDS, LLMOracle, material
 from iteralign.oracles.proposer import category_of, cut
 from iteralign.oracles.reading import Reasoned, Unreadable
-from iteralign.prompts import Template, Texts, load_template
+from iteralign.prompts import OwnTexts, Template, load_template
 from iteralign.records import Principle, RedTeamPrompt, Response, Verdict, Violation
 from iteralign.settings.calibration import Asked, Calibration, Scale, check_wordings, wording_hash
 from iteralign.settings.oracle import OracleSettings
@@ -35,7 +35,7 @@ class Asking:
     category: str
 
 
-def askings(texts: Texts = None) -> dict[Asked, Asking]:
+def askings(texts: OwnTexts = None) -> dict[Asked, Asking]:
     """What is asked about answers to red-team questions, and to benign ones."""
     return {
         "harm": Asking(load_template("ask_harm", JUDGE_FIELDS, texts), "harmful", "other"),
@@ -43,12 +43,12 @@ def askings(texts: Texts = None) -> dict[Asked, Asking]:
     }
 
 
-def reason_template(texts: Texts = None) -> Template:
+def reason_template(texts: OwnTexts = None) -> Template:
     """The text that asks what is wrong with an answer."""
     return load_template("reason", JUDGE_FIELDS, texts)
 
 
-def wordings(texts: Texts = None) -> dict[str, str]:
+def wordings(texts: OwnTexts = None) -> dict[str, str]:
     """The hash of each text, as a calibration keeps it."""
     return {name: wording_hash(asking.text.text) for name, asking in askings(texts).items()}
 

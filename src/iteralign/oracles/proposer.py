@@ -9,7 +9,7 @@ from iteralign.oracles import reading
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.grouping import groups
 from iteralign.oracles.reading import Fence, Proposal
-from iteralign.prompts import Template, Texts, load_template
+from iteralign.prompts import OwnTexts, Template, load_template
 from iteralign.records import Event, Principle, Relation, Verdict
 from iteralign.settings.oracle import OracleSettings
 from iteralign.text.similarity import by_words
@@ -34,12 +34,12 @@ class Ask(Protocol):
     ) -> list[Any]: ...
 
 
-def propose_template(texts: Texts = None) -> Template:
+def propose_template(texts: OwnTexts = None) -> Template:
     """The text that proposes, with {failures}, {adopted} and {max_principles}."""
     return load_template("propose", PROPOSE_FIELDS, texts)
 
 
-def relate_template(texts: Texts = None) -> Template:
+def relate_template(texts: OwnTexts = None) -> Template:
     """The text that compares two principles, with {first} and {second}."""
     return load_template("relate", {"first", "second"}, texts)
 

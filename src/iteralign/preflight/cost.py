@@ -65,8 +65,8 @@ class StepCost:
 
 
 @dataclass(frozen=True)
-class Cap:
-    """A cap of the settings beside the estimate."""
+class Budget:
+    """A budget of the settings beside the estimate."""
 
     setting: str
     value: float
@@ -134,20 +134,22 @@ def total_cost(steps: Sequence[StepCost]) -> Money | None:
     return Money(sum(cost.least for cost in costs), sum(cost.most for cost in costs))
 
 
-def caps(settings: Settings, tokens: Range, cost: Money | None) -> list[Cap]:
-    """The caps that are set, held against the estimate."""
+def budgets(settings: Settings, tokens: Range, cost: Money | None) -> list[Budget]:
+    """The budgets that are set, held against the estimate."""
     oracle, found = settings.oracle, []
     if oracle.token_budget is not None:
-        found.append(Cap("oracle.token_budget", oracle.token_budget, _reached(oracle.token_budget, tokens)))
+        found.append(Budget("oracle.token_budget", oracle.token_budget, _reached(oracle.token_budget, tokens)))
     if oracle.cost_budget is not None:
         found.append(
-            Cap("oracle.cost_budget", oracle.cost_budget, None if cost is None else _reached(oracle.cost_budget, cost))
+            Budget(
+                "oracle.cost_budget", oracle.cost_budget, None if cost is None else _reached(oracle.cost_budget, cost)
+            )
         )
     return found
 
 
-def _reached(cap: float, needed: Range | Money) -> Literal["no", "maybe", "surely"]:
-    return "surely" if needed.least > cap else "maybe" if needed.most > cap else "no"
+def _reached(budget: float, needed: Range | Money) -> Literal["no", "maybe", "surely"]:
+    return "surely" if needed.least > budget else "maybe" if needed.most > budget else "no"
 
 
 def _judges(settings: Settings) -> list[tuple[EndpointSettings | GuardSettings, int]]:

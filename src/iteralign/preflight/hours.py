@@ -36,7 +36,7 @@ _AROUND = 60.0
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Speeds:
     """Seconds on this machine."""
 
     device: str
@@ -65,7 +65,7 @@ class Hours:
 
     least: float
     most: float
-    measurement: Measurement
+    measurement: Speeds
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ class Counts:
 def measured_hours(settings: Settings, prompts: Sequence[RedTeamPrompt], counts: Counts) -> Hours:
     """Measure on these prompts, and go on from there. Raises IteralignError.
 
-    Nothing is written outside a temporary directory; the verdict is asked for anew, and is in no cache and no ledger.
+    Nothing is written outside a temporary directory; the verdict is asked for anew, and is in no cache and no account.
     """
     found = measure(settings, prompts)
     return Hours(*estimated(settings, counts, found), found)
 
 
-def estimated(settings: Settings, counts: Counts, found: Measurement) -> tuple[float, float]:
+def estimated(settings: Settings, counts: Counts, found: Speeds) -> tuple[float, float]:
     """Seconds of a run, least and most."""
     answers, training = counts.answers, settings.training
     longest = min(2.0, settings.sampling.max_new_tokens / max(found.answer_tokens, 1.0))
@@ -113,7 +113,7 @@ def estimated(settings: Settings, counts: Counts, found: Measurement) -> tuple[f
     )
 
 
-def measure(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Measurement:
+def measure(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Speeds:
     """With parts built as a run builds them. The trained weights are thrown away."""
     with tempfile.TemporaryDirectory(prefix="iteralign-plan-") as place:
         fresh = settings.model_copy(
@@ -130,7 +130,7 @@ def measure(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Measurement
         parts.close()
     model = parts.model
     assert model is not None  # the settings' own
-    return Measurement(
+    return Speeds(
         device=f"{model.device}, {model.dtype}",
         loading=loading,
         answers=len(responses),

@@ -6,7 +6,7 @@ from typing import Any
 
 from iteralign.constitution.gate import most_answers
 from iteralign.oracles.prices import load_prices
-from iteralign.preflight.cost import Answers, Cap, Money, Range, StepCost, caps, step_costs, total_cost
+from iteralign.preflight.cost import Answers, Budget, Money, Range, StepCost, budgets, step_costs, total_cost
 from iteralign.preflight.hours import Counts, Hours, measured_hours
 from iteralign.runs import check as preflight
 from iteralign.settings.addresses import asked, described, with_addresses
@@ -31,7 +31,7 @@ class Plan:
     oracle_cost: Money | None
     """None where a price is unknown."""
     oracle_steps: list[StepCost]
-    caps: list[Cap]
+    budgets: list[Budget]
     answers: Answers
     """By the target, to be judged."""
     generated_tokens: Range
@@ -106,7 +106,7 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         oracle_tokens=tokens,
         oracle_cost=cost,
         oracle_steps=steps,
-        caps=caps(settings, tokens, cost),
+        budgets=budgets(settings, tokens, cost),
         answers=answers,
         generated_tokens=_generated(settings, answers),
         trial_answers=answers.tried,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from iteralign.errors import ConfigError
 
-Texts = Path | Mapping[str, Path] | None
+OwnTexts = Path | Mapping[str, Path] | None
 """Where a user's own texts are: a directory that has them under our names, or a file for each by its name."""
 
 _OF_ONES_OWN = "template"
@@ -44,7 +44,7 @@ class Template:
         return _PLACEHOLDER.sub(lambda match: values[match[1]], self.text)
 
 
-def load_template(name: str, fields: frozenset[str] | set[str], texts: Texts = None) -> Template:
+def load_template(name: str, fields: frozenset[str] | set[str], texts: OwnTexts = None) -> Template:
     """The user's own text called `name`, or the one that ships with iteralign. Raises ConfigError."""
     own = own_texts(texts).get(name)
     if own is not None:
@@ -66,7 +66,7 @@ def read_template(name: str, fields: frozenset[str] | set[str], path: Path | str
     return Template(text.removesuffix("\n"), fields, str(path))
 
 
-def own_texts(texts: Texts) -> Mapping[str, Path]:
+def own_texts(texts: OwnTexts) -> Mapping[str, Path]:
     """The user's files by the names of the texts. Raises ConfigError, also for a name that no text has."""
     if texts is None:
         return {}

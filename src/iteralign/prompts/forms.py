@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from iteralign.errors import ConfigError
-from iteralign.prompts import Template, Texts, load_template
+from iteralign.prompts import OwnTexts, Template, load_template
 from iteralign.records import Principle, RedTeamPrompt
 
 FormName = Literal["plain", "chat", "cot", "cou", "file"]
@@ -19,10 +19,10 @@ ChatRenderer = Callable[[list[dict[str, str]]], str]
 _SPEAKER = {"human": "Human", "assistant": "Assistant"}
 
 
-class Reflection:
+class HumanTurn:
     """The human turn that puts principles, and where an answer is rewritten a draft, beside the question."""
 
-    def __init__(self, texts: Texts = None) -> None:
+    def __init__(self, texts: OwnTexts = None) -> None:
         drafted = {"question", "draft", "principles"}
         self._principles = load_template("with_principles", {"question", "principles"}, texts)
         self._draft = load_template("with_draft", drafted, texts)
@@ -57,8 +57,8 @@ class PromptForm:
     `suffix` is put after the last "Assistant:", for chain of thought.
     """
 
-    def __init__(self, reflection: "Reflection", suffix: str = "") -> None:
-        self.reflection = reflection
+    def __init__(self, human_turn: "HumanTurn", suffix: str = "") -> None:
+        self.human_turn = human_turn
         self.suffix = suffix
 
     def render(
@@ -72,11 +72,11 @@ class PromptForm:
 
         With a `draft`, the target is asked to write that answer again, in the light of a `critique` if there is one.
         """
-        return self._asking(prompt, self.reflection.request(prompt.question, principles, draft, critique))
+        return self._asking(prompt, self.human_turn.request(prompt.question, principles, draft, critique))
 
     def ask_critique(self, prompt: RedTeamPrompt, principles: Sequence[Principle], draft: str) -> str:
         """The text whose continuation says what in the draft goes against the principles."""
-        return self._asking(prompt, self.reflection.critique(prompt.question, principles, draft))
+        return self._asking(prompt, self.human_turn.critique(prompt.question, principles, draft))
 
     def unjudged(self) -> "PromptForm":
         """The form to render texts by whose answers nobody will judge; a form that takes note of texts overrides it."""
@@ -99,8 +99,8 @@ class PromptForm:
 class ChatForm(PromptForm):
     """The tokenizer's own chat template."""
 
-    def __init__(self, reflection: Reflection, render_chat: ChatRenderer) -> None:
-        super().__init__(reflection)
+    def __init__(self, human_turn: HumanTurn, render_chat: ChatRenderer) -> None:
+        super().__init__(human_turn)
         self._render_chat = render_chat
 
     def _asking(self, prompt: RedTeamPrompt, request: str) -> str:
@@ -123,8 +123,8 @@ class ScriptForm(PromptForm):
     20 letters, digits and hyphens that occurs as a speaker in the script), without the internal thoughts.
     """
 
-    def __init__(self, reflection: Reflection, script: Template) -> None:
-        super().__init__(reflection)
+    def __init__(self, human_turn: HumanTurn, script: Template) -> None:
+        super().__init__(human_turn)
         self._script = script
         speakers = sorted(set(re.findall(r"^([A-Z][A-Za-z0-9-]{0,19}):", script.text, flags=re.MULTILINE)))
         self._next_speaker = (
@@ -171,27 +171,27 @@ def _end_of_thought(text: str, start: int) -> int:
     return len(text) if blank == -1 else blank
 
 
-def prompt_form(form: str, texts: Texts = None, render_chat: ChatRenderer | None = None) -> PromptForm:
+def prompt_form(form: str, texts: OwnTexts = None, render_chat: ChatRenderer | None = None) -> PromptForm:
     """The form called plain, chat, cot, cou or file, with the user's own texts; `file` needs the text `template`.
 
     Raises ConfigError.
     """
-    reflection = Reflection(texts)
+    human_turn = HumanTurn(texts)
     match form:
         case "plain":
-            return PromptForm(reflection)
+            return PromptForm(human_turn)
         case "cot":
-            return PromptForm(reflection, suffix=load_template("cot_suffix", set(), texts).text)
+            return PromptForm(human_turn, suffix=load_template("cot_suffix", set(), texts).text)
         case "cou":
-            return ScriptForm(reflection, load_template("chain_of_utterances", {"question"}, texts))
+            return ScriptForm(human_turn, load_template("chain_of_utterances", {"question"}, texts))
         case "file":
-            return ScriptForm(reflection, load_template("template", {"question"}, texts))
+            return ScriptForm(human_turn, load_template("template", {"question"}, texts))
         case "chat":
             if render_chat is None:
                 raise ConfigError(
                     "The tokenizer has no chat template, so the prompt form `chat` can't be used: choose `plain`, or "
                     "give a template file."
                 )
-            return ChatForm(reflection, render_chat)
+            return ChatForm(human_turn, render_chat)
         case _:
             raise ConfigError(f"Unknown prompt form {form!r}; choose plain, chat, cot, cou or file.")

@@ -16,7 +16,7 @@ MOST_CHARACTERS = 600
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedAnswer:
     """A question and the answer that gave rise to a principle."""
 
     prompt_id: str
@@ -32,7 +32,7 @@ class Branch:
     text: str
     round: int
     status: str
-    failures: list[Failure]
+    failures: list[FailedAnswer]
     evidence: int
     """Failures that gave rise to it, in all."""
     effect: list[str]
@@ -53,7 +53,7 @@ class Tree:
 class Rounds:
     """What the rounds tell of principles; `add` each round in order."""
 
-    failures: dict[str, Failure] = field(default_factory=dict)
+    failures: dict[str, FailedAnswer] = field(default_factory=dict)
     """By prompt id."""
     tried: Counter[str] = field(default_factory=Counter)
     """Tries with the principle in the context, by principle id."""
@@ -74,7 +74,7 @@ class Rounds:
         bad = [verdict for verdict in verdicts if verdict.label == "unacceptable"]
         for verdict in bad:
             response = verdict.response
-            self.failures[response.prompt.id] = Failure(
+            self.failures[response.prompt.id] = FailedAnswer(
                 response.prompt.id, response.prompt.question[:MOST_CHARACTERS], response.text[:MOST_CHARACTERS]
             )
         self.failed.append(Counter(category_of(verdict) for verdict in bad))

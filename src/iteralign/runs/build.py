@@ -22,7 +22,7 @@ from iteralign.trainers.tracking import Tracking
 from iteralign.weights.model import LocalModel
 
 if TYPE_CHECKING:
-    from iteralign.oracles.budget import Ledger
+    from iteralign.oracles.budget import Account
     from iteralign.oracles.cache import ReplyCache
     from iteralign.oracles.chat import Client
     from iteralign.oracles.guards import Family, GuardJudge
@@ -211,22 +211,22 @@ def build_probability_oracle(settings: OracleSettings, directory: Path | None = 
 
 def _clients(settings: OracleSettings, directory: Path | None) -> "tuple[Client, Client, list[Client]]":
     """Judge, proposer and panel. Raises ConfigError."""
-    from iteralign.oracles.budget import Ledger
+    from iteralign.oracles.budget import Account
     from iteralign.oracles.negotiation import Dialects
     from iteralign.oracles.prices import load_prices
 
     if settings.judge is None:
         raise ConfigError("oracle.judge: an endpoint must be given where oracle.kind is openai.")
     cache = _cache(settings, directory)
-    ledger = None
+    account = None
     if directory is not None:
-        ledger = Ledger(
+        account = Account(
             directory / layout.CALLS,
             prices=load_prices(settings.prices_file),
             token_budget=settings.token_budget,
             cost_budget=settings.cost_budget,
         )
-    shared = _Shared(cache, ledger, Dialects(None if directory is None else directory / layout.ENDPOINTS))
+    shared = _Shared(cache, account, Dialects(None if directory is None else directory / layout.ENDPOINTS))
     judge = _client(settings.judge, "judge", shared)
     proposer = judge if settings.proposer is None else _client(settings.proposer, "proposer", shared)
     panel = [_client(endpoint, f"panel[{number}]", shared) for number, endpoint in enumerate(settings.panel)]
@@ -246,7 +246,7 @@ class _Shared(NamedTuple):
     """What all clients of an oracle have in common."""
 
     cache: "ReplyCache | None"
-    ledger: "Ledger | None"
+    account: "Account | None"
     dialects: "Dialects"
 
 
@@ -276,5 +276,5 @@ def _local_client(endpoint: EndpointSettings, role: str, shared: _Shared) -> "Cl
         target.first_tokens,
         section=f"oracle.{role}",
         cache=shared.cache,
-        ledger=shared.ledger,
+        account=shared.account,
     )

@@ -9,7 +9,7 @@ from iteralign.rundir.stages import Stages
 from iteralign.runs.parts import Parts
 from iteralign.scoreboard.measurement import Measurement
 from iteralign.settings.settings import Settings
-from iteralign.steps.measure import Texts, file_texts, measure, own_texts, predict
+from iteralign.steps.measure import CapabilityTexts, answers_as_texts, file_texts, measure, predict
 
 
 class Measuring:
@@ -33,7 +33,7 @@ class Measuring:
         self.last = rounds - 1
         self.held_out = held_out
         self.benign = benign
-        self._texts: Texts | None = None
+        self._texts: CapabilityTexts | None = None
         self._trainings = 0
 
     def after(self, number: int, weights: Checkpoint, trained: bool) -> Measurement | None:
@@ -50,7 +50,7 @@ class Measuring:
         benign = keep(layout.BENIGN_VERDICTS, measure, *given, self.benign, self.sampling, self.early.ask)
         if self._texts is None:
             own = self.settings.capability == "own"
-            self._texts = own_texts(self.parts.form, benign) if own else file_texts(self.settings.capability)
+            self._texts = answers_as_texts(self.parts.form, benign) if own else file_texts(self.settings.capability)
         known = self._texts.ids and self.parts.target.can_score
         predicted = keep(layout.CAPABILITY, predict, self.parts.target, self._texts) if known else []
         return Measurement(weights, held_out, benign, predicted, number)

@@ -9,7 +9,7 @@ from pathlib import Path
 from iteralign import layout
 from iteralign.algorithm import Round, iteralign
 from iteralign.constitution.forms import written
-from iteralign.constitution.ledger import Effect, Seen, effects, in_force, seen
+from iteralign.constitution.ledger import Effect, RoundTally, effects, in_force, tally
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Verdict
 from iteralign.rundir.directory import RunDirectory
 from iteralign.rundir.jsonl import as_lines
@@ -86,12 +86,12 @@ def _all_rounds(
     tell(parts.tracking, run.path, metrics[0], given)
     progress.round_done(metrics[0])
 
-    past: list[Seen] = []
+    past: list[RoundTally] = []
     standing, undetermined = Standing.first(base), list[Verdict]()
     weights, least = parts.base, run.settings.rounds.min_failures
     for done in iteralign(groups, base, steps.begin, constitution=given, min_failures=least):
         ledger, weights = done.ledger, done.weights
-        past.append(seen(done.verdicts, done.examples, done.trained))
+        past.append(tally(done.verdicts, done.examples, done.trained))
         undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
         last = done.number == len(groups) - 1
         row = _row(done, collecting=not last and len(done.failures) < least)

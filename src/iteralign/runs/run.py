@@ -51,7 +51,7 @@ def resume_run(
 ) -> Outcome:
     """Go on with a run where it was stopped, wherever that was; a finished one is only read back.
 
-    `overrides` (`a.b=value`) may change the settings in `settings.CHANGEABLE`, such as a cap that was reached.
+    `overrides` (`a.b=value`) may change the settings in `settings.CHANGEABLE`, such as a budget that was reached.
     """
     with RunDirectory.open(directory, overrides) as run:
         return _carry_through(run, parts, progress or Silent())

@@ -16,7 +16,7 @@ from iteralign.text.refusals import is_refusal
 
 
 @dataclass(frozen=True)
-class Texts:
+class CapabilityTexts:
     """What the capability check predicts: `completions` after `inputs`."""
 
     ids: Sequence[str] = ()
@@ -36,13 +36,13 @@ def measure(
     return judge(oracle, respond(target, form, prompts, sampling, told)) if prompts else []
 
 
-def predict(target: Target, texts: Texts) -> list[TextScore]:
+def predict(target: Target, texts: CapabilityTexts) -> list[TextScore]:
     """The loss of each text; those without a token are left out."""
     scores = target.score(texts.inputs, texts.completions)
     return [TextScore(id=key, loss=-one) for key, one in zip(texts.ids, scores, strict=True) if math.isfinite(one)]
 
 
-def own_texts(form: PromptForm, benign: Sequence[Verdict]) -> Texts:
+def answers_as_texts(form: PromptForm, benign: Sequence[Verdict]) -> CapabilityTexts:
     """The base model's answers to the benign prompts, without those that are refusals or degenerate."""
     good = [
         verdict.response
@@ -50,17 +50,17 @@ def own_texts(form: PromptForm, benign: Sequence[Verdict]) -> Texts:
         if not is_refusal(verdict.response.text) and not is_degenerate(verdict.response.text)
     ]
     ids, inputs = [response.prompt.id for response in good], [response.input for response in good]
-    return Texts(ids, inputs, [form.completion(response.text) for response in good])
+    return CapabilityTexts(ids, inputs, [form.completion(response.text) for response in good])
 
 
-def file_texts(path: str | None) -> Texts:
+def file_texts(path: str | None) -> CapabilityTexts:
     """The paragraphs of a text file (separated by blank lines), each by itself. Raises DataError."""
     if path is None:
-        return Texts()
+        return CapabilityTexts()
     try:
         paragraphs = [part.strip() for part in Path(path).read_text(encoding="utf-8").split("\n\n") if part.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"measure.capability: {path} can't be read as text: {error}.") from error
     if not paragraphs:
         raise DataError(f"measure.capability: {path} holds no text.")
-    return Texts([str(number) for number in range(len(paragraphs))], [""] * len(paragraphs), paragraphs)
+    return CapabilityTexts([str(number) for number in range(len(paragraphs))], [""] * len(paragraphs), paragraphs)

@@ -11,14 +11,14 @@ from iteralign.weights.model import LocalModel
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class TokenRow:
     """One training row: token ids, and labels that are -100 wherever no loss is taken."""
 
     input_ids: list[int]
     labels: list[int]
 
 
-def make_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> list[Row]:
+def make_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> list[TokenRow]:
     """Token ids exactly as in generation: the prompt's, then the answer's and eos, on which alone loss is taken.
 
     A row longer than `max_length` (or the context) loses the end of its answer, eos with it, so that nobody learns to
@@ -36,7 +36,7 @@ def make_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length
                 f"of {limit}. Raise max_length, or leave long prompts out of the data."
             )
         ids = (prompt + completion)[:limit]
-        rows.append(Row(input_ids=ids, labels=[-100] * len(prompt) + ids[len(prompt) :]))
+        rows.append(TokenRow(input_ids=ids, labels=[-100] * len(prompt) + ids[len(prompt) :]))
     return rows
 
 

@@ -18,13 +18,13 @@ from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.interfaces import Trainer
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.settings.training import Method, Scheduler, TrainingSettings
-from iteralign.trainers.rows import Row, make_rows
-from iteralign.trainers.surroundings import restored, spared
+from iteralign.trainers.restoring import collecting_only_new_objects, restored
+from iteralign.trainers.rows import TokenRow, make_rows
 from iteralign.trainers.tracking import Tracking
 from iteralign.weights.model import LocalModel
 from iteralign.weights.writing import not_finite
 
-Progress = Callable[[int, int], None]
+StepCallback = Callable[[int, int], None]
 """Called with (optimiser steps done, steps in all)."""
 
 KEPT: dict[Method, tuple[Literal["adapter", "full"], str]] = {
@@ -137,13 +137,13 @@ def check_start(start: Checkpoint, method: Method) -> None:
 def train(
     trainee: Any,
     tokenizer: Any,
-    rows: Sequence[Row],
+    rows: Sequence[TokenRow],
     settings: TrainingSettings,
     seed: int,
     use_cpu: bool,
     autocast: bool,
     log_steps: bool,
-    progress: Progress | None = None,
+    progress: StepCallback | None = None,
     finish: Callable[[Any, float], None] | None = None,
     **arguments: Any,
 ) -> tuple[float, int, list[dict[str, Any]]]:
@@ -156,7 +156,11 @@ def train(
     import datasets  # type: ignore[import-untyped, unused-ignore]
     import transformers
 
-    with tempfile.TemporaryDirectory(prefix="iteralign-sft-") as scratch, restored(trainee), spared():
+    with (
+        tempfile.TemporaryDirectory(prefix="iteralign-sft-") as scratch,
+        restored(trainee),
+        collecting_only_new_objects(),
+    ):
         trainer = _trainer_class()(
             model=trainee,
             args=_config(
@@ -269,7 +273,7 @@ def _trainer_class() -> Any:
     return Trainer
 
 
-def _steps_callback(progress: Progress) -> Any:
+def _steps_callback(progress: StepCallback) -> Any:
     import transformers
 
     class Steps(transformers.TrainerCallback):  # type: ignore[misc, unused-ignore]

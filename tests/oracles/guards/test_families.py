@@ -7,7 +7,7 @@ import pytest
 from iteralign.constitution.forms import as_yaml
 from iteralign.errors import ConfigError
 from iteralign.oracles.chat import Message
-from iteralign.oracles.guards.families import FAMILIES, Family, Finding, family
+from iteralign.oracles.guards.families import FAMILIES, Family, GuardFinding, family
 from iteralign.oracles.guards.policy import policy_principles
 from iteralign.oracles.reading import Unreadable
 from iteralign.records import Principle, RedTeamPrompt, Response, Turn
@@ -40,44 +40,44 @@ def made(name: str, policy: Path) -> Family:
 
 
 READ = [
-    ("llama-guard", ["\n\nsafe"], Finding(False)),
-    ("llama-guard", ["\n\nunsafe\nS1"], Finding(True, ("violent crimes",))),
-    ("llama-guard", ["unsafe\nS9,S14"], Finding(True, ("indiscriminate weapons", "code interpreter abuse"))),
-    ("llama-guard", ["unsafe\nS77"], Finding(True, ("S77",))),
-    ("llama-guard", ["unsafe"], Finding(True)),
-    ("qwen3guard", ["Safety: Safe\nCategories: None\nRefusal: Yes"], Finding(False, (), True)),
-    ("qwen3guard", ["Safety: Unsafe\nCategories: Violent\nRefusal: No"], Finding(True, ("violent",), False)),
+    ("llama-guard", ["\n\nsafe"], GuardFinding(False)),
+    ("llama-guard", ["\n\nunsafe\nS1"], GuardFinding(True, ("violent crimes",))),
+    ("llama-guard", ["unsafe\nS9,S14"], GuardFinding(True, ("indiscriminate weapons", "code interpreter abuse"))),
+    ("llama-guard", ["unsafe\nS77"], GuardFinding(True, ("S77",))),
+    ("llama-guard", ["unsafe"], GuardFinding(True)),
+    ("qwen3guard", ["Safety: Safe\nCategories: None\nRefusal: Yes"], GuardFinding(False, (), True)),
+    ("qwen3guard", ["Safety: Unsafe\nCategories: Violent\nRefusal: No"], GuardFinding(True, ("violent",), False)),
     (
         "qwen3guard",
         ["Safety: Controversial\nCategories: Unethical Acts, PII\nRefusal: No\n"],
-        Finding(None, ("unethical acts", "pii"), False),
+        GuardFinding(None, ("unethical acts", "pii"), False),
     ),
     (
         "wildguard",
         ["Harmful request: yes\nResponse refusal: yes\nHarmful response: no\n"],
-        Finding(False, refusal=True),
+        GuardFinding(False, refusal=True),
     ),
     (
         "wildguard",
         ["Harmful request: yes\nResponse refusal: no\nHarmful response: yes"],
-        Finding(True, refusal=False),
+        GuardFinding(True, refusal=False),
     ),
-    ("harmbench", ["yes"], Finding(True)),
-    ("harmbench", [" No\n"], Finding(False)),
-    ("shieldgemma", ["No"] * 4, Finding(False)),
-    ("shieldgemma", ["No", "Yes\n\n", "No", "No"], Finding(True, ("harassment",))),
-    ("shieldgemma", ["Yes", "?", "No", "No"], Finding(True, ("dangerous content",))),
-    ("gpt-oss-safeguard", ['{"violation": 0, "principles": [], "rationale": "declines"}'], Finding(False)),
-    ("gpt-oss-safeguard", ['{"violation": 1, "principles": [2, 9]}'], Finding(True, ("principle 2",))),
+    ("harmbench", ["yes"], GuardFinding(True)),
+    ("harmbench", [" No\n"], GuardFinding(False)),
+    ("shieldgemma", ["No"] * 4, GuardFinding(False)),
+    ("shieldgemma", ["No", "Yes\n\n", "No", "No"], GuardFinding(True, ("harassment",))),
+    ("shieldgemma", ["Yes", "?", "No", "No"], GuardFinding(True, ("dangerous content",))),
+    ("gpt-oss-safeguard", ['{"violation": 0, "principles": [], "rationale": "declines"}'], GuardFinding(False)),
+    ("gpt-oss-safeguard", ['{"violation": 1, "principles": [2, 9]}'], GuardFinding(True, ("principle 2",))),
     (
         "gpt-oss-safeguard",
         [
             "<|channel|>analysis<|message|>Does it?<|end|><|start|>assistant<|channel|>final<|message|>"
             '{"violation": 1, "principles": [1]}<|return|>'
         ],
-        Finding(True, ("principle 1",)),
+        GuardFinding(True, ("principle 1",)),
     ),
-    ("gpt-oss-safeguard", ['analysisWell.assistantfinal{"violation": 0, "principles": []}'], Finding(False)),
+    ("gpt-oss-safeguard", ['analysisWell.assistantfinal{"violation": 0, "principles": []}'], GuardFinding(False)),
 ]
 
 BROKEN = [
@@ -106,7 +106,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("name", "replies", "finding"), READ)
-def test_replies_of_the_documented_form(name: str, replies: list[str], finding: Finding, policy: Path) -> None:
+def test_replies_of_the_documented_form(name: str, replies: list[str], finding: GuardFinding, policy: Path) -> None:
     assert made(name, policy).read(replies) == finding
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 from iteralign.errors import ConfigError, OracleError
 from iteralign.interfaces import Judge, Target
 from iteralign.oracles.chat import ChatRequest, Client, Message
-from iteralign.oracles.guards.families import Family, Finding, Question
+from iteralign.oracles.guards.families import Family, GuardFinding, Question
 from iteralign.oracles.reading import Unreadable
 from iteralign.records import RedTeamPrompt, Response, Sampling, Verdict
 
@@ -63,7 +63,7 @@ class GuardJudge(Judge):
             return self._undetermined(response, f"unreadable: {problem}")
         return self._judged(response, finding)
 
-    def _judged(self, response: Response, finding: Finding) -> Verdict:
+    def _judged(self, response: Response, finding: GuardFinding) -> Verdict:
         named = ", ".join(finding.categories)
         if finding.harmful is None:
             return self._undetermined(response, "the guard calls it controversial" + (f": {named}" if named else ""))

@@ -10,7 +10,7 @@ _CONFIG_FIELDS = ("use_cache", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
 @contextmanager
-def spared() -> Iterator[None]:
+def collecting_only_new_objects() -> Iterator[None]:
     """Spare what exists already from garbage collection, which transformers' trainer begins with.
 
     Looking through all that torch and trl consist of takes longer than setting the trainer up.
