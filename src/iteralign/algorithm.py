@@ -1,9 +1,9 @@
 """IterAlign (Chen et al., NAACL 2024): the loop. Read this first, then `records.py`.
 
-A round takes one group of red-team prompts. The target answers them; the oracle judges the answers and writes principles
-that would have prevented the failures; those that say something new and hold up in a trial are adopted; the target answers the
-failed prompts again with adopted principles in its context; what passes a second judgement trains it, without the
-principles in the prompt, so that they move from the context into the weights. The next round meets the trained target.
+A round takes one group of red-team prompts. The target answers them. The oracle judges the answers and writes principles that
+would have prevented the failures. Those that say something new and hold up in a trial are adopted. The target answers the
+failed prompts again with adopted principles in its context. What passes a second judgement trains it, without the principles in
+the prompt, so that they move from the context into the weights. The next round meets the trained target.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -94,7 +94,7 @@ def most_answers(asked: GateSettings, principles: int) -> int:
 
 
 def lift(trial: Trial) -> Paired:
-    """Own and held-out failures together."""
+    """Own and other failures together."""
     one, other = trial.own, trial.others
     return Paired(
         total=one.total + other.total,

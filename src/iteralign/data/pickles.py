@@ -1,8 +1,8 @@
 """A reader of pickles that can build nothing but lists, tuples, dicts, strings, numbers, booleans and None.
 
 A pickle is a program. First its instructions are looked at without running any of them, and everything that is not plain
-data is refused; then an unpickler that can find no class builds the data; then it is measured as who walks through it would
-find it: a list that is named twice counts twice, so that a few bytes can't stand for an endless walk.
+data is refused. Then an unpickler that can find no class builds the data. Last its size is measured, where a list that is named
+twice counts twice: a few bytes can't stand for an endless walk.
 """
 
 import io

@@ -39,8 +39,8 @@ def split_held_out(
 ) -> tuple[list[RedTeamPrompt], list[RedTeamPrompt]]:
     """(train, held out), both in the order of `prompts`.
 
-    A question's turn to be held out follows from the question and the seed, in whatever form and set it stands; as many are
-    held out as are asked for, of a share the nearest whole number. So sets of the same questions are split alike. Of sets
+    Whether a question is held out follows from itself and the seed, in whatever form and set it stands. As many are held out
+    as are asked for; a share is rounded to whole questions. So sets of the same questions are split alike. Of sets
     that have some in common, the few whose turn is about the last may lie on different sides: mix first, then split.
     Raises DataError if either side can't be what was asked for.
     """

@@ -47,8 +47,8 @@ def message_turns(messages: Sequence[Mapping[str, Any]]) -> tuple[Turn, ...]:
 def question_turns(text: str, which: Literal["first", "last"]) -> tuple[Turn, ...]:
     """History and question, the question last, of a text in any prompt form; empty if nobody asks anything.
 
-    The question is the first human turn, or the last one with the conversation before it; in a Chain of Utterances
-    it is the last Red-LM turn and the turns before it are the script, not history.
+    The question is the first human turn, or the last one with the conversation before it. In a Chain of Utterances it is
+    the last Red-LM turn, and the turns before it are the script, not history.
     """
     turns = (
         chosen(transcript_turns(text), which) if is_transcript(text) else (Turn(role="human", text=text.strip(_BLANK)),)

@@ -43,7 +43,7 @@ class Depth:
         return math.prod((passed + further + 0.5) / (known + further + 1) for further in range(rounds))
 
     def likely_of_use(self, ahead: int) -> bool:
-        """Whether a verdict bought so many rounds ahead is at least twice as likely of use as in vain."""
+        """Whether a verdict bought so many rounds ahead is at least twice as likely to be of use as not."""
         return self.chance(ahead) >= _LIKELY
 
     def rounds(self, under_way: int = 0) -> int:

@@ -124,8 +124,8 @@ def totals_by_step(calls: Iterable[Call]) -> dict[str, Total]:
 class Account:
     """Counts calls, writes them down, and holds the budgets. Shared by all clients of a run; safe for threads.
 
-    A call reserves what it may take at most before it is sent, so that calls under way together can't pass a budget;
-    the estimate is 3 bytes a token, none of them reused, and the full length of the reply. Raises ConfigError for a
+    A call reserves what it may take at most before it is sent, so that calls under way together can't pass a budget.
+    The estimate is 3 bytes a token, none of them reused, and the full length of the reply. Raises ConfigError for a
     budget in money and a model whose price is unknown.
     """
 

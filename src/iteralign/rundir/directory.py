@@ -183,8 +183,8 @@ class RunDirectory(KeptFiles):
 
 
 def check_free(path: Path, settings: Settings) -> None:
-    """That a run can begin here. A populated directory is refused, a run with the settings that differ from its own; but one
-    that broke off before it had begun has nothing to lose, and may be begun anew with other settings."""
+    """That a run can begin here. A populated directory is refused; of a run there, the settings that differ are named. A run
+    that broke off before it had begun has nothing to lose, so it may be begun anew with other settings."""
     if has_begun(path):
         differences = differing_keys(load_settings(path / layout.CONFIG), settings)
         changed = f"Its settings differ: {as_text(differences)}. " if differences else ""

@@ -1,9 +1,9 @@
 """RUN/manifest.jsonl: the size and SHA-256 of every file of a run, so that none is changed, cut or swapped unseen.
 
-One line for each commit, written before its files appear: `files` with their size and hash (null: no longer there), `logs`
-with those of the logs as far as they have grown, `complete` once a process has ended and everything that lies there has an
-entry, and `chain`, the hash of the line before's `chain` and of the rest of this line. So no line can be changed, and
-none before the last can be left out. What the last line names may not have appeared yet: the process was killed between.
+Each commit has a line, written before its files appear. `files` has their size and hash (null: no longer there), `logs` those
+of the logs as far as they have grown. `complete` says that a process has ended and that everything there has an entry. `chain`
+is the hash of the line before's `chain` and of the rest of this line. So no line can be changed, and none before the last can
+be left out. What the last line names may not have appeared yet: the process was killed between.
 
 This finds accidents and careless edits. Whoever rewrites the whole manifest goes unseen: that is what signing is for.
 """

@@ -25,8 +25,8 @@ def propose(
 ) -> list[Principle]:
     """The round's proposals, numbered, each with the failed prompts it answers; all that the oracle said is in it.
 
-    A text that is unfit to stand in the target's prompt (see `prompts/fitness.py`), or that is not in the language of
-    the questions, has status `rejected`, with the reason; one whose words are there already has status `merged`.
+    A text is `rejected`, with the reason, if it is unfit to stand in the target's prompt (see `prompts/fitness.py`) or not in
+    the language of the questions. One whose words are there already is `merged`.
     Evidence that names no prompt of the failures is dropped from a principle; one left without evidence is held to
     answer all the failures. `wording` is put to use where the oracle gave it.
     """

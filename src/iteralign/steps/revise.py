@@ -68,8 +68,8 @@ def choose(
 ) -> list[Principle]:
     """At most `limit` principles that fit the failure best.
 
-    First those that name it as evidence, which the round's new ones do; then those of its category; among equals the ones
-    whose words are most like the question's, and then the newest.
+    First come those that name it as evidence, as the round's new ones do, then those of its category. Among equals the words
+    most like the question's decide, then the newest comes first.
     """
     (alike,) = similarity([failure.response.prompt.question], [principle.text for principle in principles])
 
