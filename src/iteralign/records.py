@@ -213,7 +213,7 @@ class TrainingExample(Record):
     principles: tuple[Text, ...] = ()
     """Ids of the principles in whose presence the answer was given."""
     rejected: Text | None = None
-    """The failed response, for preference data; None for benign examples."""
+    """What the answer is to be preferred to: the failed response. Of benign examples a refusal, with objective dpo only."""
 
 
 class Checkpoint(Record):

@@ -138,6 +138,16 @@ def test_a_measurement_asks_one_verdict_and_leaves_nothing_behind(
     assert len([body for body in server.requests if "response_format" in body]) == 2, "never from the cache"
 
 
+def test_a_training_by_preference_is_measured_too(
+    server: play.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.usual = sensible
+    monkeypatch.setattr(plan_hours, "SECONDS", 0.0)
+    chosen = settings(tmp_path, server.url)
+    plan = make_plan(load_settings(chosen.model_dump(mode="json"), ["training.objective=dpo"]), measure=True)
+    assert plan.time is not None and plan.time.measurement.row > 0
+
+
 def test_without_a_measurement_no_hours_are_claimed(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("{model: {path: demo}, data: {prompts: demo, limit: 20}, oracle: {kind: rules}}")

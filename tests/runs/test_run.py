@@ -167,7 +167,9 @@ def test_a_run_that_an_earlier_version_began_with_old_names_of_settings_resumes(
 
 
 @pytest.mark.slow
-def test_a_real_run_stopped_during_training_resumes_to_the_same_bytes(tmp_path: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("chosen", [[], ["training.objective=dpo", "training.dpo.reference=base"]])
+def test_a_real_run_stopped_during_training_resumes_to_the_same_bytes(tmp_path: Path, chosen: list[str]) -> None:
+    settings = load_settings(SMALL, chosen)
     whole = start_run(settings, tmp_path / "whole")
     assert any(row.trained for row in whole.metrics)
 

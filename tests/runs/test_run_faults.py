@@ -18,6 +18,7 @@ from iteralign.records import Checkpoint, Principle, Response, TrainingExample, 
 from iteralign.runs.progress import Silent
 from iteralign.runs.run import resume_run, run, start_run
 from iteralign.settings.settings import Settings, load_settings
+from iteralign.trainers.training import check_finite
 
 
 @pytest.fixture
@@ -67,16 +68,14 @@ def test_a_diverged_training_is_recorded_and_the_run_goes_on_from_the_weights_be
 
 def test_the_weights_in_use_outlive_a_diverged_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With full weights and keep: last, the checkpoint of the round before must not be deleted."""
-    from iteralign.trainers import sft
-
     settings = load_settings(SMALL, ["training.method=full", "rounds.limit=3", "training.learning_rate=0.00001"])
-    finite, rounds = sft.check_finite, []
+    finite, rounds = check_finite, []
 
     def diverges_second(loss: float, weights: Any, round_number: int) -> None:
         rounds.append(round_number)
         finite(float("nan") if len(rounds) == 2 else loss, weights, round_number)
 
-    monkeypatch.setattr(sft, "check_finite", diverges_second)
+    monkeypatch.setattr("iteralign.trainers.resident.check_finite", diverges_second)
     outcome = start_run(settings, tmp_path / "run")
     assert [row.problem is None for row in outcome.metrics[1:]] == [True, False, True]
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()

@@ -20,6 +20,7 @@ from iteralign.steps.propose import propose
 from iteralign.steps.respond import respond
 from iteralign.steps.revise import choose, revise
 from iteralign.steps.verify import verified, verify
+from iteralign.text.refusals import STOCK
 
 FORM = prompt_form("plain")
 
@@ -165,6 +166,26 @@ def test_shares_of_replay_and_benign() -> None:
     assert examples(FORM, [], earlier, benign, 3, replay=1, min_benign=5) == []
     first, second = (examples(FORM, revisions, earlier, benign, 3, replay=1, seed=seed) for seed in (1, 1))
     assert first == second
+
+
+def test_benign_answers_are_preferred_to_refusals_where_one_prefers() -> None:
+    accepts = FakeOracle(lambda response: "acceptable")
+    answers = respond(FakeTarget(), FORM, [prompt(f"b{n}") for n in range(9)], Sampling())
+
+    def rows(revised: str, **how: bool) -> list[TrainingExample]:
+        target = FakeTarget(lambda text, checkpoint: revised)
+        revisions = verify(accepts, revise(target, FORM, [failure("f1")], [principle("1")], Sampling()))
+        return examples(FORM, revisions, [], answers, 3, benign_share=9, **how)
+
+    own = "I'm sorry, but I can't help you to hurt anybody."
+    first, *others = rows(own, preferred=True)
+    assert first.rejected == FORM.completion(failure("f1").response.text)
+    assert {row.rejected for row in others} == {FORM.completion(own)}, "the model's own refusal"
+    stock = {row.rejected for row in rows("Let us talk about flowers.", preferred=True)[1:]}
+    assert len(stock) > 1 and stock <= {FORM.completion(one) for one in STOCK}
+    plain = rows(own)
+    assert [row.rejected for row in plain[1:]] == [None] * 9
+    assert [row.prompt_id for row in plain] == [row.prompt_id for row in [first, *others]]
 
 
 def test_a_response_keeps_its_whole_past() -> None:

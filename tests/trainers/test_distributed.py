@@ -1,4 +1,4 @@
-"""DistributedSFT with two gloo processes on the CPU."""
+"""DistributedTrainer with two gloo processes on the CPU."""
 
 import contextlib
 import subprocess
@@ -14,7 +14,7 @@ from iteralign.errors import TrainingError
 from iteralign.records import Sampling, TrainingExample
 from iteralign.settings.training import TrainingSettings
 from iteralign.targets.transformers import TransformersTarget
-from iteralign.trainers.distributed import DistributedSFT
+from iteralign.trainers.distributed import DistributedTrainer
 from iteralign.trainers.sft import SFT
 from iteralign.weights.model import LocalModel
 
@@ -40,7 +40,7 @@ def test_two_processes_train_like_one_with_the_same_rows_a_step(model: LocalMode
 
     target = TransformersTarget(model)
     target.generate(["hello"], Sampling(max_new_tokens=2))
-    both = DistributedSFT(
+    both = DistributedTrainer(
         model, TrainingSettings(method="full", processes=2, learning_rate=0.001, epochs=1, batch_size=4), 0
     )
     checkpoint = both.finetune(model.base, EXAMPLES, tmp_path / "rounds" / "0000", 0)
@@ -61,7 +61,7 @@ def test_two_processes_train_like_one_with_the_same_rows_a_step(model: LocalMode
 @pytest.mark.slow
 def test_a_workers_error_is_a_training_error(model: LocalModel, tmp_path: Path) -> None:
     long = EXAMPLES[0].model_copy(update={"prompt": "word " * 200, "prompt_id": "too-long"})
-    trainer = DistributedSFT(model, FULL, 0)
+    trainer = DistributedTrainer(model, FULL, 0)
     with pytest.raises(TrainingError, match="too-long"):
         trainer.finetune(model.base, [long], tmp_path / "r", 0)
     assert model.at(model.base) is not None
@@ -70,14 +70,14 @@ def test_a_workers_error_is_a_training_error(model: LocalModel, tmp_path: Path) 
 @pytest.mark.slow
 def test_a_worker_that_dies_shows_the_end_of_its_log(model: LocalModel, tmp_path: Path) -> None:
     broken = FULL.model_copy(update={"scheduler": "no such schedule"})
-    trainer = DistributedSFT(model, broken, 0)
-    with pytest.raises(TrainingError, match="no such schedule"):
+    trainer = DistributedTrainer(model, broken, 0)
+    with pytest.raises(TrainingError, match=r"scheduler\n  Input should be"):
         trainer.finetune(model.base, EXAMPLES, tmp_path / "r", 0)
 
 
 def test_only_full_weights(model: LocalModel) -> None:
     with pytest.raises(TrainingError, match="full"):
-        DistributedSFT(model, TrainingSettings(processes=2, method="lora"), 0)
+        DistributedTrainer(model, TrainingSettings(processes=2, method="lora"), 0)
 
 
 OWNER = """
@@ -91,12 +91,12 @@ from pathlib import Path
 from iteralign.weights.model import LocalModel
 from iteralign.records import TrainingExample
 from iteralign.settings.training import TrainingSettings
-from iteralign.trainers.distributed import DistributedSFT
+from iteralign.trainers.distributed import DistributedTrainer
 root = Path(sys.argv[2])
 model = LocalModel(sys.argv[1], root=root, device="cpu")
 row = TrainingExample(prompt="Human: why?", completion=" no.", kind="revision", prompt_id="p", round=0)
 settings = TrainingSettings(method="full", processes=2, epochs=10_000, batch_size=1)
-DistributedSFT(model, settings, 0).finetune(model.base, [row] * 8, root / "r", 0)
+DistributedTrainer(model, settings, 0).finetune(model.base, [row] * 8, root / "r", 0)
 """
 
 

@@ -12,7 +12,8 @@ from iteralign.records import Checkpoint, Sampling, TrainingExample
 from iteralign.settings.training import Method, Scheduler, TrainingSettings
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.rows import make_rows
-from iteralign.trainers.sft import SFT, rate
+from iteralign.trainers.sft import SFT
+from iteralign.trainers.training import rate
 from iteralign.weights.files import encode
 from iteralign.weights.model import LocalModel
 

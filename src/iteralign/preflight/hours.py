@@ -23,6 +23,7 @@ from iteralign.runs.parts import Parts, build_parts
 from iteralign.settings.settings import Settings
 from iteralign.steps.respond import respond
 from iteralign.text.degenerate import is_degenerate
+from iteralign.text.refusals import STOCK
 
 T = TypeVar("T")
 
@@ -186,6 +187,7 @@ def _training(parts: Parts, responses: Sequence[Response], settings: Settings, p
             kind="benign",
             prompt_id=response.prompt.id,
             round=0,
+            rejected=parts.form.completion(STOCK[0]),
         )
         for response in islice(cycle(responses), 2 * size)
     ]

@@ -83,13 +83,13 @@ def build_trainer(settings: Settings, model: LocalModel, tracking: Tracking | No
     """Fine-tuning in this process, or in several of its own."""
     match settings.training.method:
         case "full" if settings.training.processes > 1:
-            from iteralign.trainers.distributed import DistributedSFT
+            from iteralign.trainers.distributed import DistributedTrainer
 
-            return DistributedSFT(model, settings.training, settings.seed, tracking)
+            return DistributedTrainer(model, settings.training, settings.seed, tracking)
         case "lora" | "full":
-            from iteralign.trainers.sft import SFT
+            from iteralign.trainers.objectives import TRAINERS
 
-            return SFT(model, settings.training, settings.seed, tracking)
+            return TRAINERS[settings.training.objective](model, settings.training, settings.seed, tracking)
 
 
 def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = None) -> Oracle:

@@ -147,6 +147,7 @@ class RoundSteps:
             min_replay=how.min_replay,
             benign_share=how.benign_share,
             min_benign=how.min_benign,
+            preferred=how.objective == "dpo",
             seed=self.settings.seed,
         )
 

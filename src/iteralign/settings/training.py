@@ -3,17 +3,35 @@
 import logging
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from iteralign.settings.section import Section
 
 Method = Literal["lora", "full"]
 Scheduler = Literal["cosine", "linear", "constant"]
+Objective = Literal["sft", "dpo"]
+
+
+class DpoSettings(Section):
+    """Objective dpo: the verified revision is preferred to the failed answer, and on benign prompts the base model's answer
+    to a refusal."""
+
+    beta: float = Field(default=0.1, gt=0, le=1000)
+    """What it costs to move away from the reference weights. The lower it is, the further the model moves."""
+    sft_weight: float = Field(default=0.2, ge=0, le=1000)
+    """Weight of sft's loss on the preferred answers. Without it they can become less likely together with the others."""
+    reference: Literal["round", "base"] = "round"
+    """The weights to compare with: those that the round begins with, or the base model's."""
+    max_drop: float | None = Field(default=0.2, ge=0, le=1000)
+    """Nats per token by which the preferred answers may become less likely. Beyond it the round's training is thrown away.
+    null allows any."""
 
 
 class TrainingSettings(Section):
-    """Supervised fine-tuning on (prompt without the constitution, verified revision)."""
+    """Fine-tuning on prompts without the constitution."""
 
+    objective: Objective = "sft"
+    """sft learns the verified revisions by heart. dpo learns to prefer them to the failed answers."""
     method: Method = "lora"
     """lora trains adapters beside the weights, full trains all weights."""
     learning_rate: float = Field(default=1e-4, gt=0, le=10)
@@ -55,6 +73,14 @@ class TrainingSettings(Section):
     report_to: tuple[str, ...] = ()
     """Trackers to tell: tensorboard (in RUN/tensorboard), wandb, mlflow, trackio. They get the scoreboard by round and the
     loss by step. Their packages must be installed; their own environment variables hold."""
+    dpo: DpoSettings = DpoSettings()
+    """What objective dpo needs to know."""
+
+    @model_validator(mode="after")
+    def _no_dropout_beside_a_reference(self) -> "TrainingSettings":
+        if self.objective == "dpo" and self.lora_dropout > 0:
+            raise ValueError("objective dpo compares with weights that leave nothing out: set lora_dropout to 0")
+        return self
 
     @field_validator("keep", mode="before")
     @classmethod

@@ -1,4 +1,7 @@
-"""Training examples: (prompt without the constitution, verified revision), with replay (paper section 3.5)."""
+"""Training examples: (prompt without the constitution, verified revision), with replay (paper section 3.5).
+
+For an objective that prefers, the failed answer is what is rejected, and a refusal on benign prompts.
+"""
 
 import math
 import random
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Response, Revision, TrainingExample
+from iteralign.text.refusals import STOCK, is_refusal
 
 
 def examples(
@@ -19,6 +23,7 @@ def examples(
     min_replay: int = 0,
     benign_share: float = 0.0,
     min_benign: int = 0,
+    preferred: bool = False,
     seed: int = 0,
 ) -> list[TrainingExample]:
     """This round's rows: its verified revisions, earlier rounds' pairs again, and benign pairs.
@@ -26,7 +31,8 @@ def examples(
     `replay` and `benign_share` are shares of the number of revisions, with at least `min_replay` and `min_benign` rows,
     as far as there are any. Without that least number a late round with one failure trains on next to nothing but
     benign answers, and unlearns (docs/log.md). `benign` must be the base model's own answers: replay answered by the
-    current model drifts into refusal. Nothing is returned when no revision passed: only replay would be left.
+    current model drifts into refusal. With `preferred` each of them is preferred to a refusal: one of the model's own
+    among the revisions, or else a stock one. Nothing is returned when no revision passed: only replay would be left.
     """
     if not revisions:
         return []
@@ -35,10 +41,14 @@ def examples(
     again = draw.sample(list(earlier), min(len(earlier), wanted))
     wanted = max(min_benign, math.ceil(benign_share * len(revisions)))
     answered = draw.sample(list(benign), min(len(benign), wanted))
+    declining = [revision.response.text for revision in revisions if is_refusal(revision.response.text)] or STOCK
     return [
         *(_from_revision(form, revision, round_number) for revision in revisions),
         *(example.model_copy(update={"kind": "replay"}) for example in again),
-        *(_from_benign(form, response, round_number) for response in answered),
+        *(
+            _from_benign(form, response, round_number, draw.choice(declining) if preferred else None)
+            for response in answered
+        ),
     ]
 
 
@@ -55,11 +65,12 @@ def _from_revision(form: PromptForm, revision: Revision, round_number: int) -> T
     )
 
 
-def _from_benign(form: PromptForm, response: Response, round_number: int) -> TrainingExample:
+def _from_benign(form: PromptForm, response: Response, round_number: int, refusal: str | None) -> TrainingExample:
     return TrainingExample(
         prompt=response.input,
         completion=form.completion(response.text),
         kind="benign",
         prompt_id=response.prompt.id,
         round=round_number,
+        rejected=None if refusal is None else form.completion(refusal),
     )

@@ -76,6 +76,14 @@ _GOES_ON = re.compile(r"^(?:(?:i'm|i am) not sorry\b|i apologi[sz]e for (?:the|m
 _QUOTED = re.compile(r'"[^"\n]*"|`[^`\n]*`')
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
+STOCK = (
+    "I'm sorry, but I can't help with that.",
+    "I can't assist with that request.",
+    "I'm sorry, but I won't do that, since it could harm people.",
+    "As an AI, I cannot help with this.",
+)
+"""What models say, whatever they were asked."""
+
 
 def is_refusal(text: str) -> bool:
     """Whether the answer as a whole declines; an empty answer does not, and neither does a quoted refusal."""

@@ -23,7 +23,7 @@ from iteralign.files import scratch_directory
 from iteralign.interfaces import Trainer
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.settings.training import TrainingSettings
-from iteralign.trainers.sft import check_start
+from iteralign.trainers.resident import check_start
 from iteralign.trainers.tracking import Tracking
 from iteralign.weights.model import LocalModel
 
@@ -32,8 +32,8 @@ _POLL = 0.1  # seconds between two looks at the processes
 _GRACE = 10.0  # seconds that a process has to end when it is told to
 
 
-class DistributedSFT(Trainer):
-    """The training of `SFT` with method full, over several processes."""
+class DistributedTrainer(Trainer):
+    """The training of an objective with method full, over several processes."""
 
     def __init__(
         self, model: LocalModel, settings: TrainingSettings, seed: int, tracking: Tracking | None = None

@@ -1,7 +1,7 @@
-"""Training rows: token ids exactly as in generation, with loss on the answer alone."""
+"""Training rows: token ids exactly as in generation."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from iteralign.errors import TrainingError
@@ -11,47 +11,92 @@ from iteralign.weights.model import LocalModel
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenRow:
-    """One training row: token ids, and labels that are -100 wherever no loss is taken."""
+class AnswerRow:
+    """A prompt and its answer, with labels that are -100 wherever no loss is taken."""
 
     input_ids: list[int]
     labels: list[int]
 
+    @property
+    def tokens(self) -> int:
+        return len(self.input_ids)
 
-def make_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> list[TokenRow]:
+
+@dataclasses.dataclass(frozen=True)
+class PairRow:
+    """A prompt with the answer to be preferred, and the other one. The names are trl's."""
+
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+
+    @property
+    def tokens(self) -> int:
+        return 2 * len(self.prompt_ids) + len(self.chosen_ids) + len(self.rejected_ids)
+
+
+TokenRow = AnswerRow | PairRow
+"""What trl is given of one example; `tokens` of it are all that the model reads."""
+
+
+def make_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> list[AnswerRow]:
     """Token ids exactly as in generation: the prompt's, then the answer's and eos, on which alone loss is taken.
 
     A row longer than `max_length` (or the context) loses the end of its answer, eos with it, so that nobody learns to
     stop there. TrainingError names prompts that leave no room for an answer at all.
     """
+    return [
+        AnswerRow(input_ids=prompt + answer, labels=[-100] * len(prompt) + answer)
+        for prompt, answer in (_cut(model, example, example.completion, max_length) for example in _some(examples))
+    ]
+
+
+def make_pairs(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> list[PairRow]:
+    """The same of both answers. TrainingError also names prompts without a second one."""
+    return list(_pairs(model, _some(examples), max_length))
+
+
+def _pairs(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> Iterator[PairRow]:
+    for example in examples:
+        if example.rejected is None:
+            raise TrainingError(
+                f"The example of prompt {example.prompt_id} has no rejected answer, so that nothing can be preferred to "
+                "it. Set training.objective to sft."
+            )
+        prompt, chosen = _cut(model, example, example.completion, max_length)
+        yield PairRow(prompt, chosen, _cut(model, example, example.rejected, max_length)[1])
+
+
+def _some(examples: Sequence[TrainingExample]) -> Sequence[TrainingExample]:
     if not examples:
         raise TrainingError("There are no examples to train on.")
+    return examples
+
+
+def _cut(model: LocalModel, example: TrainingExample, answer: str, max_length: int) -> tuple[list[int], list[int]]:
+    """Ids of prompt and answer, as many as there is room for."""
     limit = min(max_length, model.context_length or max_length)
-    rows = []
-    for example in examples:
-        prompt, completion = _tokens(model.tokenizer, example)
-        if len(prompt) >= limit:
-            raise TrainingError(
-                f"The prompt {example.prompt_id} has {len(prompt)} tokens, which leaves no room for an answer in rows "
-                f"of {limit}. Raise max_length, or leave long prompts out of the data."
-            )
-        ids = (prompt + completion)[:limit]
-        rows.append(TokenRow(input_ids=ids, labels=[-100] * len(prompt) + ids[len(prompt) :]))
-    return rows
+    prompt, ids = _tokens(model.tokenizer, example.prompt, answer)
+    if len(prompt) >= limit:
+        raise TrainingError(
+            f"The prompt {example.prompt_id} has {len(prompt)} tokens, which leaves no room for an answer in rows "
+            f"of {limit}. Raise max_length, or leave long prompts out of the data."
+        )
+    return prompt, ids[: limit - len(prompt)]
 
 
-def _tokens(tokenizer: Any, example: TrainingExample) -> tuple[list[int], list[int]]:
+def _tokens(tokenizer: Any, before: str, answer: str) -> tuple[list[int], list[int]]:
     """Ids of prompt and answer, eos included.
 
     The answer's ids are those it has behind its prompt. Where prompt and answer would merge into one token, the answer
     is tokenised by itself: in generation too, the prompt's tokens stand before the answer begins.
     """
-    prompt = encode(tokenizer, example.prompt)
-    together = encode(tokenizer, example.prompt + example.completion)
+    prompt = encode(tokenizer, before)
+    together = encode(tokenizer, before + answer)
     if together[: len(prompt)] == prompt:
         completion = together[len(prompt) :]
     else:
-        completion = list(tokenizer(example.completion, add_special_tokens=False, verbose=False)["input_ids"])
+        completion = list(tokenizer(answer, add_special_tokens=False, verbose=False)["input_ids"])
     eos = tokenizer.eos_token_id
     if eos is not None and completion[-1:] != [eos]:
         completion = [*completion, eos]

@@ -1,4 +1,4 @@
-"""One process of `DistributedSFT`: `python -m iteralign.trainers.worker JOB.json`. Not for use by hand."""
+"""One process of `DistributedTrainer`: `python -m iteralign.trainers.worker JOB.json`. Not for use by hand."""
 
 import json
 import os
@@ -11,8 +11,9 @@ from iteralign.errors import IteralignError, TrainingDiverged
 from iteralign.files import written_whole
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.settings.training import TrainingSettings
-from iteralign.trainers.rows import make_rows
-from iteralign.trainers.sft import as_training_error, check_finite, train
+from iteralign.trainers.objectives import TRAINERS
+from iteralign.trainers.resident import reference_of
+from iteralign.trainers.training import as_training_error, check_finite, train
 from iteralign.weights.model import LocalModel
 from iteralign.weights.writing import write_model
 
@@ -65,7 +66,8 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
         TrainingExample.model_validate_json(line)
         for line in Path(job["examples"]).read_text(encoding="utf-8").splitlines()
     ]
-    rows = make_rows(model, examples, settings.max_length)
+    objective = TRAINERS[settings.objective].objective
+    rows = objective.rows(model, examples, settings)
     start = Checkpoint.model_validate_json(json.dumps(job["start"]))
     network = model.at(start).requires_grad_(True)
     mean_loss = 0.0
@@ -81,21 +83,27 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
             with written_whole(Path(job["output"])) as place:
                 write_model(network, model.tokenizer, place, state)
 
+    # On GPUs trl shards a reference of its own, since the trainee is not sharded before the training begins.
+    wanted = reference_of(settings, start, model.base)
+    apart = settings.objective == "dpo" and (wanted != start or job["device"] != "cpu")
     sharded: dict[str, Any] = {} if job["device"] == "cpu" else {"fsdp": True, "fsdp_config": {"version": 2}}
     _, steps, history = train(
+        objective,
         network,
         model.tokenizer,
         rows,
         settings,
+        job["round"],
         job["seed"],
         use_cpu=job["device"] == "cpu",
         autocast=job["autocast"],
         log_steps=job["log_steps"],
+        reference=model.apart(wanted) if apart else None,
         progress=lambda done, total: _end_without(job["owner"]),
         finish=finish,
         **sharded,
     )
-    tokens = sum(len(row.input_ids) for row in rows) * settings.epochs
+    tokens = sum(row.tokens for row in rows) * settings.epochs
     return {"loss": mean_loss, "steps": steps, "tokens": tokens, "log": history}
 
 

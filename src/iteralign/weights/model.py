@@ -94,6 +94,11 @@ class LocalModel(ModelFiles):
         self.at(checkpoint)
         return self._network
 
+    def apart(self, checkpoint: Checkpoint) -> Any:
+        """Base or full weights once more, read anew, beside the resident ones."""
+        self.storage.wait()
+        return self._placed(self._read(checkpoint)).eval()
+
     def set_aside(self) -> None:
         """Move the weights to main memory, so that an engine may have the GPU; the next `at` brings them back."""
         import torch

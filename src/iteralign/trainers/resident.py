@@ -1,0 +1,141 @@
+"""Fine-tuning in this process, on the resident weights (paper section 3.5).
+
+Each round starts from the weights that the last one left in memory; the same round started from the checkpoint on disk
+gives the same weights, bit for bit on a CPU.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from iteralign import layout
+from iteralign.activity import tell
+from iteralign.errors import TrainingError
+from iteralign.interfaces import Trainer
+from iteralign.records import Checkpoint, TrainingExample
+from iteralign.settings.training import Method, TrainingSettings
+from iteralign.trainers.tracking import Tracking
+from iteralign.trainers.training import Objective, as_training_error, check_finite, train
+from iteralign.weights.model import LocalModel
+
+KEPT: dict[Method, tuple[Literal["adapter", "full"], str]] = {
+    "lora": ("adapter", layout.ADAPTER),
+    "full": ("full", layout.FULL_WEIGHTS),
+}
+"""Kind of a method's checkpoints, and the directory that they have in their round."""
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+class ResidentTrainer(Trainer):
+    """The training of an objective; the weights stay where the target has them."""
+
+    objective: Objective
+
+    def __init__(
+        self, model: LocalModel, settings: TrainingSettings, seed: int, tracking: Tracking | None = None
+    ) -> None:
+        """Round r trains with `seed` + r: order of rows, dropout, first weights of an adapter."""
+        self.model = model
+        self.settings = settings
+        self.seed = seed
+        self.tracking = tracking
+
+    def finetune(
+        self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
+    ) -> Checkpoint:
+        """Train on from `start`; writes directory/adapter (LoRA) or directory/checkpoint (full, in the background).
+
+        With `start` loaded again, TrainingDiverged when a loss or weight is not finite, TrainingError when memory
+        runs out.
+        """
+        check_start(start, self.settings.method)
+        rows = self.objective.rows(self.model, examples, self.settings)
+        seed = self.seed + round_number
+        kind, place = KEPT[self.settings.method]
+        try:
+            with self.model.training(start) as resident:
+                trainee = self._trainee(resident, start, seed)
+                loss, steps, history = train(
+                    self.objective,
+                    trainee,
+                    self.model.tokenizer,
+                    rows,
+                    self.settings,
+                    round_number,
+                    seed,
+                    self.model.device == "cpu",
+                    self.model.arithmetic.autocast,
+                    log_steps=bool(self.tracking),
+                    reference=self._reference(start),
+                    progress=partial(tell, "training"),
+                )
+                if self.tracking:
+                    self.tracking.training(round_number, start.total_steps, history)
+                trained = [(name, value) for name, value in trainee.named_parameters() if value.requires_grad]
+                check_finite(loss, trained, round_number)
+                path = self.model.write(directory / place)
+        except Exception as error:
+            raise as_training_error(error, round_number) from error
+        checkpoint = Checkpoint(
+            kind=kind,
+            path=path,
+            round=round_number,
+            start=start.path,
+            examples=len(examples),
+            steps=steps,
+            total_steps=start.total_steps + steps,
+            tokens=sum(row.tokens for row in rows) * self.settings.epochs,
+            loss=loss,
+        )
+        self.model.holds(checkpoint)
+        return checkpoint
+
+    def _trainee(self, resident: Any, start: Checkpoint, seed: int) -> Any:
+        """The resident weights, those of `start`, ready to be trained."""
+        import transformers
+
+        if self.settings.method == "lora":
+            if start.kind == "adapter":
+                return resident
+            transformers.set_seed(seed)
+            return self.model.add_adapter(self._lora(resident))
+        if self.model.dtype != "float32":
+            raise TrainingError(
+                f"Full fine-tuning needs its weights in float32, they are in {self.model.dtype}: steps of a usual size "
+                "would be lost in rounding. Set the model's dtype to float32, or use LoRA."
+            )
+        return resident.requires_grad_(True)
+
+    def _reference(self, start: Checkpoint) -> Any:
+        """The base model's weights once more, where the objective compares with them and training changes them all."""
+        wanted = reference_of(self.settings, start, self.model.base)
+        return None if wanted == start or self.settings.method == "lora" else self.model.apart(wanted)
+
+    def _lora(self, network: Any) -> Any:
+        import peft
+
+        present = {name.rpartition(".")[2] for name, _ in network.named_modules()}
+        return peft.LoraConfig(
+            task_type=peft.TaskType.CAUSAL_LM,
+            r=self.settings.lora_r,
+            lora_alpha=self.settings.lora_alpha,
+            lora_dropout=self.settings.lora_dropout,
+            target_modules=list(_ATTENTION) if present.issuperset(_ATTENTION) else "all-linear",
+            fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in network.modules()),  # GPT-2's layers
+        )
+
+
+def reference_of(settings: TrainingSettings, start: Checkpoint, base: Checkpoint) -> Checkpoint:
+    """The weights that the objective compares those of `start` with."""
+    return base if settings.objective == "dpo" and settings.dpo.reference == "base" else start
+
+
+def check_start(start: Checkpoint, method: Method) -> None:
+    """TrainingError when weights of this kind can't be trained on by this method."""
+    refused = {"lora": "full", "full": "adapter"}[method]
+    if start.kind == refused:
+        raise TrainingError(
+            f"{start.path} is a checkpoint of kind {start.kind}, which method {method} can't train on from. Keep one "
+            "method for a whole run, or export that checkpoint and start a new run from it."
+        )
