@@ -31,6 +31,7 @@ LOOKED_FOR = {
 
 SET_FROM_OUTSIDE = {
     "response.stream": "httpx's own hook",
+    "args._n_gpu": "transformers' own way to say that one GPU is used",
     "model.generation_config": "transformers'",
     "network.name_or_path": "the same",
     "network.config.name_or_path": "the same",

@@ -301,19 +301,25 @@ def test_only_what_is_missing_is_built(own: str, tmp_path: Path, monkeypatch: py
     from iteralign.runs import build
     from iteralign.runs.parts import build_parts
 
-    names = ("target", "oracle", "trainer", "form")
+    made: dict[str, Any] = {
+        "target": FakeTarget(),
+        "oracle": FakeOracle(),
+        "trainer": FakeTrainer(tmp_path),
+        "form": prompt_form("plain"),
+    }
     built: list[str] = []
 
-    def noted(name: str, *_: object) -> str:
+    def noted(name: str, *_: object) -> object:
         built.append(name)
-        return name
+        return made[name]
 
-    for name in names:
+    for name in made:
         monkeypatch.setattr(build, f"build_{name}", partial(noted, name))
-    given: Any = {own: f"my {own}"}
-    parts = build_parts(load_settings(SMALL), tmp_path, **given)
-    assert built == [name for name in names if name != own]
-    assert [getattr(parts, name) for name in names] == [given.get(name, name) for name in names]
+    own_part: Any = made[own]
+    made[own] = None  # so that it is found nowhere but where it was given
+    parts = build_parts(load_settings(SMALL), tmp_path, **{own: own_part})
+    assert built == [name for name in made if name != own]
+    assert [getattr(parts, name) for name in made] == [part or own_part for part in made.values()]
     assert (parts.model is None) == (own == "target")
 
 

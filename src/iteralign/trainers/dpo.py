@@ -103,6 +103,12 @@ def _trainer_class() -> Any:
             chosen, rejected = torch.cat(found).unbind(dim=1)
             return chosen.tolist(), rejected.tolist()
 
+        def note_before(self) -> None:
+            self.before = self.of_preferred()
+
+        def note_after(self) -> None:
+            self.after = self.of_preferred()
+
         def of_preferred(self) -> float:
             """Mean log-probability of a token of the chosen answers, in nats."""
             return sum(self.log_probs(self.model)[0]) / sum(len(ids) for ids in self.rows["chosen_ids"])
@@ -120,9 +126,9 @@ def _trainer_class() -> Any:
             self.trainer = trainer
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.trainer.before = self.trainer.of_preferred()
+            self.trainer.note_before()
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.trainer.after = self.trainer.of_preferred()
+            self.trainer.note_after()
 
     return Trainer
