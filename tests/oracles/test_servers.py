@@ -213,12 +213,10 @@ class Real(NamedTuple):
 def llama_server(directory: Path) -> Iterator["Real"]:
     if REAL is None:
         pytest.skip("ITERALIGN_REAL names no directory with llama-server and models")
-    port, place = free_port(), Path(REAL)
-    model = place / "qwen2.5-coder-0.5b-instruct.gguf"
-    command = [str(place / "llama-server" / "llama-server"), "-m", str(model)]
-    command += shlex.split(f"-c 8192 -np 2 -t 1 -tb 1 --host 127.0.0.1 --alias real --port {port}")
-    environment = {"LD_LIBRARY_PATH": str(place / "llama-server")}
-    with running(command, directory / "log", f"http://127.0.0.1:{port}/health", environment):
+    port, model = free_port(), Path(REAL) / "qwen2.5-coder-0.5b-instruct.gguf"
+    command = [sys.executable, str(Path(__file__).parents[1] / "real" / "llama_server.py"), REAL]
+    command += shlex.split(f"--model {shlex.quote(str(model))} --alias real --port {port}")
+    with running(command, directory / "log", f"http://127.0.0.1:{port}/health"):
         yield Real(f"http://127.0.0.1:{port}/v1", "json_schema", "real", model)
 
 

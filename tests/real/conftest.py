@@ -39,17 +39,12 @@ def judge_url(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    place, model = real / "llama-server", real / "qwen2.5-coder-0.5b-instruct.gguf"
-    what = ["-m", str(model), "--alias", "judge", "-c", "8192", "-np", "2", "-t", "2", "-tb", "2"]
-    where = ["--host", "127.0.0.1", "--port", str(port)]
+    model = real / "qwen2.5-coder-0.5b-instruct.gguf"
+    command = [sys.executable, str(Path(__file__).with_name("llama_server.py")), str(real)]
+    how = ["--model", str(model), "--alias", "judge", "--port", str(port), "--threads", "2"]
     log = tmp_path_factory.mktemp("llama-server") / "log.txt"
     with log.open("wb") as output:
-        server = subprocess.Popen(
-            [str(place / "llama-server"), *what, *where],
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "LD_LIBRARY_PATH": str(place)},
-        )
+        server = subprocess.Popen([*command, *how], stdout=output, stderr=output)
     try:
         deadline = time.monotonic() + 120
         while not _answers(f"http://127.0.0.1:{port}/health"):

