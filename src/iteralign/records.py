@@ -214,6 +214,8 @@ class TrainingExample(Record):
     """Ids of the principles in whose presence the answer was given."""
     rejected: Text | None = None
     """What the answer is to be preferred to: the failed response. Of benign examples a refusal, with objective dpo only."""
+    teacher_prompt: Text | None = None
+    """The prompt with these principles, with objective distill only."""
 
 
 class Checkpoint(Record):

@@ -167,7 +167,14 @@ def test_a_run_that_an_earlier_version_began_with_old_names_of_settings_resumes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chosen", [[], ["training.objective=dpo", "training.dpo.reference=base"]])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        [],
+        ["training.objective=dpo", "training.dpo.reference=base"],
+        ["training.objective=distill", "training.distill.max_new_tokens=8"],
+    ],
+)
 def test_a_real_run_stopped_during_training_resumes_to_the_same_bytes(tmp_path: Path, chosen: list[str]) -> None:
     settings = load_settings(SMALL, chosen)
     whole = start_run(settings, tmp_path / "whole")

@@ -188,6 +188,18 @@ def test_benign_answers_are_preferred_to_refusals_where_one_prefers() -> None:
     assert [row.prompt_id for row in plain] == [row.prompt_id for row in [first, *others]]
 
 
+def test_revisions_have_the_prompt_of_their_principles_where_one_is_taught() -> None:
+    answers = respond(FakeTarget(), FORM, [prompt("b1")], Sampling())
+    rules = [principle("1"), principle("2")]
+    revisions = verify(FakeOracle(), revise(FakeTarget(), FORM, [failure("f1")], rules, Sampling()))
+    taught, benign = examples(FORM, revisions, [], answers, 3, benign_share=1, taught=True)
+    assert taught.teacher_prompt == FORM.render(prompt("f1"), rules) != taught.prompt == FORM.render(prompt("f1"))
+    assert benign.teacher_prompt is None
+    (again,) = examples(FORM, revisions, [taught], [], 4, replay=1)[1:]
+    assert (again.kind, again.teacher_prompt) == ("replay", taught.teacher_prompt)
+    assert examples(FORM, revisions, [], [], 3)[0].teacher_prompt is None
+
+
 def test_a_response_keeps_its_whole_past() -> None:
     oracle = FakeOracle()
     (revision,) = verify(oracle, revise(FakeTarget(), FORM, [failure("a")], [principle("1")], Sampling()))

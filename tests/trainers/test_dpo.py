@@ -184,7 +184,7 @@ MINIMAL = {"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": {"k
         (["training.objective=dpo", "training.lora_dropout=0.1"], "set lora_dropout to 0"),
         (["training.dpo.beta=0"], "training.dpo.beta"),
         (["training.dpo.refernce=base"], "did you mean reference"),
-        (["training.objective=ppo"], "'sft' or 'dpo'"),
+        (["training.objective=ppo"], "'sft', 'dpo' or 'distill'"),
     ],
 )
 def test_settings_that_can_not_be(overrides: list[str], message: str) -> None:

@@ -148,6 +148,7 @@ class RoundSteps:
             benign_share=how.benign_share,
             min_benign=how.min_benign,
             preferred=how.objective == "dpo",
+            taught=how.objective == "distill",
             seed=self.settings.seed,
         )
 

@@ -9,7 +9,7 @@ from iteralign.settings.section import Section
 
 Method = Literal["lora", "full"]
 Scheduler = Literal["cosine", "linear", "constant"]
-Objective = Literal["sft", "dpo"]
+Objective = Literal["sft", "dpo", "distill"]
 
 
 class DpoSettings(Section):
@@ -27,11 +27,22 @@ class DpoSettings(Section):
     null allows any."""
 
 
+class DistillSettings(Section):
+    """Objective distill: the model answers by itself, and learns at each token of its answer what the base model says there
+    that has the principles in its context."""
+
+    max_new_tokens: int = Field(default=128, gt=0, le=100_000_000)
+    """Tokens of an answer in training at most."""
+    alpha: float = Field(default=0.5, ge=0, le=1)
+    """0: learn to say all that the teacher may say. 1: to say nothing that it would not. Between: some of both."""
+
+
 class TrainingSettings(Section):
     """Fine-tuning on prompts without the constitution."""
 
     objective: Objective = "sft"
-    """sft learns the verified revisions by heart. dpo learns to prefer them to the failed answers."""
+    """sft learns the verified revisions by heart. dpo learns to prefer them to the failed answers. distill learns to answer
+    without the principles as the base model does with them."""
     method: Method = "lora"
     """lora trains adapters beside the weights, full trains all weights."""
     learning_rate: float = Field(default=1e-4, gt=0, le=10)
@@ -75,11 +86,15 @@ class TrainingSettings(Section):
     loss by step. Their packages must be installed; their own environment variables hold."""
     dpo: DpoSettings = DpoSettings()
     """What objective dpo needs to know."""
+    distill: DistillSettings = DistillSettings()
+    """What objective distill needs to know."""
 
     @model_validator(mode="after")
     def _no_dropout_beside_a_reference(self) -> "TrainingSettings":
-        if self.objective == "dpo" and self.lora_dropout > 0:
-            raise ValueError("objective dpo compares with weights that leave nothing out: set lora_dropout to 0")
+        if self.objective != "sft" and self.lora_dropout > 0:
+            raise ValueError(
+                f"objective {self.objective} compares with weights that leave nothing out: set lora_dropout to 0"
+            )
         return self
 
     @field_validator("keep", mode="before")

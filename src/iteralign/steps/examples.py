@@ -1,6 +1,7 @@
 """Training examples: (prompt without the constitution, verified revision), with replay (paper section 3.5).
 
-For an objective that prefers, the failed answer is what is rejected, and a refusal on benign prompts.
+For an objective that prefers, the failed answer is what is rejected, and a refusal on benign prompts. For one that has a
+teacher, the principles stand in its prompt.
 """
 
 import math
@@ -24,6 +25,7 @@ def examples(
     benign_share: float = 0.0,
     min_benign: int = 0,
     preferred: bool = False,
+    taught: bool = False,
     seed: int = 0,
 ) -> list[TrainingExample]:
     """This round's rows: its verified revisions, earlier rounds' pairs again, and benign pairs.
@@ -32,7 +34,8 @@ def examples(
     as far as there are any. Without that least number a late round with one failure trains on next to nothing but
     benign answers, and unlearns (docs/log.md). `benign` must be the base model's own answers: replay answered by the
     current model drifts into refusal. With `preferred` each of them is preferred to a refusal: one of the model's own
-    among the revisions, or else a stock one. Nothing is returned when no revision passed: only replay would be left.
+    among the revisions, or else a stock one. With `taught` revisions have the prompt that their principles stand in. Nothing is
+    returned when no revision passed: only replay would be left.
     """
     if not revisions:
         return []
@@ -43,7 +46,7 @@ def examples(
     answered = draw.sample(list(benign), min(len(benign), wanted))
     declining = [revision.response.text for revision in revisions if is_refusal(revision.response.text)] or STOCK
     return [
-        *(_from_revision(form, revision, round_number) for revision in revisions),
+        *(_from_revision(form, revision, round_number, taught) for revision in revisions),
         *(example.model_copy(update={"kind": "replay"}) for example in again),
         *(
             _from_benign(form, response, round_number, draw.choice(declining) if preferred else None)
@@ -52,7 +55,7 @@ def examples(
     ]
 
 
-def _from_revision(form: PromptForm, revision: Revision, round_number: int) -> TrainingExample:
+def _from_revision(form: PromptForm, revision: Revision, round_number: int, taught: bool) -> TrainingExample:
     failed = revision.failure.response
     return TrainingExample(
         prompt=failed.input,
@@ -62,6 +65,7 @@ def _from_revision(form: PromptForm, revision: Revision, round_number: int) -> T
         round=round_number,
         principles=tuple(principle.id for principle in revision.principles),
         rejected=form.completion(failed.text),
+        teacher_prompt=form.render(failed.prompt, revision.principles) if taught else None,
     )
 
 

@@ -46,6 +46,14 @@ class DistributedTrainer(Trainer):
         if settings.method != "full":
             raise TrainingError("Training over several processes is for full weights: set method to full.")
 
+    def check(self) -> None:
+        """TrainingError for what these processes can't do together."""
+        if self.settings.objective == "distill" and self.model.device != "cpu":
+            raise TrainingError(
+                "Objective distill has each process answer for itself. On GPUs, where the weights are shared out among them, "
+                "the one that is done first would keep the others waiting for ever. Set training.processes to 1."
+            )
+
     def finetune(
         self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
     ) -> Checkpoint:

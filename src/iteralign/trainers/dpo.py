@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from iteralign.errors import TrainingDiverged
-from iteralign.records import TrainingExample
+from iteralign.records import Checkpoint, TrainingExample
 from iteralign.settings.training import DpoSettings, TrainingSettings
 from iteralign.trainers.resident import ResidentTrainer
 from iteralign.trainers.rows import PairRow, make_pairs
@@ -25,6 +25,9 @@ class Preferred(Objective):
 
     def rows(self, model: LocalModel, examples: Sequence[TrainingExample], settings: TrainingSettings) -> list[PairRow]:
         return make_pairs(model, examples, settings.max_length)
+
+    def compared_with(self, settings: TrainingSettings, start: Checkpoint, base: Checkpoint) -> Checkpoint:
+        return base if settings.dpo.reference == "base" else start
 
     def trainer(self, settings: TrainingSettings, reference: Any, arguments: dict[str, Any], **common: Any) -> Any:
         from trl.trainer.dpo_config import DPOConfig

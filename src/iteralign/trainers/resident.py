@@ -56,7 +56,7 @@ class ResidentTrainer(Trainer):
         try:
             with self.model.training(start) as resident:
                 trainee = self._trainee(resident, start, seed)
-                loss, steps, history = train(
+                trained = train(
                     self.objective,
                     trainee,
                     self.model.tokenizer,
@@ -71,9 +71,9 @@ class ResidentTrainer(Trainer):
                     progress=partial(tell, "training"),
                 )
                 if self.tracking:
-                    self.tracking.training(round_number, start.total_steps, history)
-                trained = [(name, value) for name, value in trainee.named_parameters() if value.requires_grad]
-                check_finite(loss, trained, round_number)
+                    self.tracking.training(round_number, start.total_steps, trained.log)
+                changed = [(name, value) for name, value in trainee.named_parameters() if value.requires_grad]
+                check_finite(trained.loss, changed, round_number)
                 path = self.model.write(directory / place)
         except Exception as error:
             raise as_training_error(error, round_number) from error
@@ -83,10 +83,10 @@ class ResidentTrainer(Trainer):
             round=round_number,
             start=start.path,
             examples=len(examples),
-            steps=steps,
-            total_steps=start.total_steps + steps,
-            tokens=sum(row.tokens for row in rows) * self.settings.epochs,
-            loss=loss,
+            steps=trained.steps,
+            total_steps=start.total_steps + trained.steps,
+            tokens=trained.tokens,
+            loss=trained.loss,
         )
         self.model.holds(checkpoint)
         return checkpoint
@@ -108,9 +108,11 @@ class ResidentTrainer(Trainer):
         return resident.requires_grad_(True)
 
     def _reference(self, start: Checkpoint) -> Any:
-        """The base model's weights once more, where the objective compares with them and training changes them all."""
-        wanted = reference_of(self.settings, start, self.model.base)
-        return None if wanted == start or self.settings.method == "lora" else self.model.apart(wanted)
+        """The weights to compare with once more, where training changes them all; beside an adapter they stay."""
+        wanted = self.objective.compared_with(self.settings, start, self.model.base)
+        if wanted is None or self.settings.method == "lora":
+            return None
+        return self.model.apart(wanted) if wanted != start or self.objective.compares_throughout else None
 
     def _lora(self, network: Any) -> Any:
         import peft
@@ -124,11 +126,6 @@ class ResidentTrainer(Trainer):
             target_modules=list(_ATTENTION) if present.issuperset(_ATTENTION) else "all-linear",
             fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in network.modules()),  # GPT-2's layers
         )
-
-
-def reference_of(settings: TrainingSettings, start: Checkpoint, base: Checkpoint) -> Checkpoint:
-    """The weights that the objective compares those of `start` with."""
-    return base if settings.objective == "dpo" and settings.dpo.reference == "base" else start
 
 
 def check_start(start: Checkpoint, method: Method) -> None:

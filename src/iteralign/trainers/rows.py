@@ -35,7 +35,19 @@ class PairRow:
         return 2 * len(self.prompt_ids) + len(self.chosen_ids) + len(self.rejected_ids)
 
 
-TokenRow = AnswerRow | PairRow
+@dataclasses.dataclass(frozen=True)
+class TeacherRow:
+    """A prompt to be answered in training, and the same as its teacher sees it. The names are trl's."""
+
+    prompt: list[int]
+    privileged_context: list[int]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prompt) + len(self.privileged_context)
+
+
+TokenRow = AnswerRow | PairRow | TeacherRow
 """What trl is given of one example; `tokens` of it are all that the model reads."""
 
 
@@ -65,6 +77,36 @@ def _pairs(model: LocalModel, examples: Sequence[TrainingExample], max_length: i
             )
         prompt, chosen = _cut(model, example, example.completion, max_length)
         yield PairRow(prompt, chosen, _cut(model, example, example.rejected, max_length)[1])
+
+
+def make_teacher_rows(
+    model: LocalModel, examples: Sequence[TrainingExample], max_length: int, max_new_tokens: int
+) -> list[TeacherRow]:
+    """Token ids of the prompts alone. TrainingError names those that leave no room for `max_new_tokens`, and those that
+    nobody can be a teacher of."""
+    return list(_taught(model, _some(examples), max_length, max_new_tokens))
+
+
+def _taught(
+    model: LocalModel, examples: Sequence[TrainingExample], max_length: int, max_new_tokens: int
+) -> Iterator[TeacherRow]:
+    limit = min(max_length, model.context_length or max_length)
+    for example in examples:
+        if example.teacher_prompt is None and example.kind != "benign":
+            raise TrainingError(
+                f"The example of prompt {example.prompt_id} does not say under which principles it is to be answered, so that "
+                "there is nothing to be learnt from it. Set training.objective to sft."
+            )
+        prompt = encode(model.tokenizer, example.prompt)
+        teacher = encode(model.tokenizer, example.teacher_prompt or example.prompt)
+        longest = max(len(prompt), len(teacher))
+        if longest + max_new_tokens > limit:
+            raise TrainingError(
+                f"The prompt {example.prompt_id} has {longest} tokens with its principles, which leaves no room for an "
+                f"answer of {max_new_tokens} in {limit}. Lower training.distill.max_new_tokens, raise max_length, or leave "
+                "long prompts out of the data."
+            )
+        yield TeacherRow(prompt, teacher)
 
 
 def _some(examples: Sequence[TrainingExample]) -> Sequence[TrainingExample]:

@@ -5,10 +5,10 @@ import math
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from iteralign.errors import TrainingDiverged, TrainingError
-from iteralign.records import TrainingExample
+from iteralign.records import Checkpoint, TrainingExample
 from iteralign.settings.training import Scheduler, TrainingSettings
 from iteralign.trainers.restoring import collecting_only_new_objects, restored
 from iteralign.trainers.rows import TokenRow
@@ -19,8 +19,23 @@ StepCallback = Callable[[int, int], None]
 """Called with (optimiser steps done, steps in all)."""
 
 
+class Trained(NamedTuple):
+    """What came of a training, besides the weights."""
+
+    loss: float
+    steps: int
+    """Of the optimiser."""
+    tokens: int
+    """Read in all."""
+    log: list[dict[str, Any]]
+    """Of the steps."""
+
+
 class Objective(ABC):
     """What is learnt from a round's examples: their rows, and the trl trainer that goes through them."""
+
+    compares_throughout: bool = False
+    """Whether the weights to compare with are needed in every step, and not before the first alone."""
 
     @abstractmethod
     def rows(
@@ -34,6 +49,14 @@ class Objective(ABC):
 
         `reference`: the network that the trainee is compared with; None: itself, as it is before the training.
         """
+
+    def compared_with(self, settings: TrainingSettings, start: Checkpoint, base: Checkpoint) -> Checkpoint | None:
+        """The weights that the trainee, which begins as `start`, is compared with; None: with none."""
+        return None
+
+    def tokens(self, trainer: Any, rows: Sequence[TokenRow], settings: TrainingSettings) -> int:
+        """All that the model has read."""
+        return sum(row.tokens for row in rows) * settings.epochs
 
     def check(self, trainer: Any, round_number: int) -> None:
         """After the training. TrainingDiverged where the outcome must not be used."""
@@ -55,9 +78,8 @@ def train(
     progress: StepCallback | None = None,
     finish: Callable[[Any, float], None] | None = None,
     **arguments: Any,
-) -> tuple[float, int, list[dict[str, Any]]]:
-    """Train in place; returns (mean loss, optimiser steps, log of the steps). The model is in eval mode and otherwise as
-    before after it.
+) -> Trained:
+    """Train in place. The model is in eval mode and otherwise as before after it.
 
     `autocast`: multiply in bfloat16, whatever the weights are. `log_steps`: keep transformers' log of every step.
     `finish` is called with trainer and loss while it still holds the model wrapped or sharded; `arguments` go to trl's config.
@@ -87,7 +109,8 @@ def train(
         objective.check(trainer, round_number)
         if finish is not None:
             finish(trainer, float(output.training_loss))
-        return float(output.training_loss), int(trainer.state.global_step), list(trainer.state.log_history)
+        loss, steps, log = float(output.training_loss), int(trainer.state.global_step), list(trainer.state.log_history)
+        return Trained(loss, steps, objective.tokens(trainer, rows, settings), log)
 
 
 def check_finite(loss: float, weights: Iterable[tuple[str, Any]], round_number: int) -> None:

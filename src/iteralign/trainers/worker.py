@@ -12,7 +12,6 @@ from iteralign.files import written_whole
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.settings.training import TrainingSettings
 from iteralign.trainers.objectives import TRAINERS
-from iteralign.trainers.resident import reference_of
 from iteralign.trainers.training import as_training_error, check_finite, train
 from iteralign.weights.model import LocalModel
 from iteralign.weights.writing import write_model
@@ -84,10 +83,10 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
                 write_model(network, model.tokenizer, place, state)
 
     # On GPUs trl shards a reference of its own, since the trainee is not sharded before the training begins.
-    wanted = reference_of(settings, start, model.base)
-    apart = settings.objective == "dpo" and (wanted != start or job["device"] != "cpu")
+    wanted = objective.compared_with(settings, start, model.base)
+    apart = wanted is not None and (wanted != start or objective.compares_throughout or job["device"] != "cpu")
     sharded: dict[str, Any] = {} if job["device"] == "cpu" else {"fsdp": True, "fsdp_config": {"version": 2}}
-    _, steps, history = train(
+    trained = train(
         objective,
         network,
         model.tokenizer,
@@ -98,13 +97,12 @@ def _train(job: dict[str, Any]) -> dict[str, Any]:
         use_cpu=job["device"] == "cpu",
         autocast=job["autocast"],
         log_steps=job["log_steps"],
-        reference=model.apart(wanted) if apart else None,
+        reference=model.apart(wanted) if wanted is not None and apart else None,
         progress=lambda done, total: _end_without(job["owner"]),
         finish=finish,
         **sharded,
     )
-    tokens = sum(row.tokens for row in rows) * settings.epochs
-    return {"loss": mean_loss, "steps": steps, "tokens": tokens, "log": history}
+    return {"loss": mean_loss, "steps": trained.steps, "tokens": trained.tokens, "log": trained.log}
 
 
 def _end_without(owner: int) -> None:
