@@ -10,9 +10,9 @@ from iteralign.errors import OracleError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Checkpoint, RedTeamPrompt, Response, Verdict
+from iteralign.redteam.orders import FileOrder, groups_of
 from iteralign.rundir.stages import Stages
 from iteralign.runs.parts import Parts
-from iteralign.runs.prompt_sets import groups_of
 from iteralign.runs.steps import RunSteps
 from iteralign.scoreboard.measurement import Measurement
 from iteralign.settings.settings import load_settings
@@ -50,8 +50,8 @@ def align(
     def stages(number: int) -> Stages:
         return Stages(tmp_path / f"{number:04d}")
 
-    steps = RunSteps(settings, parts, stages, groups)
-    return list(iteralign(groups, Measurement(BASE), steps.begin, min_failures=min_failures))
+    steps = RunSteps(settings, parts, stages, FileOrder(groups))
+    return list(iteralign(len(groups), Measurement(BASE), steps.begin, min_failures=min_failures))
 
 
 def complies_for_ever(text: str, checkpoint: Checkpoint) -> str:

@@ -11,6 +11,7 @@ from iteralign.errors import OracleReplyError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Sampling, TrainingExample, Verdict
+from iteralign.redteam.orders import FileOrder
 from iteralign.rundir.jsonl import read_records
 from iteralign.rundir.stages import Stages
 from iteralign.runs.parts import Parts
@@ -67,8 +68,8 @@ def align(
     def stages(number: int) -> Stages:
         return Stages(tmp_path / f"{number:04d}")
 
-    steps = RunSteps(settings, parts, stages, groups)
-    return list(iteralign(groups, Measurement(BASE), steps.begin, constitution=constitution or [])), trainer
+    steps = RunSteps(settings, parts, stages, FileOrder(groups))
+    return list(iteralign(len(groups), Measurement(BASE), steps.begin, constitution=constitution or [])), trainer
 
 
 def given(text: str, status: str = "adopted") -> Principle:

@@ -21,7 +21,7 @@ FLOORS = [
     "interfaces",
     *("fakes", "prompts", "settings"),
     *("data", "oracles", "weights", "steps"),
-    *("targets", "trainers", "lookahead", "constitution"),
+    *("targets", "trainers", "lookahead", "redteam", "constitution"),
     *("scoreboard", "algorithm", "rundir", "integrity", "report"),
     "runs",
     *("preflight", "evals"),

@@ -19,25 +19,25 @@ from iteralign.steps.verify import best
 
 
 def iteralign(
-    groups: Sequence[Sequence[RedTeamPrompt]],
+    rounds: int,
     base: Measurement,
     begin: "Callable[[int, Checkpoint], Steps]",
     *,
     constitution: Sequence[Principle] = (),
     min_failures: int = 1,
 ) -> "Iterator[Round]":
-    """Align the base model round by round; one `Round` is yielded for each group of prompts.
+    """Align the base model round by round; one `Round` is yielded for each group of prompts, at most so many.
 
     `begin` gives a round's steps, by its number and the weights that the target is to have. `constitution` is what the run
     starts with (the paper: nothing). Failures are collected until there are `min_failures` (1: the paper), or no more prompts.
     """
     weights, standing, ledger = base.checkpoint, Standing.first(base), list(constitution)
     failures, earlier, trained_on = list[Verdict](), list[Verdict](), list[TrainingExample]()
-    for number, prompts in enumerate(groups):
+    for number in range(rounds):
         steps = begin(number, weights)
-        verdicts = steps.answer_and_judge(prompts)  # sections 3.1 and 3.2 of the paper
+        verdicts = steps.answer_and_judge(steps.choose())  # sections 3.1 and 3.2 of the paper
         failures = [*failures, *unacceptable(verdicts)]
-        enough = len(failures) >= (min_failures if number < len(groups) - 1 else 1)
+        enough = len(failures) >= (min_failures if number < rounds - 1 else 1)
         if enough:
             principles = steps.discover(failures, earlier, ledger)  # section 3.3
             ledger = extend(ledger, principles)
@@ -61,8 +61,7 @@ def iteralign(
             return
         if enough:
             failures, earlier = [], [*earlier, *failures]
-        if trained:
-            trained_on = [*trained_on, *(example for example in examples if example.kind == "revision")]
+        trained_on += [example for example in examples if trained and example.kind == "revision"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,7 @@ class Round:
 class Steps(Protocol):
     """A round's verbs. `runs/steps.py` has them: each result is kept, or read back where the run has kept it before."""
 
+    def choose(self) -> Sequence[RedTeamPrompt]: ...
     def answer_and_judge(self, prompts: Sequence[RedTeamPrompt]) -> list[Verdict]: ...
     def discover(self, failures: list[Verdict], earlier: list[Verdict], ledger: list[Principle]) -> list[Principle]: ...
     def reflect(self, failures: list[Verdict], principles: list[Principle]) -> list[Revision]: ...

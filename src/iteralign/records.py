@@ -48,6 +48,18 @@ class RedTeamPrompt(Record):
     """True for a question that a good model should answer: such prompts measure and prevent over-refusal."""
 
 
+class Draw(Record):
+    """A prompt that was chosen for a round by chance."""
+
+    prompt: RedTeamPrompt
+    probability: float = Field(gt=0, le=1)
+    """Of this prompt at this draw, among those not asked yet."""
+    unasked: int = Field(gt=0)
+    """How many those were, this one included."""
+    chance: float | None = None
+    """Its estimated chance to fail, with the hope that is added where little is known; None where nobody estimated."""
+
+
 class Sampling(Record):
     """How the target decodes. Temperature 0 is greedy."""
 

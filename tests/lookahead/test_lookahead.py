@@ -121,9 +121,11 @@ def contents(directory: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.05, 0.5])
 @pytest.mark.parametrize("oracle", [FakeOracle, ConcurrentOracle])
 @pytest.mark.parametrize("target", [FakeTarget, StreamingTarget])
+@pytest.mark.parametrize("order", ["file", "seeking"])
 def test_a_run_directory_is_the_same_with_and_without(
-    tmp_path: Path, settings: Settings, rate: float, oracle: type[FakeOracle], target: type[FakeTarget]
+    tmp_path: Path, settings: Settings, rate: float, oracle: type[FakeOracle], target: type[FakeTarget], order: str
 ) -> None:
+    settings = settings.model_copy(update={"redteam": settings.redteam.model_copy(update={"order": order})})
     found = []
     for name, rounds in (("without", 1), ("with", 8)):
         parts = fakes(tmp_path / name, target=target(fails_at(rate)), oracle=oracle())
@@ -140,7 +142,9 @@ def test_no_verdict_is_bought_on_a_degenerate_answer(tmp_path: Path, settings: S
     assert oracle.judged and all(response.text for batch in oracle.judged for response in batch)
 
 
-def test_min_failures_does_not_change_that(tmp_path: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("order", ["file", "shuffled", "seeking"])
+def test_min_failures_does_not_change_that(tmp_path: Path, settings: Settings, order: str) -> None:
+    settings = settings.model_copy(update={"redteam": settings.redteam.model_copy(update={"order": order})})
     collecting = settings.model_copy(update={"rounds": settings.rounds.model_copy(update={"min_failures": 3})})
     found = []
     for name, rounds in (("without", 1), ("with", 8)):
@@ -196,10 +200,10 @@ def run_bare(rate: float, groups: int, *, wasted: float, seconds: float = 0.0) -
     oracle = ConcurrentOracle(seconds)
     settings = LookAheadSettings(wasted_verdicts=wasted)
     target = StreamingTarget(fails_at(rate))
-    ahead = LookAhead(target, EarlyJudge(oracle), prompt_form("plain"), prompts, Sampling(), settings)
+    ahead = LookAhead(target, EarlyJudge(oracle), prompt_form("plain"), Sampling(), settings)
     weights = Checkpoint(kind="base", path="base")
     for number, group in enumerate(prompts):
-        ahead.begin(number, weights)
+        ahead.begin(number, weights, prompts[number:])
         if unacceptable(ahead.judge(ahead.respond(group))):
             weights = Checkpoint(kind="adapter", path=f"round {number}", round=number)
     return ahead, oracle
@@ -359,8 +363,9 @@ def test_a_block_that_was_broken_off_says_nothing_of_what_blocks_cost(tmp_path: 
 
     groups = [[RedTeamPrompt(id=str(number), question=f"question {number}")] for number in range(4)]
     early = EarlyJudge(FakeOracle())
-    ahead = LookAhead(BreaksOff(), early, prompt_form("plain"), groups, Sampling(), LookAheadSettings())
+    ahead = LookAhead(BreaksOff(), early, prompt_form("plain"), Sampling(), LookAheadSettings())
     ahead.depth = Told(32)
+    ahead.begin(0, Checkpoint(kind="base", path="base"), groups)
     ahead._answer([0, 1], lambda: True)
     assert taken == []
     ahead._answer([0, 1], never)

@@ -1,13 +1,13 @@
 """What the files of a run say of each other: every verdict its response, every row its revision. Needs no manifest."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from iteralign import layout
 from iteralign.errors import IteralignError
-from iteralign.records import Record, RedTeamPrompt, Verdict
+from iteralign.records import Draw, Record, RedTeamPrompt, Verdict
 from iteralign.rundir.begun import prompts_of
 from iteralign.rundir.manifest import Fault
 from iteralign.rundir.rounds import kept_round, kept_rounds
@@ -27,12 +27,14 @@ def contradictions(run: Path) -> Iterator[Fault]:
     if len(sets) < len(layout.PROMPT_SETS):
         return
     given, failures = iter(sets[layout.PROMPTS]), dict[str, Verdict]()
+    left = {prompt.id: prompt for prompt in sets[layout.PROMPTS]}
     for one in (kept_round(run, -1), *kept_rounds(run)):
         read = _Stages(one.directory, one.directory.relative_to(run).as_posix())
         yield from _verdicts(read, sets)
         if (responses := read(layout.RESPONSES)) is not None:
             answered = [response.prompt for response in responses]
-            first = sets[layout.BENIGN] if one.number < 0 else given
+            draws = read(layout.DRAWS)
+            first = sets[layout.BENIGN] if one.number < 0 else given if draws is None else _drawn(draws, left)
             if answered != [prompt for _, prompt in zip(answered, first, strict=False)]:
                 yield read.fault(layout.RESPONSES, "answers other prompts than the run's")
         if one.number >= 0:
@@ -65,6 +67,11 @@ class _Stages:
     def fault(self, stage: layout.Stage[Any], what: str) -> Fault:
         """Of this stage's file."""
         return Fault(f"{self._name}/{stage.file}", what)
+
+
+def _drawn(draws: Sequence[Draw], left: dict[str, RedTeamPrompt]) -> list[RedTeamPrompt]:
+    """The prompts drawn, as the run began with them; each is drawn once, and is no longer `left`."""
+    return [prompt for draw in draws if (prompt := left.pop(draw.prompt.id, None)) is not None]
 
 
 def _verdicts(read: _Stages, sets: dict[str, list[RedTeamPrompt]]) -> Iterator[Fault]:

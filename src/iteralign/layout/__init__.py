@@ -4,6 +4,7 @@ from typing import Generic, TypeVar
 
 from iteralign.records import (
     Checkpoint,
+    Draw,
     Principle,
     Record,
     Response,
@@ -40,6 +41,7 @@ class Stage(str, Generic[R]):
         return Stage(f"{self}-{number}", self.kind, f"{self.doing}, sitting {number}")
 
 
+DRAWS = Stage("0_draws", Draw, "choosing prompts")
 RESPONSES = Stage("1_responses", Response, "answering")
 VERDICTS = Stage("2_verdicts", Verdict, "judging")
 PROPOSALS = Stage("3a_proposals", Principle, "proposing principles")
@@ -56,8 +58,8 @@ BENIGN_VERDICTS = Stage("8_benign", Verdict, "measuring benign", "measuring: ben
 CAPABILITY = Stage("9_capability", TextScore, "measuring capability", "measuring: capability check")
 
 STAGES: tuple[Stage[Record], ...] = (  # type: ignore[assignment]  # a stage is only read from
-    *(RESPONSES, VERDICTS, PROPOSALS, DISTINCT, TRIED, REVIEWED, TRIED_AGAIN, PRINCIPLES, REVISIONS, EXAMPLES),
-    *(CHECKPOINT, HELD_OUT_VERDICTS, BENIGN_VERDICTS, CAPABILITY),
+    *(DRAWS, RESPONSES, VERDICTS, PROPOSALS, DISTINCT, TRIED, REVIEWED, TRIED_AGAIN, PRINCIPLES, REVISIONS),
+    *(EXAMPLES, CHECKPOINT, HELD_OUT_VERDICTS, BENIGN_VERDICTS, CAPABILITY),
 )
 """In the order of a round."""
 

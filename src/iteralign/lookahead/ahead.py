@@ -16,7 +16,7 @@ from iteralign.steps.respond import as_finished
 
 
 class LookAhead:
-    """Answers a run's groups and has them judged, each in its turn: `begin`, `respond`, `judge`.
+    """Answers the groups of prompts and has them judged, each in its turn: `begin`, `respond`, `judge`.
 
     Coming groups are answered too: several at once while rounds rarely fail, and in the time in which verdicts are under
     way. What was answered by weights that have changed since is thrown away, so that a round gets what it would get
@@ -28,7 +28,6 @@ class LookAhead:
         target: Target,
         early: EarlyJudge,
         form: PromptForm,
-        groups: Sequence[Sequence[RedTeamPrompt]],
         sampling: Sampling,
         settings: LookAheadSettings,
     ) -> None:
@@ -36,21 +35,24 @@ class LookAhead:
         self.target = target
         self.early = early
         self.form = form
-        self.groups = groups
         self.sampling = sampling
         self.depth = Depth(settings.rounds)
         self._number = 0
         """The round whose turn it is."""
+        self._groups: dict[int, Sequence[RedTeamPrompt]] = {}
+        """Of this round and of those after it whose prompts are known."""
         self._answered: dict[int, dict[int, Response]] = {}
         """By round, and by place in its group."""
         self._bought: set[int] = set()
         """Rounds with all answers there, all of whose verdicts have been asked for."""
         self._weights: Checkpoint | None = None
 
-    def begin(self, number: int, weights: Checkpoint) -> None:
-        """It is this round's turn, with these weights; what others have answered ahead is thrown away."""
+    def begin(self, number: int, weights: Checkpoint, coming: Sequence[Sequence[RedTeamPrompt]]) -> None:
+        """It is this round's turn, with these weights. `coming`: its prompts, and those of the next rounds as far as they are
+        known. What others have answered ahead, or of prompts that are no longer coming, is thrown away."""
         self._number = number
-        if weights != self._weights:
+        known, self._groups = self._groups, dict(enumerate(coming, start=number))
+        if weights != self._weights or any(self._groups.get(one) != known[one] for one in self._answered):
             self._answered.clear()
             self._bought.clear()
             self.early.drop(above=0)
@@ -62,7 +64,7 @@ class LookAhead:
     def respond(self, prompts: Sequence[RedTeamPrompt]) -> list[Response]:
         """The responses to the round's prompts, in their order."""
         number = self._number
-        assert prompts == self.groups[number]
+        assert prompts == self._groups[number]
         self._ask_for({number, *self._affordable()})
         if self._missing(number):
             self._answer(
@@ -93,7 +95,7 @@ class LookAhead:
         coming = self._number + 1
         while coming in self._bought:
             coming += 1
-        if coming == len(self.groups) or not self._missing(coming) or self._fails(coming):
+        if coming not in self._groups or not self._missing(coming) or self._fails(coming):
             return
         if self.early.settled(responses) < len(responses):
             size = self.depth.rounds(under_way=coming - self._number)
@@ -101,9 +103,9 @@ class LookAhead:
 
     def _answer(self, numbers: Sequence[int], stop: Callable[[], bool]) -> None:
         """Answer what is missing of these rounds, in one block; at most until `stop`."""
-        coming = [number for number in numbers if number < len(self.groups)]
+        coming = [number for number in numbers if number in self._groups]
         places = [(number, place) for number in coming for place in self._missing(number)]
-        prompts = [self.groups[number][place] for number, place in places]
+        prompts = [self._groups[number][place] for number, place in places]
         inputs = [self.form.render(prompt) for prompt in prompts]
         bought = {self._number, *self._affordable()}.intersection(coming)
         begin = time.perf_counter()
@@ -115,7 +117,7 @@ class LookAhead:
                     self.early.ask(response, number + 1)
         if not stop():  # else it was broken off, and what it took says nothing of what a block costs
             self._bought |= bought
-            self.depth.took(len(places) / len(self.groups[coming[0]]), time.perf_counter() - begin)
+            self.depth.took(len(places) / len(self._groups[coming[0]]), time.perf_counter() - begin)
 
     def _affordable(self) -> set[int]:
         """Coming rounds whose verdicts may be asked for before this one's are in: what is worth it and allowed."""
@@ -124,8 +126,9 @@ class LookAhead:
             return allowed
         asked = self.early.asked - self.early.under_way(above=self._number + 1)
         in_vain = self.early.wasted
-        for number in range(self._number + 1, min(self._number + self.depth.most, len(self.groups))):
-            in_vain, asked = in_vain + len(self.groups[number]), asked + len(self.groups[number])
+        last = min(self._number + self.depth.most, self._number + len(self._groups))
+        for number in range(self._number + 1, last):
+            in_vain, asked = in_vain + len(self._groups[number]), asked + len(self._groups[number])
             worth_it = self.depth.likely_of_use(number - self._number)
             if in_vain > self.settings.wasted_verdicts * asked or not worth_it:
                 break
@@ -142,7 +145,7 @@ class LookAhead:
 
     def _missing(self, number: int) -> list[int]:
         """Places of the round's group that are not answered."""
-        return [place for place in range(len(self.groups[number])) if place not in self._answered.get(number, {})]
+        return [place for place in range(len(self._groups[number])) if place not in self._answered.get(number, {})]
 
     def _fails(self, number: int) -> bool:
         """Whether a round before this one is known to have failed, so that other weights will answer it."""

@@ -7,6 +7,7 @@ from typing import TypeVar
 from iteralign import layout
 from iteralign.records import (
     Checkpoint,
+    Draw,
     Principle,
     Record,
     Response,
@@ -38,6 +39,10 @@ class KeptRound:
     def read(self, stage: layout.Stage[R]) -> list[R]:
         """The records of a stage."""
         return read_stage(self.directory, stage) or []
+
+    def draws(self) -> list[Draw]:
+        """How the round's prompts were chosen; nothing where they were taken in the file's order."""
+        return self.read(layout.DRAWS)
 
     def responses(self) -> list[Response]:
         """The target's answers to the round's prompts; before the first round, to the benign ones."""

@@ -1,5 +1,6 @@
 """Settings -> objects: the only place that names backends. One `match` per seam; an unknown name lists the choices."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,9 @@ from iteralign.constitution.review import FileReview, Reviewer
 from iteralign.errors import ConfigError
 from iteralign.interfaces import Judge, Oracle, Target, Trainer
 from iteralign.prompts.forms import PromptForm, prompt_form
-from iteralign.records import Principle
+from iteralign.records import Principle, RedTeamPrompt
+from iteralign.redteam.chances import Weighing
+from iteralign.redteam.orders import FileOrder, Order, Seeking, Shuffled, groups_of
 from iteralign.rundir.weights import RunWeights
 from iteralign.settings.calibration import calibration_of
 from iteralign.settings.file import flat
@@ -155,6 +158,19 @@ def build_form(settings: Settings, model: LocalModel) -> PromptForm:
     """The prompt form; `chat` asks the tokenizer for its template."""
     form = settings.form
     return prompt_form(form.name, form.texts, model.render_chat if form.name == "chat" else None)
+
+
+def build_order(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Order:
+    """In which order the run asks its prompts."""
+    size = settings.rounds.prompts
+    groups = groups_of(prompts, size, settings.rounds.limit)
+    match settings.redteam.order:
+        case "file":
+            return FileOrder(groups)
+        case "shuffled":
+            return Shuffled(prompts, size, len(groups), settings.seed)
+        case "seeking":
+            return Seeking(prompts, size, len(groups), settings.redteam, settings.seed, Weighing())
 
 
 def build_constitution(settings: Settings) -> list[Principle]:

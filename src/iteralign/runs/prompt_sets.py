@@ -176,8 +176,3 @@ def _as_prompts(questions: list[str], name: str, benign: bool) -> list[RedTeamPr
         RedTeamPrompt(id=f"{name}-{index:04d}", question=question, source="demo", benign=benign)
         for index, question in enumerate(questions)
     ]
-
-
-def groups_of(prompts: Sequence[RedTeamPrompt], size: int, limit: int | None = None) -> list[list[RedTeamPrompt]]:
-    """The prompts in groups of `size`, in their order, the last one smaller; at most `limit` groups."""
-    return [list(prompts[start : start + size]) for start in range(0, len(prompts), size)][:limit]

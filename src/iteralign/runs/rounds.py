@@ -10,7 +10,8 @@ from iteralign import layout
 from iteralign.algorithm import Round, iteralign
 from iteralign.constitution.forms import written
 from iteralign.constitution.ledger import Effect, RoundTally, effects, in_force, tally
-from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Verdict
+from iteralign.records import Checkpoint, Principle, Verdict
+from iteralign.redteam.orders import Order
 from iteralign.rundir.directory import RunDirectory
 from iteralign.rundir.jsonl import as_lines
 from iteralign.rundir.stages import Stages
@@ -18,7 +19,6 @@ from iteralign.runs import build
 from iteralign.runs.curves import tell
 from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Progress, reported
-from iteralign.runs.prompt_sets import groups_of
 from iteralign.runs.steps import RunSteps
 from iteralign.scoreboard.ending import why_not_adopted, why_not_mended
 from iteralign.scoreboard.guard_rails import Standing
@@ -42,7 +42,7 @@ class Outcome:
 def align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
     """All rounds of a run, from where it was stopped."""
     settings = run.settings
-    groups = groups_of(run.prompts(layout.PROMPTS), settings.rounds.prompts, settings.rounds.limit)
+    order = build.build_order(settings, run.prompts(layout.PROMPTS))
     if not parts.target.can_score and settings.measure.capability is not None:
         progress.note("The target can't tell how likely it finds a text, so there is no capability check.")
     if not parts.target.can_score and settings.revision.best_of > 1:
@@ -51,22 +51,22 @@ def align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
             "(revision.best_of %d): the first that passes is taken.",
             settings.revision.best_of,
         )
-    steps = _steps(run, parts, progress, groups)
+    steps = _steps(run, parts, progress, order)
     with steps.early.finishing():
-        return _all_rounds(run, parts, steps, groups, progress)
+        return _all_rounds(run, parts, steps, progress)
 
 
-def _steps(run: RunDirectory, parts: Parts, progress: Progress, groups: Sequence[Sequence[RedTeamPrompt]]) -> RunSteps:
+def _steps(run: RunDirectory, parts: Parts, progress: Progress, order: Order) -> RunSteps:
     def stages(number: int) -> Stages:
         if number < 0:
-            return reported(run.baseline(), None, len(groups), progress)
-        return reported(run.round(number), number, len(groups), progress)
+            return reported(run.baseline(), None, order.rounds, progress)
+        return reported(run.round(number), number, order.rounds, progress)
 
     return RunSteps(
         run.settings,
         parts,
         stages,
-        groups,
+        order,
         held_out=run.prompts(layout.HELD_OUT),
         benign_held_out=run.prompts(layout.BENIGN_HELD_OUT),
         reviewer=build.build_reviewer(run.settings, run.path),
@@ -77,7 +77,6 @@ def _all_rounds(
     run: RunDirectory,
     parts: Parts,
     steps: RunSteps,
-    groups: Sequence[Sequence[RedTeamPrompt]],
     progress: Progress,
 ) -> Outcome:
     given = ledger = run.given_constitution(run.path)
@@ -89,11 +88,11 @@ def _all_rounds(
     past: list[RoundTally] = []
     standing, undetermined = Standing.first(base), list[Verdict]()
     weights, least = parts.base, run.settings.rounds.min_failures
-    for done in iteralign(groups, base, steps.begin, constitution=given, min_failures=least):
+    for done in iteralign(steps.order.rounds, base, steps.begin, constitution=given, min_failures=least):
         ledger, weights = done.ledger, done.weights
         past.append(tally(done.verdicts, done.examples, done.trained))
         undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
-        last = done.number == len(groups) - 1
+        last = done.number == steps.order.rounds - 1
         row = _row(done, collecting=not last and len(done.failures) < least)
         if done.measured is not None:
             row = with_numbers(row, done.measured, standing.compared_with(done.measured))

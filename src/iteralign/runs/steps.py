@@ -13,6 +13,7 @@ from iteralign.constitution.review import Reviewer, review
 from iteralign.lookahead.ahead import LookAhead
 from iteralign.lookahead.early import EarlyJudge
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
+from iteralign.redteam.orders import Order
 from iteralign.rundir.stages import Stages
 from iteralign.runs import build
 from iteralign.runs.measuring import Measuring
@@ -39,7 +40,7 @@ class RunSteps:
         settings: Settings,
         parts: Parts,
         stages: Callable[[int], Stages],
-        groups: Sequence[Sequence[RedTeamPrompt]],
+        order: Order,
         *,
         held_out: Sequence[RedTeamPrompt] = (),
         benign_held_out: Sequence[RedTeamPrompt] = (),
@@ -52,8 +53,9 @@ class RunSteps:
         self.stages = stages
         self.reviewer = reviewer
         self.early = EarlyJudge(parts.oracle)
-        self.ahead = LookAhead(parts.target, self.early, parts.form, groups, settings.sampling, settings.lookahead)
-        self.measuring = Measuring(settings, parts, self.early, stages, len(groups), held_out, benign_held_out)
+        self.order = order
+        self.ahead = LookAhead(parts.target, self.early, parts.form, settings.sampling, settings.lookahead)
+        self.measuring = Measuring(settings, parts, self.early, stages, order.rounds, held_out, benign_held_out)
         self.similarity = build.build_similarity(settings)
         self.gate = build.build_gate(settings) if settings.constitution.gate.enabled else None
         self.doubles = build.build_doubles(settings)
@@ -71,24 +73,30 @@ class RunSteps:
 
     def begin(self, number: int, weights: Checkpoint) -> "RoundSteps":
         """The steps of a round whose target has these weights."""
-        self.ahead.begin(number, weights)
-        return RoundSteps(self, number)
+        return RoundSteps(self, number, weights)
 
 
 class RoundSteps:
     """Implements `algorithm.Steps`."""
 
-    def __init__(self, run: RunSteps, number: int) -> None:
-        self.run, self.settings, self.number = run, run.settings, number
+    def __init__(self, run: RunSteps, number: int, weights: Checkpoint) -> None:
+        self.run, self.settings, self.number, self.weights = run, run.settings, number, weights
         self.target, self.oracle, self.form = run.parts.target, run.parts.oracle, run.parts.form
         self.keep = run.stages(number)
         self._verdicts: list[Verdict] = []
         self._trained = False
 
+    def choose(self) -> Sequence[RedTeamPrompt]:
+        """The round's prompts, by the run's order; those of coming rounds may be answered with them."""
+        coming = self.run.order.coming(self.number, self.weights, self.keep)
+        self.run.ahead.begin(self.number, self.weights, coming)
+        return coming[0]
+
     def answer_and_judge(self, prompts: Sequence[RedTeamPrompt]) -> list[Verdict]:
         """The target's answers to the round's prompts, in their order, judged; coming rounds may be answered meanwhile."""
         responses = self.keep(layout.RESPONSES, self.run.ahead.respond, prompts)
         self._verdicts = self.keep(layout.VERDICTS, self.run.ahead.judge, responses)
+        self.run.order.judged(self._verdicts)
         return self._verdicts
 
     def discover(

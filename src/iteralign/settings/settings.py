@@ -18,6 +18,7 @@ from iteralign.settings.file import explain, flat, read_yaml, with_override
 from iteralign.settings.measure import GuardRailSettings, MeasureSettings
 from iteralign.settings.model import ModelSettings
 from iteralign.settings.oracle import OracleSettings
+from iteralign.settings.redteam import RedTeamSettings
 from iteralign.settings.renamed import with_new_keys
 from iteralign.settings.rounds import LookAheadSettings, RevisionSettings, RoundSettings
 from iteralign.settings.section import LARGEST_SEED, Section
@@ -46,6 +47,7 @@ class Settings(Section):
     oracle: OracleSettings
     form: FormSettings = FormSettings()
     rounds: RoundSettings = RoundSettings()
+    redteam: RedTeamSettings = RedTeamSettings()
     constitution: ConstitutionSettings = ConstitutionSettings()
     sampling: Sampling = Sampling()
     """How the target decodes when it answers."""

@@ -1,0 +1,169 @@
+"""In which order a run asks its prompts: that of the file, by chance, or seeking failures.
+
+An order says which prompts a round asks, and which the next rounds will if none of the rounds before them fails. What it says
+follows from the seed and from what was judged in earlier rounds alone, so a resumed run asks the same.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from iteralign import layout
+from iteralign.records import Checkpoint, Draw, RedTeamPrompt, Verdict
+from iteralign.redteam.chances import Chances, Weighing
+from iteralign.redteam.pool import Floats, PromptPool
+from iteralign.settings.redteam import RedTeamSettings
+
+Groups = list[list[RedTeamPrompt]]
+
+_MOST_AT_ONCE = 32  # rounds
+_WINDOW = 64  # rounds whose failures say how many are drawn at once
+
+
+class KeepDraws(Protocol):
+    """Keeps a stage of the round, or reads it back (rundir's Stages)."""
+
+    def __call__(self, stage: str, step: Callable[[], list[Draw]]) -> list[Draw]: ...
+
+
+class Order(ABC):
+    """Asked at the beginning of each round, told at its end; also of rounds that are read back."""
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds = rounds
+        """Of the run at most."""
+
+    @abstractmethod
+    def coming(self, number: int, weights: Checkpoint, keep: KeepDraws) -> Groups:
+        """The prompts of this round, and of those after it as far as they are drawn."""
+
+    def judged(self, verdicts: Sequence[Verdict]) -> None:
+        """The round's."""
+        return
+
+
+class FileOrder(Order):
+    """The prompts as they stand in the file."""
+
+    def __init__(self, groups: Sequence[Sequence[RedTeamPrompt]]) -> None:
+        super().__init__(len(groups))
+        self.groups = [list(group) for group in groups]
+
+    def coming(self, number: int, weights: Checkpoint, keep: KeepDraws) -> Groups:
+        """All that are left."""
+        return self.groups[number:]
+
+
+class Shuffled(Order):
+    """Each prompt as likely as any other that was not asked yet."""
+
+    def __init__(self, prompts: Sequence[RedTeamPrompt], size: int, rounds: int, seed: int) -> None:
+        super().__init__(rounds)
+        order = np.random.default_rng(seed).permutation(len(prompts))
+        draws = [
+            Draw(prompt=prompts[place], probability=1 / left, unasked=left)
+            for place, left in zip(order, range(len(prompts), 0, -1), strict=True)
+        ]
+        self.draws = [draws[size * number : size * (number + 1)] for number in range(rounds)]
+
+    def coming(self, number: int, weights: Checkpoint, keep: KeepDraws) -> Groups:
+        """All that are left."""
+        keep(layout.DRAWS, lambda: self.draws[number])
+        return [[draw.prompt for draw in draws] for draws in self.draws[number:]]
+
+
+class Seeking(Order):
+    """Prompts that are likely to fail rather than others, but now and then any.
+
+    A share of the draws (`explore`) takes each unasked prompt with the same probability, the rest by the chance to fail. So the
+    probability of each draw is known and none is 0. Where few rounds fail several are drawn at once, so that they can be
+    answered before their turn; after a failure what is left of them is drawn anew.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[RedTeamPrompt],
+        size: int,
+        rounds: int,
+        settings: RedTeamSettings,
+        seed: int,
+        how: Weighing,
+    ) -> None:
+        super().__init__(rounds)
+        self.size = size
+        self.seed = seed
+        self.explore = settings.explore
+        self.how = how
+        self.pool = PromptPool(prompts)
+        self.chances = Chances(self.pool, how)
+        self._unasked = np.ones(len(prompts), dtype=bool)
+        self._failed = list[bool]()
+        """Of the rounds so far."""
+        self._drawn = list[list[Draw]]()
+        """Of this round and the next ones; empty where they must be drawn."""
+        self._weights: Checkpoint | None = None
+
+    def coming(self, number: int, weights: Checkpoint, keep: KeepDraws) -> Groups:
+        """This round's, and those that were drawn with it."""
+        if self._weights is not None and weights != self._weights:
+            self.chances.trained()
+        self._weights = weights
+        if not self._drawn:
+            self._drawn = self._draw(number)
+        kept = keep(layout.DRAWS, lambda: self._drawn[0])
+        if kept != self._drawn[0]:  # another machine's sums, in the last place
+            self._drawn = [kept]
+        return [[draw.prompt for draw in draws] for draws in self._drawn]
+
+    def judged(self, verdicts: Sequence[Verdict]) -> None:
+        """A failure makes the prompts like it likelier to be drawn; an answer that nobody could judge says nothing."""
+        for verdict in verdicts:
+            place = self.pool.place[verdict.response.prompt.id]
+            self._unasked[place] = False
+            if verdict.label != "undetermined":
+                self.chances.judged(place, verdict.label == "unacceptable")
+        self._failed.append(any(verdict.label == "unacceptable" for verdict in verdicts))
+        self._drawn = [] if self._failed[-1] else self._drawn[1:]
+
+    def _draw(self, number: int) -> list[list[Draw]]:
+        """Of this round and as many after it as are likely to pass."""
+        random = np.random.default_rng((self.seed, number))
+        likely = np.round(self.chances.estimates(), 6)  # so that the last place of a sum decides no draw
+        unasked = self._unasked.copy()
+        rounds = min(self._at_once(), self.rounds - number)
+        return [self._group(likely, unasked, random) for _ in range(rounds)]
+
+    def _at_once(self) -> int:
+        """Rounds that are drawn together: as many as are likelier to pass than not, a power of two."""
+        lately = self._failed[-_WINDOW:]
+        rate = (sum(lately) + 0.5) / (len(lately) + 1)
+        return min(_MOST_AT_ONCE, 1 << int(max(0.0, np.log2(0.5 / rate))))
+
+    def _group(self, likely: Floats, unasked: "np.ndarray", random: np.random.Generator) -> list[Draw]:
+        """One round's, each drawn with the probability that it states; what is like one of them is drawn less."""
+        apart, draws = np.ones(len(likely)), list[Draw]()
+        for _ in range(min(self.size, int(unasked.sum()))):
+            left = int(unasked.sum())
+            sought = np.where(unasked, likely**self.how.sharpness * apart, 0.0)
+            probability = np.where(unasked, self.explore / left, 0.0)
+            total = sought.sum()
+            probability += (1 - self.explore) * (sought / total if total > 0 else unasked / left)
+            place = int(random.choice(len(likely), p=probability / probability.sum()))
+            unasked[place] = False
+            apart *= 1 - self.pool.likeness(place)
+            draws.append(
+                Draw(
+                    prompt=self.pool.prompts[place],
+                    probability=float(probability[place]),
+                    unasked=left,
+                    chance=float(likely[place]),
+                )
+            )
+        return draws
+
+
+def groups_of(prompts: Sequence[RedTeamPrompt], size: int, limit: int | None = None) -> Groups:
+    """The prompts in groups of `size`, in their order, the last one smaller; at most `limit` groups."""
+    return [list(prompts[start : start + size]) for start in range(0, len(prompts), size)][:limit]
