@@ -238,3 +238,15 @@ def test_a_judge_whose_replies_are_used_up_by_thinking_fails(server: play.Server
     assert "used up by thinking: raise oracle.judge.max_tokens or lower oracle.judge.reasoning_effort" in judge.found
     assert "thinks before it answers" in judge.found
     assert "raise oracle.proposer.max_tokens" in proposer.found
+
+
+def test_a_teacher_beside_full_weights_takes_memory_of_its_own() -> None:
+    def memory(*chosen: str) -> int:
+        return make_plan(load_settings(BASE, chosen)).memory_bytes
+
+    full = memory("training.method=full", "training.objective=dpo")
+    parameters = make_plan(load_settings(BASE)).parameters
+    assert memory("training.method=full", "training.objective=distill") == full + 4 * parameters
+    assert memory("training.objective=distill") == memory("training.objective=sft"), (
+        "beside an adapter it is there anyway"
+    )

@@ -120,18 +120,28 @@ def test_repeatable_and_the_same_from_memory_as_from_disk(tiny_llama: Path, meth
 
 
 def test_rows_are_prompts_alone_and_all_of_them_are_learnt_from(model: LocalModel, tmp_path: Path) -> None:
-    [row] = make_teacher_rows(model, [example(1)], 1024, 8)
+    [row] = make_teacher_rows(model, [example(1)], 1024)
     assert row.prompt == encode(model.tokenizer, example(1).prompt)
     assert row.privileged_context == encode(model.tokenizer, example(1).teacher_prompt or "")
-    [benign] = make_teacher_rows(model, [example(1, None)], 1024, 8)
+    [benign] = make_teacher_rows(model, [example(1, None)], 1024)
     assert benign.prompt == benign.privileged_context == row.prompt
     # Five rows in batches of four: the last one makes a step of its own.
     once = settings(epochs=1, batch_size=4, distill={"max_new_tokens": 1})
     checkpoint = Distill(model, once, 0).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
-    read = sum(row.tokens for row in make_teacher_rows(model, EXAMPLES, 1024, 1))
+    read = sum(row.tokens for row in make_teacher_rows(model, EXAMPLES, 1024))
     assert (checkpoint.steps, checkpoint.tokens) == (2, read + 2 * 5)
     summed = settings(epochs=1, batch_size=2, gradient_accumulation=2)
     assert Distill(model, summed, 0).finetune(model.base, EXAMPLES, tmp_path / "s", 0).steps == 2
+
+
+def test_answers_are_as_long_as_the_longest_prompt_leaves_room_for(model: LocalModel, tmp_path: Path) -> None:
+    rows = make_teacher_rows(model, EXAMPLES, 1024)
+    longest = max(len(row.privileged_context) for row in rows)
+    assert [row.room for row in rows] == [128 - len(row.privileged_context) for row in rows]
+    tight = settings(epochs=1, batch_size=5, max_length=longest + 3, distill={"max_new_tokens": 100})
+    checkpoint = Distill(model, tight, 0).finetune(model.base, EXAMPLES, tmp_path / "r", 0)
+    sampled = checkpoint.tokens - sum(row.tokens for row in rows)
+    assert 2 * 5 <= sampled <= 2 * 5 * 3
 
 
 def test_training_leaves_no_traces_on_the_model(model: LocalModel, tmp_path: Path) -> None:
@@ -181,7 +191,7 @@ def test_an_example_without_a_teacher_is_named(model: LocalModel, tmp_path: Path
     alone = example(7).model_copy(update={"teacher_prompt": None})
     with pytest.raises(TrainingError, match=r"p7 does not say under which principles.*training.objective to sft"):
         Distill(model, settings(), 0).finetune(model.base, [*EXAMPLES, alone], tmp_path / "r", 0)
-    with pytest.raises(TrainingError, match=r"p9 has \d+ tokens.*no room for an answer of 8 in 128"):
+    with pytest.raises(TrainingError, match=r"p9 has \d+ tokens.*no room for an answer in rows of 128"):
         Distill(model, settings(), 0).finetune(model.base, [example(9, " Be kind." * 40)], tmp_path / "r", 0)
     with pytest.raises(TrainingError, match="no examples"):
         Distill(model, settings(), 0).finetune(model.base, [], tmp_path / "r", 0)

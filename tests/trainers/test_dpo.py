@@ -208,6 +208,8 @@ def test_two_processes_train_like_one_with_the_same_rows_a_step(
     both = DistributedTrainer(model, two, 0).finetune(start, eight, tmp_path / "r2", 1)
     assert both.loss == pytest.approx(alone.loss, rel=1e-2) and both.tokens == alone.tokens
     found = weights(model, both)
+    again = DistributedTrainer(model, two, 0).finetune(start, eight, tmp_path / "r3", 1)
+    assert equal(weights(model, again), found) and again.loss == both.loss
     assert all(torch.allclose(found[name], state[name], atol=1e-4) for name in state)
 
 

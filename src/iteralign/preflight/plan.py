@@ -167,6 +167,8 @@ def _sizes(settings: Settings, model: LocalModel) -> dict[str, int]:
     trained = parameters if training.method == "full" else _lora_parameters(network, training.lora_r)
     # AdamW keeps two moments in float32 beside weights and gradients (16 bytes a trained parameter in all).
     memory = parameters * weight_bytes + trained * (12 if training.method == "full" else 16)
+    if training.method == "full" and training.objective == "distill":
+        memory += parameters * weight_bytes  # of the teacher
     return {"parameters": parameters, "trained": trained, "memory": memory, "weight_bytes": weight_bytes}
 
 

@@ -32,7 +32,7 @@ class DistillSettings(Section):
     that has the principles in its context."""
 
     max_new_tokens: int = Field(default=128, gt=0, le=100_000_000)
-    """Tokens of an answer in training at most."""
+    """Tokens of an answer in training at most, and as many as the longest prompt leaves room for."""
     alpha: float = Field(default=0.5, ge=0, le=1)
     """0: learn to say all that the teacher may say. 1: to say nothing that it would not. Between: some of both."""
 

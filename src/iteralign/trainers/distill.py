@@ -28,7 +28,7 @@ class Distilled(Objective):
     def rows(
         self, model: LocalModel, examples: Sequence[TrainingExample], settings: TrainingSettings
     ) -> list[TeacherRow]:
-        return make_teacher_rows(model, examples, settings.max_length, settings.distill.max_new_tokens)
+        return make_teacher_rows(model, examples, settings.max_length)
 
     def compared_with(self, settings: TrainingSettings, start: Checkpoint, base: Checkpoint) -> Checkpoint:
         return base
@@ -38,7 +38,7 @@ class Distilled(Objective):
         from trl.experimental.sdft import SDFTConfig
 
         config = SDFTConfig(
-            max_completion_length=settings.distill.max_new_tokens,
+            max_completion_length=min(settings.distill.max_new_tokens, *common["train_dataset"]["room"]),
             num_generations=1,
             steps_per_generation=1,
             min_p=_MIN_P,

@@ -41,6 +41,8 @@ class TeacherRow:
 
     prompt: list[int]
     privileged_context: list[int]
+    room: int
+    """Tokens of an answer that fit behind both."""
 
     @property
     def tokens(self) -> int:
@@ -79,18 +81,13 @@ def _pairs(model: LocalModel, examples: Sequence[TrainingExample], max_length: i
         yield PairRow(prompt, chosen, _cut(model, example, example.rejected, max_length)[1])
 
 
-def make_teacher_rows(
-    model: LocalModel, examples: Sequence[TrainingExample], max_length: int, max_new_tokens: int
-) -> list[TeacherRow]:
-    """Token ids of the prompts alone. TrainingError names those that leave no room for `max_new_tokens`, and those that
-    nobody can be a teacher of."""
-    return list(_taught(model, _some(examples), max_length, max_new_tokens))
+def make_teacher_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> list[TeacherRow]:
+    """Token ids of the prompts alone. TrainingError names those that leave no room for an answer, and those that nobody can be
+    a teacher of."""
+    return list(_taught(model, _some(examples), max_length))
 
 
-def _taught(
-    model: LocalModel, examples: Sequence[TrainingExample], max_length: int, max_new_tokens: int
-) -> Iterator[TeacherRow]:
-    limit = min(max_length, model.context_length or max_length)
+def _taught(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> Iterator[TeacherRow]:
     for example in examples:
         if example.teacher_prompt is None and example.kind != "benign":
             raise TrainingError(
@@ -99,14 +96,7 @@ def _taught(
             )
         prompt = encode(model.tokenizer, example.prompt)
         teacher = encode(model.tokenizer, example.teacher_prompt or example.prompt)
-        longest = max(len(prompt), len(teacher))
-        if longest + max_new_tokens > limit:
-            raise TrainingError(
-                f"The prompt {example.prompt_id} has {longest} tokens with its principles, which leaves no room for an "
-                f"answer of {max_new_tokens} in {limit}. Lower training.distill.max_new_tokens, raise max_length, or leave "
-                "long prompts out of the data."
-            )
-        yield TeacherRow(prompt, teacher)
+        yield TeacherRow(prompt, teacher, min(_room(model, example, ids, max_length) for ids in (prompt, teacher)))
 
 
 def _some(examples: Sequence[TrainingExample]) -> Sequence[TrainingExample]:
@@ -117,14 +107,19 @@ def _some(examples: Sequence[TrainingExample]) -> Sequence[TrainingExample]:
 
 def _cut(model: LocalModel, example: TrainingExample, answer: str, max_length: int) -> tuple[list[int], list[int]]:
     """Ids of prompt and answer, as many as there is room for."""
-    limit = min(max_length, model.context_length or max_length)
     prompt, ids = _tokens(model.tokenizer, example.prompt, answer)
+    return prompt, ids[: _room(model, example, prompt, max_length)]
+
+
+def _room(model: LocalModel, example: TrainingExample, prompt: Sequence[int], max_length: int) -> int:
+    """Tokens of an answer that fit behind the prompt: at least one."""
+    limit = min(max_length, model.context_length or max_length)
     if len(prompt) >= limit:
         raise TrainingError(
             f"The prompt {example.prompt_id} has {len(prompt)} tokens, which leaves no room for an answer in rows "
             f"of {limit}. Raise max_length, or leave long prompts out of the data."
         )
-    return prompt, ids[: limit - len(prompt)]
+    return limit - len(prompt)
 
 
 def _tokens(tokenizer: Any, before: str, answer: str) -> tuple[list[int], list[int]]:
