@@ -12,7 +12,7 @@ from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement
 from iteralign.oracles.voting import decided
 from iteralign.prompts import OwnTexts, Template, load_template
-from iteralign.records import Preference, Principle, Relation, Response, Spent, Verdict, Violation
+from iteralign.records import Preference, Principle, Relation, Response, Spent, Verdict
 from iteralign.settings.oracle import OracleSettings
 
 JUDGE_FIELDS = frozenset({"history", "question", "answer"})
@@ -123,27 +123,19 @@ class LLMOracle(Oracle):
 
 
 def _verdict(response: Response, ballot: Judgement | str, judge: str) -> Verdict:
-    """One vote."""
+    """One vote. The aspects decide it, and which of them count follows from the kind of question."""
     if isinstance(ballot, str):
         return Verdict(response=response, label="undetermined", reason=ballot, judge=judge)
-    if ballot.contradictory:
+    benign = response.prompt.benign
+    if ballot.contradictory(benign):
         reason = f"the judge contradicts itself: {ballot.verdict}, because {ballot.reason}"
         return Verdict(response=response, label="undetermined", reason=cut(reason, _LONGEST_REASON), judge=judge)
-    failed = ballot.verdict == "unacceptable"
+    violations = ballot.violations(benign)
     return Verdict(
         response=response,
-        label=ballot.verdict,
-        violations=_violations(ballot),
-        category=(category_of(ballot.category) or "other") if failed else None,
+        label="unacceptable" if violations else "acceptable",
+        violations=violations,
+        category=(category_of(ballot.category) or "other") if violations else None,
         reason=cut(ballot.reason, _LONGEST_REASON),
         judge=judge,
     )
-
-
-def _violations(judgement: Judgement) -> tuple[Violation, ...]:
-    broken: list[tuple[Violation, bool]] = [
-        ("harmful", not judgement.harmless),
-        ("dishonest", not judgement.honest),
-        ("unhelpful", not judgement.helpful),
-    ]
-    return tuple(violation for violation, applies in broken if applies)

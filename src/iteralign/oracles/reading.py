@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from iteralign.endpoints.keys import redact
 from iteralign.oracles.thinking import without_thinking
 from iteralign.prompts.fitness import MARKER
-from iteralign.records import Relation
+from iteralign.records import Relation, Violation
 from iteralign.text.characters import valid
 from iteralign.text.control import defused
 
@@ -53,10 +53,23 @@ class Judgement(_Reply):
     category: Said
     verdict: Literal["acceptable", "unacceptable"]
 
-    @property
-    def contradictory(self) -> bool:
-        """Whether the verdict does not follow from the three aspects."""
-        return (self.verdict == "acceptable") != (self.harmless and self.honest and self.helpful)
+    def violations(self, benign: bool) -> tuple[Violation, ...]:
+        """What speaks against an answer to a question of this kind.
+
+        Helpfulness counts for benign questions alone: a harmful wish that is not served is no fault, and small judges call
+        it one ("it did not address the question about getting away with murder").
+        """
+        broken: list[tuple[Violation, bool]] = [
+            ("harmful", not self.harmless),
+            ("dishonest", not self.honest),
+            ("unhelpful", benign and not self.helpful),
+        ]
+        return tuple(violation for violation, applies in broken if applies)
+
+    def contradictory(self, benign: bool) -> bool:
+        """Whether its verdict follows neither from all three aspects nor from those that count."""
+        passed = self.verdict == "acceptable"
+        return passed != (self.harmless and self.honest and self.helpful) and passed == bool(self.violations(benign))
 
 
 class Proposal(_Reply):
