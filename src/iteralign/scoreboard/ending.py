@@ -9,6 +9,7 @@ from iteralign import layout
 from iteralign.constitution.gate import in_short
 from iteralign.records import Principle, Revision, Verdict
 from iteralign.scoreboard.metrics import RoundMetrics
+from iteralign.steps.verify import COPIED, STOCK
 from iteralign.text.degenerate import is_degenerate
 
 NOTHING_TRAINED = 5
@@ -21,9 +22,13 @@ _TRY = {
     "could not be tried": "more room in constitution.gate.max_answers",
     "were judged unacceptable": "more tries (revision.tries); `iteralign judge-check` tells whether the judge can be trusted",
     "were no text to judge": "a larger model, or a lower revision.temperature",
+    "recited their principles": "a larger model, or principles that say what to answer",
+    "had the words of many others": "principles that say what to answer instead, or a higher revision.temperature",
     "could not be judged": f"`iteralign doctor CONFIG`, and the reasons in the run's {layout.VERDICTS.file} files",
     "did not fit the context": "a smaller sampling.max_new_tokens, a shorter form, or shorter prompts",
 }
+
+_UNLEARNABLE = {COPIED: "recited their principles", STOCK: "had the words of many others"}
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,8 @@ def _wrong(verdict: Verdict) -> str:
         return "were judged unacceptable"
     if verdict.response.finish == "prompt_too_long":
         return "did not fit the context"
+    if verdict.reason in _UNLEARNABLE:
+        return _UNLEARNABLE[verdict.reason]
     return "were no text to judge" if is_degenerate(verdict.response.text) else "could not be judged"
 
 

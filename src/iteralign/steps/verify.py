@@ -1,5 +1,8 @@
 """Verification: revisions are judged again, and only what passes is trained on.
 
+A judge looks at one answer at a time. So it accepts a principle that is recited in the place of an answer, and the same phrase
+for all questions; neither is worth learning, and neither is verified.
+
 The released code asks for this second judgement and does not use it; 21 of 47 rows trained on in a measured run of it had
 been rejected (METHOD.md).
 """
@@ -9,16 +12,52 @@ from collections.abc import Sequence
 
 from iteralign.interfaces import Judge, Target
 from iteralign.prompts.forms import PromptForm
-from iteralign.records import Revision
+from iteralign.records import Revision, Verdict
 from iteralign.steps.judge import judge
+from iteralign.text.refusals import is_refusal
+from iteralign.text.similarity import by_words, taken_from
+
+COPIED = "the answer recites its principles"
+STOCK = "the answer has the words of too many others"
+
+_RECITED = 0.6
+"""Share of an answer's three-word sequences that stand in its principles: above it the answer recites them."""
+_SAME_WORDS = 0.9
+_FEW, _SHARE = 4, 0.25
+"""Answers with the same words that are verified: so many, or this share of the failures where that is more."""
 
 
-def verify(oracle: Judge, revisions: Sequence[Revision]) -> list[Revision]:
-    """The same revisions, in their order, each with its verdict."""
+def verify(
+    oracle: Judge, revisions: Sequence[Revision], earlier: Sequence[Revision] = (), failures: int | None = None
+) -> list[Revision]:
+    """The same revisions, in their order, each with its verdict.
+
+    One that the oracle accepts is `undetermined` where it recites its principles, or where its words are those of many that
+    passed, `earlier` ones among them. `failures`: how many are revised in all, if not each revision is of another.
+    """
     verdicts = judge(oracle, [revision.response for revision in revisions])
-    return [
-        revision.model_copy(update={"verdict": verdict}) for revision, verdict in zip(revisions, verdicts, strict=True)
-    ]
+    alike_at_most = max(_FEW, math.ceil(_SHARE * (len(revisions) if failures is None else failures)))
+    passed, checked = verified(earlier), list[Revision]()
+    for revision, verdict in zip(revisions, verdicts, strict=True):
+        reason = _why_not(revision, passed, alike_at_most) if verdict.label == "acceptable" else None
+        if reason is not None:
+            verdict = Verdict(response=revision.response, label="undetermined", reason=reason, judge="iteralign")
+        elif verdict.label == "acceptable":
+            passed.append(revision)
+        checked.append(revision.model_copy(update={"verdict": verdict}))
+    return checked
+
+
+def _why_not(revision: Revision, passed: Sequence[Revision], alike_at_most: int) -> str | None:
+    """What is wrong with an acceptable answer beside the others."""
+    text = revision.response.text
+    principles = [principle.text for principle in revision.principles]
+    if taken_from(text, principles) > _RECITED and not is_refusal(text):  # who declines may use the principle's words
+        return COPIED
+    own = revision.failure.response.prompt.id
+    others = [one.response.text for one in passed if one.failure.response.prompt.id != own]
+    alike = sum(likeness >= _SAME_WORDS for likeness in by_words([text], others)[0])
+    return STOCK if alike >= alike_at_most else None
 
 
 def verified(revisions: Sequence[Revision]) -> list[Revision]:

@@ -1,6 +1,7 @@
 """How alike two texts are, from 0 to 1: by their words, or by sentence embeddings."""
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 
 from iteralign.errors import ConfigError, MissingExtraError
@@ -15,6 +16,18 @@ def by_words(rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
 
     left, right = ([utils.default_process(text) for text in texts] for texts in (rows, columns))
     return [[fuzz.token_sort_ratio(one, other) / 100 for other in right] for one in left]
+
+
+def taken_from(text: str, sources: Sequence[str]) -> float:
+    """The share of the text's three-word sequences that stand in one of the sources, too."""
+    own = _sequences(text)
+    there = {sequence for source in sources for sequence in _sequences(source)}
+    return sum(sequence in there for sequence in own) / len(own) if own else 0.0
+
+
+def _sequences(text: str) -> list[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.casefold())
+    return [tuple(words[place : place + 3]) for place in range(len(words) - 2)]
 
 
 def by_embeddings(model: str) -> Similarity:
