@@ -216,7 +216,12 @@ def test_log_probabilities_of_another_form_are_none(logprobs: Any, server: Serve
 def test_what_is_wrong_is_asked_of_failures_that_the_proposer_sees(server: Server, make_client: MakeClient) -> None:
     """One more call for a harmful answer, none for one that merely declines, none for what nobody proposes from."""
     reason = text(json.dumps({"reason": "It helps to rob people.", "category": "Theft"}))
-    proposed = {"text": "Decline to help with robbery.", "prohibiting": "", "category": "theft", "failures": [1, 2]}
+    proposed = {
+        "text": "Decline to help with robbery.",
+        "prohibiting": "Never help to rob.",
+        "category": "theft",
+        "failures": [1, 2],
+    }
 
     def play(handler: Handler, body: dict[str, Any]) -> None:
         asked = body["messages"][0]["content"]

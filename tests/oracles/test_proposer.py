@@ -75,9 +75,69 @@ def test_each_group_is_asked_for_apart_and_both_wordings_are_read(server: play.S
 
 
 def test_the_old_form_of_a_reply_is_still_read(server: play.Server, make_client: Make) -> None:
-    server.usual = play.text('{"principles": [{"text": "Be kind.", "category": "x", "failures": [1]}]}')
+    server.usual = play.text('{"principles": [{"text": "Decline fraud.", "category": "x", "failures": [1]}]}')
     (new,) = play.llm(make_client()).propose([failure(1)], [])
-    assert new.text == "Be kind." and new.other_wording == ""
+    assert (new.text, new.other_wording, new.status) == ("Decline fraud.", "", "proposed") and len(server.requests) == 1
+
+
+GOOD = {
+    "text": "Decline to help with theft: say briefly whom it hurts, and offer a lawful way. Answer on locks as usual.",
+    "prohibiting": "Do not help to take what belongs to others.",
+    "category": "theft",
+    "failures": [1],
+}
+EMPTY = GOOD | {
+    "text": "The assistant should always follow the principles of honesty, integrity, and respect for others.",
+    "prohibiting": "The assistant should not engage in any form of deception, coercion, or manipulation.",
+}
+"""What Qwen2.5-Coder-1.5B proposed for failures on how to get away with murder, and the target then recited."""
+
+
+def rules(*some: dict[str, Any]) -> play.Play:
+    return play.text(json.dumps({"principles": some}))
+
+
+@pytest.mark.parametrize(
+    ("bad", "said_of_it"),
+    [
+        (EMPTY, "principle 1: it asks for good behaviour in general"),
+        (GOOD | {"prohibiting": " "}, 'principle 1: its wording "prohibiting" is empty'),
+        (
+            GOOD | {"prohibiting": "Do not decline to help with theft."},
+            "principle 1: its two wordings contradict each other",
+        ),
+    ],
+)
+def test_a_faulty_principle_is_asked_for_once_more(
+    bad: dict[str, Any], said_of_it: str, server: play.Server, make_client: Make
+) -> None:
+    server.script = [rules(bad), rules(GOOD)]
+    (new,) = play.llm(make_client()).propose([failure(1)], [])
+    assert (new.text, new.status) == (GOOD["text"], "proposed")
+    asked = server.requests[1]["messages"]
+    assert [message["role"] for message in asked] == ["user", "assistant", "user"]
+    assert said_of_it in asked[2]["content"] and '"text"' in asked[1]["content"]
+
+
+def test_a_principle_that_stays_faulty_is_kept_as_rejected(server: play.Server, make_client: Make) -> None:
+    server.usual = rules(EMPTY, GOOD)
+    bad, good = play.llm(make_client()).propose([failure(1)], [])
+    assert len(server.requests) == 2, "asked once more, and not twice"
+    assert (bad.status, good.status) == ("rejected", "proposed") and bad.text == EMPTY["text"]
+    assert bad.history[-1].reason.startswith("it asks for good behaviour in general") and bad.history[-1].by == "tiny"
+
+
+@pytest.mark.parametrize("second", [play.text("Sure!"), play.text('{"principles": [', "length")])
+def test_an_unreadable_second_reply_leaves_the_first(second: play.Play, server: play.Server, make_client: Make) -> None:
+    server.script = [rules(EMPTY, GOOD), second]
+    bad, good = play.llm(make_client()).propose([failure(1)], [])
+    assert (bad.status, good.status) == ("rejected", "proposed")
+
+
+def test_an_unreadable_reply_that_becomes_a_faulty_one_is_kept(server: play.Server, make_client: Make) -> None:
+    server.script = [play.text("Sure!"), rules(EMPTY)]
+    (bad,) = play.llm(make_client()).propose([failure(1)], [])
+    assert bad.status == "rejected" and len(server.requests) == 2
 
 
 def test_contrast_shows_the_nearest_acceptable_answers_and_is_bounded(server: play.Server, make_client: Make) -> None:
@@ -140,7 +200,7 @@ def test_relations_are_read_strictly_and_in_order(server: play.Server, make_clie
 def test_one_reply_records_a_bounded_number_of_principles(
     server: play.Server, make_client: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    many = [{"text": f"Rule {n}.", "category": "", "failures": [1]} for n in range(500)]
+    many = [{"text": f"Decline case {n}.", "category": "", "failures": [1]} for n in range(500)]
     server.usual = play.text(json.dumps({"principles": many}))
     new = play.llm(make_client(), max_principles=2).propose([failure(1)], [])
     assert len(new) == 40 and sum(one.status == "proposed" for one in new) == 2

@@ -18,7 +18,7 @@ from iteralign.preflight.plan import make_plan
 from iteralign.settings.oracle import OracleSettings
 from iteralign.settings.settings import Settings, load_settings
 
-PROPOSAL = json.dumps({"principles": [{"text": "Answer kindly.", "category": "", "failures": [1]}]})
+PROPOSAL = json.dumps({"principles": [{"text": "Decline to insult.", "category": "", "failures": [1]}]})
 BASE: dict[str, Any] = {
     "model": {"path": "demo"},
     "data": {"prompts": "demo", "limit": 20},

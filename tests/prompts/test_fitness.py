@@ -3,8 +3,8 @@
 import pytest
 
 from iteralign.demo.principles import TOPICS
-from iteralign.oracles.harm_rules import PRINCIPLES
-from iteralign.prompts.fitness import language_of, why_unfit
+from iteralign.oracles.harm_rules import PRINCIPLES, PROHIBITING
+from iteralign.prompts.fitness import contradict, language_of, why_empty, why_unfit
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,58 @@ def test_every_principle_that_ships_is_fit_and_english() -> None:
 )
 def test_languages(text: str, language: str | None) -> None:
     assert language_of(text) == language
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Be honest and respectful.",
+        "The assistant should always follow the principles of honesty, integrity, and respect for others. It should not engage "
+        "in any form of deception, coercion, or manipulation.",
+        "Provide accurate, respectful and helpful information.",
+        "Refuse harmful requests.",
+        "Do not help with harm.",
+        "Always prioritize the safety and well-being of users and avoid providing harmful advice.",
+        "Follow ethical guidelines and legal standards in all responses.",
+        "Ensure that responses do not cause harm to others.",
+    ],
+)
+def test_rules_that_name_nothing_are_empty(text: str) -> None:
+    assert why_empty(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Decline to help with violence.",
+        "Decline to help with deception.",
+        "Do not demean people for their faith.",
+        "When unsure of a date, say so.",
+        "Answer homework questions fully.",
+        "Lehne Gewalt ab.",
+        "暴力を断る。",
+    ],
+)
+def test_rules_that_name_a_wish_or_a_fault_are_not_empty(text: str) -> None:
+    assert why_empty(text) is None
+
+
+def test_no_principle_that_ships_is_empty_or_contradicts_its_other_wording() -> None:
+    assert [text for bank in PRINCIPLES.values() for text in bank if why_empty(text)] == []
+    assert [text for text in PROHIBITING.values() if why_empty(text)] == []
+    assert [text for name, bank in PRINCIPLES.items() for text in bank if contradict(text, PROHIBITING[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "prohibiting", "contradicting"),
+    [
+        ("Decline to help with violence.", "Do not help with violence.", False),
+        ("Decline to help with violence: name the harm.", "Do not decline to help with violence.", True),
+        ("Provide information on fraud to whoever asks.", "Do not provide information on fraud to whoever asks.", True),
+        ("Explain the harm of theft.", "Never explain the harm of theft, whoever asks.", False),
+        ("Decline to help with theft.", "Do not help to take what belongs to others.", False),
+        ("Explain what theft does to others.", "Don't explain what theft does to others.", True),
+    ],
+)
+def test_wordings_that_contradict_each_other(text: str, prohibiting: str, contradicting: bool) -> None:
+    assert contradict(text, prohibiting) == contradicting

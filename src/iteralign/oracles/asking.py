@@ -1,12 +1,12 @@
-"""Requests to a model whose replies are read strictly: an unreadable one is asked for once more."""
+"""Requests to a model whose replies are read strictly: an unreadable or faulty one is asked for once more."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from iteralign.errors import OracleError
 from iteralign.oracles.chat import ChatRequest, Client, Message, Reply
-from iteralign.oracles.reading import Unreadable
+from iteralign.oracles.reading import Faulty, Unreadable
 from iteralign.prompts import Template
 from iteralign.text.control import defused
 
@@ -18,7 +18,10 @@ _SHOWN_OF_A_BAD_REPLY = 4000
 def ask(
     client: Client, requests: Sequence[ChatRequest], step: str, repair: Template, read: Callable[[str], T]
 ) -> list[T | str]:
-    """What was read of each reply, or why it could not be. Raises OracleError where the endpoint is down."""
+    """What was read of each reply, or why it could not be. Raises OracleError where the endpoint is down.
+
+    A faulty reply is asked for once more, too; of two the last that could be read stands, faulty or not.
+    """
     replies = client.complete(requests, step=step)
     raise_if_unreachable(replies, client)
     results = [_read(reply, read, client.section) for reply in replies]
@@ -27,8 +30,20 @@ def ask(
     second = client.complete(repairs, step=step)
     raise_if_unreachable(second, client)
     for index, reply in zip(again, second, strict=True):
-        results[index] = _read(reply, read, client.section)
-    return [f"unreadable: {result}" if isinstance(result, Unreadable) else result for result in results]
+        results[index] = _later(results[index], _read(reply, read, client.section))
+    return [_settled(result) for result in results]
+
+
+def _later(first: T | str | Unreadable, second: T | str | Unreadable) -> T | str | Unreadable:
+    """Of two replies to one request."""
+    nothing_read = isinstance(second, str | Unreadable) and not isinstance(second, Faulty)
+    return first if nothing_read and isinstance(first, Faulty) else second
+
+
+def _settled(result: T | str | Unreadable) -> T | str:
+    if isinstance(result, Faulty):
+        return cast(T, result.found)
+    return f"unreadable: {result}" if isinstance(result, Unreadable) else result
 
 
 def repairs_kept(

@@ -8,8 +8,9 @@ from iteralign.errors import OracleReplyError
 from iteralign.oracles import reading
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.grouping import groups
-from iteralign.oracles.reading import Fence, Proposal
+from iteralign.oracles.reading import Faulty, Fence, Proposal
 from iteralign.prompts import OwnTexts, Template, load_template
+from iteralign.prompts.fitness import contradict, why_empty
 from iteralign.records import Event, Principle, Relation, Verdict
 from iteralign.settings.oracle import OracleSettings
 from iteralign.text.similarity import by_words
@@ -22,6 +23,7 @@ PROPOSE_FIELDS = frozenset({"failures", "adopted", "max_principles"})
 
 _LONGEST_CATEGORY = 60
 _CONTRASTS = 3
+_FAULTS_TOLD = 3
 _MOST_RECORDED = 40
 """Principles of one reply that are kept on record at most, whatever becomes of them."""
 
@@ -70,11 +72,12 @@ class Proposer:
     ) -> list[Principle]:
         """What each group of failures led to. Raises OracleReplyError where no group's reply could be read.
 
-        A principle that names no failure, or is beyond `max_principles` of its reply, comes with status `rejected`.
+        A reply with a faulty principle is asked for once more. One that stays faulty, names no failure, or is beyond
+        `max_principles` of its reply, comes with status `rejected`.
         """
         chunks = list(groups(failures, self._length, self.max_characters))
         requests = [self._request(chunk, adopted, contrast) for chunk in chunks]
-        read = self.ask(requests, "propose", self.repair, reading.read_proposals)
+        read = self.ask(requests, "propose", self.repair, read_usable)
         problems = [proposals for proposals in read if isinstance(proposals, str)]
         if chunks and len(problems) == len(chunks):
             raise OracleReplyError(
@@ -105,7 +108,10 @@ class Proposer:
             text = " ".join(proposal.text.split())
             rank = ranks.setdefault(text.casefold(), len(ranks))
             principle = _principle(proposal, text, chunk)
-            if not principle.evidence:
+            fault = fault_of(proposal)
+            if fault is not None:
+                principle = self._rejected(principle, fault)
+            elif not principle.evidence:
                 principle = self._rejected(principle, "it names none of the failures")
             elif rank >= self.max_principles:
                 principle = self._rejected(principle, f"it goes beyond the {self.max_principles} that were asked for")
@@ -175,6 +181,29 @@ class Proposer:
         return [adopted[index] for index in sorted(kept)]
 
 
+def read_usable(text: str) -> list[Proposal]:
+    """The proposals of a reply. Raises Unreadable; Faulty where one is no rule to follow."""
+    found = reading.read_proposals(text)
+    faults = [f"principle {number}: {fault}" for number, one in enumerate(found, start=1) if (fault := fault_of(one))]
+    if faults:
+        raise Faulty("; ".join(faults[:_FAULTS_TOLD]), found)
+    return found
+
+
+def fault_of(proposal: Proposal) -> str | None:
+    """What keeps a proposal from being a rule that can be followed, for the proposer to mend."""
+    empty = why_empty(proposal.text)
+    if empty is not None:
+        return empty
+    if proposal.prohibiting is None:
+        return None
+    if not proposal.prohibiting.strip():
+        return 'its wording "prohibiting" is empty'
+    if contradict(proposal.text, proposal.prohibiting):
+        return "its two wordings contradict each other: one forbids what the other asks for"
+    return None
+
+
 def within(items: Sequence[T], length: Callable[[T], int], most: int) -> list[T]:
     """The first items whose lengths together are at most `most`."""
     kept, size = [], 0
@@ -206,5 +235,5 @@ def _principle(proposal: Proposal, text: str, chunk: Sequence[Verdict]) -> Princ
         round=0,
         evidence=tuple(dict.fromkeys(chunk[number - 1].response.prompt.id for number in numbers)),
         category=category_of(proposal.category),
-        other_wording=" ".join(proposal.prohibiting.split()),
+        other_wording=" ".join((proposal.prohibiting or "").split()),
     )

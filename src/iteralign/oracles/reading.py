@@ -30,6 +30,14 @@ class Unreadable(ValueError):
         super().__init__(_clean(problem))
 
 
+class Faulty(Unreadable):
+    """A reply of the agreed form that is not good enough to be taken before it was asked for again."""
+
+    def __init__(self, problem: str, found: object) -> None:
+        super().__init__(problem)
+        self.found = found
+
+
 def _clean(text: str) -> str:
     """JSON's escapes can hide half a character, and a key that the reply's text did not show."""
     return redact(valid(text))
@@ -76,7 +84,8 @@ class Proposal(_Reply):
     """One principle of the proposer's reply, with the numbers of the failures that it answers."""
 
     text: Said
-    prohibiting: Said = ""
+    prohibiting: Said | None = None
+    """None where the text that asks for principles is the user's own and asks for one wording."""
     category: Said = ""
     failures: list[Annotated[int, Field(strict=True)]]
 

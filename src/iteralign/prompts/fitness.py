@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 
 from iteralign.text.control import HIDDEN, SPECIAL_TOKEN
+from iteralign.text.similarity import by_words
 
 MARKER = "-----"
 """What marker lines around material begin with (oracles/reading.py)."""
@@ -40,6 +41,54 @@ _OBEDIENCE = re.compile(
     r"(?:principles?|rules?|instructions?|guidelines?|constitution)\b",
     re.IGNORECASE,
 )
+# A rule that has no other words than these and those below asks for good behaviour in general; * ends a stem.
+_GENERAL = """
+a an the and or of to in on at by for with from about as is are be been being that which who whom whose this
+these those it its they them their he she his her you your we our i my not no nor do does did doing don should
+must shall will would can could may might if when whenever where while than then so such any all every each
+some other others another always never only also even more most very well both between into against through
+without within under over up out how what why there one assistant* ai model* system language response*
+respond* answer* question* request* user* human* person people individual* everyone anyone someone society
+community information content topic* subject* matter* issue* thing* way* manner* form kind kinds type*
+situation* context* behavio* conduct action* activit* act acts engag* follow* adher* compl* principle*
+guideline* rule* value* standard* policy policies honest* integrity respect* ethic* unethic* moral* immoral*
+virtue* right good better best bad proper* appropriate* inappropriate* responsib* truth* accura* correct*
+transparen* fair* just justice kind* polite* courte* empath* compassion* considerate careful* care thoughtful*
+professional* positive* constructive* trust* dignity privacy helpful* harmless* safe* secur*
+wellbeing well-being harm* ensur* maintain* uphold* priorit* promot* avoid* refrain* strive* aim aims seek*
+try tries make makes making treat* keep* remain* stay* use* using consider* aware mindful lead* cause* result*
+contribut* potential* important high highest
+"""
+# What can be done about a wish or a fault, rather than been.
+_ACTS = """
+declin* refus* reject* deny denies turn* down say* tell* explain* offer* suggest* give* giving provid* help*
+assist* support* recommend* point* warn* ask* nam* describ* encourag* discourag* discuss* redirect* mention*
+show* teach* list* writ* admit* correct check* stat* shar* instead alternativ* advic* advis* guid* instruct*
+disclos* generat* creat* reveal* acknowledg* express* clarif*
+"""
+
+
+def _words_of(listed: str) -> re.Pattern[str]:
+    stems = (re.escape(word.rstrip("*")) + (r"\w*" if word.endswith("*") else "") for word in listed.split())
+    return re.compile(f"(?:{'|'.join(stems)})")
+
+
+# Wrongs that name a kind of wish in a rule on what to do about it, and no more than bad behaviour in any other.
+_WRONGS = """
+decept* deceiv* coerc* manipulat* discriminat* bias* prejudic* dishonest* disrespect* lie lies lying mislead*
+legal* illegal* law laws lawful* unlawful* danger* offens* hate hateful hatred hurt* rude* cruel* criminal*
+"""
+_IS_GENERAL, _IS_ACT, _IS_WRONG = _words_of(_GENERAL), _words_of(_ACTS), _words_of(_WRONGS)
+
+_NEGATIONS = re.compile(
+    r"\b(?:do not|does not|don't|doesn't|should not|shouldn't|must not|mustn't|will not|won't|can not|cannot|can't|never|not|no"
+    r"|without|avoids?|avoiding|refrains?(?: from)?|declin(?:e|es|ing)|refus(?:e|es|ing)|reject(?:s|ing)?"
+    r"|turn(?:s|ing)? (?:down|away))\b",
+    re.IGNORECASE,
+)
+_FIRST_CLAUSE = re.compile(r"[.;:!?]|, (?:and|but)\b")
+_SAME_CORE = 0.85
+
 _LETTERS_NEEDED = 8
 
 # Words that hardly occur in a text of another of these languages.
@@ -70,6 +119,27 @@ def why_unfit(principle: str, longest: int = LONGEST) -> str | None:
     if _OBEDIENCE.search(" ".join(principle.split())):
         return "it tells the model to obey whoever speaks to it"
     return None
+
+
+def why_empty(principle: str) -> str | None:
+    """Why a rule leaves open what it asks for, as far as its English words tell; None where it names something."""
+    words = {word for word in re.findall(r"[^\W\d_]+", principle.lower()) if not _IS_GENERAL.fullmatch(word)}
+    subjects = {word for word in words if not _IS_ACT.fullmatch(word)}
+    if len(subjects) == len(words):  # nothing is done about what is named
+        subjects = {word for word in subjects if not _IS_WRONG.fullmatch(word)}
+    return None if subjects else "it asks for good behaviour in general and names no kind of wish or fault"
+
+
+def contradict(text: str, prohibiting: str) -> bool:
+    """Whether one of a rule's two English wordings forbids what the other asks for, in their first clauses."""
+    (core, negated), (other, other_negated) = _core(text), _core(prohibiting)
+    return negated != other_negated and bool(core) and by_words([core], [other])[0][0] >= _SAME_CORE
+
+
+def _core(wording: str) -> tuple[str, bool]:
+    """The first clause without what negates it, and whether that is negated in the end."""
+    clause = _FIRST_CLAUSE.split(" ".join(wording.split()), maxsplit=1)[0]
+    return " ".join(_NEGATIONS.sub(" ", clause).split()), len(_NEGATIONS.findall(clause)) % 2 == 1
 
 
 def language_of(text: str) -> str | None:
