@@ -89,6 +89,8 @@ def _trainer_class() -> Any:
             bare = adapted and self.dpo.reference == "base"
             with network.disable_adapter() if bare else contextlib.nullcontext():
                 found = self.log_probs(self.ref_model or network)
+            if self.ref_model is None and not bare:
+                self.before = self.per_token(found[0])  # the trainee is its own reference
             self.ref_model: Any = None
             return found
 
@@ -107,14 +109,15 @@ def _trainer_class() -> Any:
             return chosen.tolist(), rejected.tolist()
 
         def note_before(self) -> None:
-            self.before = self.of_preferred()
+            if math.isnan(self.before):
+                self.before = self.per_token(self.log_probs(self.model)[0])
 
         def note_after(self) -> None:
-            self.after = self.of_preferred()
+            self.after = self.per_token(self.log_probs(self.model)[0])
 
-        def of_preferred(self) -> float:
+        def per_token(self, chosen: list[float]) -> float:
             """Mean log-probability of a token of the chosen answers, in nats."""
-            return sum(self.log_probs(self.model)[0]) / sum(len(ids) for ids in self.rows["chosen_ids"])
+            return sum(chosen) / sum(len(ids) for ids in self.rows["chosen_ids"])
 
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
             return dataset
