@@ -106,7 +106,8 @@ def settings(url: str, role: str) -> dict[str, Any]:
         guard = {"family": "llama-guard", "model": "guard", "base_url": url, "api_key_env": "HOSTILE_KEY", "timeout": 2}
         oracle["guards"] = [guard]
     if role == "target":
-        model |= {"engine": "served", "served": {"base_url": url, "name": "base", "api_key_env": "HOSTILE_KEY"}}
+        served = {"base_url": url, "name": "base", "api_key_env": "HOSTILE_KEY", "timeout": 5, "max_retries": 1}
+        model |= {"engine": "served", "served": served}
     return {
         "model": model,
         "data": {"prompts": "demo", "limit": 8, "held_out": 0.25, "benign_limit": 6},
@@ -133,10 +134,8 @@ def command(words: list[str], place: Path, printed: Path) -> None:
     sys.argv = ["iteralign", *words]
     from iteralign.cli import main
     from iteralign.endpoints import retries
-    from iteralign.targets.served import ServedTarget
 
     retries._LONGEST_WAIT = LONGEST_WAIT
-    (ServedTarget.__init__.__kwdefaults__ or {})["timeout"] = 10.0  # of 600 s, which no setting shortens
     main()
 
 
