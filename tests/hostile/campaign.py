@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -294,7 +295,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="so many at a time")
     chosen = parser.parse_args()
     surroundings()
-    return 1 if campaign(chosen.runs, chosen.seed, chosen.jobs) else 0
+    return 1 if campaign(chosen.runs, chosen.seed, chosen.jobs, partial(print, flush=True)) else 0
 
 
 if __name__ == "__main__":

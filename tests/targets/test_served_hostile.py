@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,6 +69,15 @@ def test_a_redirect_to_another_host_is_not_followed(code: int, server: play.Serv
     assert other.requests == [] and other.keys == []
     other.shutdown()
     other.server_close()
+
+
+@pytest.mark.parametrize("dripping", [play.drip, play.drip_headers])
+def test_a_reply_that_drips_is_given_up_in_time(dripping: play.Play, server: play.Server, target: ServedTarget) -> None:
+    server.usual = dripping
+    begin = time.monotonic()
+    with pytest.raises(TargetError, match="timed out"):
+        generated(target)
+    assert time.monotonic() - begin < 15  # of 30 s that it drips; the timeout is 3 s
 
 
 def test_a_reply_without_end_is_given_up(server: play.Server, target: ServedTarget) -> None:

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from iteralign.errors import ConfigError
+from iteralign.text.bounded import read_text
 
 OwnTexts = Path | Mapping[str, Path] | None
 """Where a user's own texts are: a directory that has them under our names, or a file for each by its name."""
@@ -60,7 +61,7 @@ def load_template(name: str, fields: frozenset[str] | set[str], texts: OwnTexts 
 def read_template(name: str, fields: frozenset[str] | set[str], path: Path | str) -> Template:
     """The text in a file, for what is called `name`. A single newline at its end is not part of it. Raises ConfigError."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(Path(path))
     except (OSError, ValueError) as error:
         raise ConfigError(f"The template file {path} for {name} can't be read: {error}.") from error
     return Template(text.removesuffix("\n"), fields, str(path))
