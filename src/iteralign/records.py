@@ -144,6 +144,18 @@ class Trial(Record):
     """Refusals of benign training prompts."""
 
 
+class PlaceTrial(Record):
+    """How principles did in one place of the prompt, before the first round."""
+
+    place: Text
+    failures: Paired
+    """Acceptable answers to failures of the base model."""
+    benign: Paired
+    """Refusals of benign training prompts."""
+    chosen: bool = False
+    """Whether the run puts them there."""
+
+
 class Event(Record):
     """Something that happened to a principle."""
 

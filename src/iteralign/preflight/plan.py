@@ -2,15 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from iteralign.constitution.gate import most_answers
 from iteralign.oracles.prices import load_prices
 from iteralign.preflight.cost import Answers, Budget, Money, Range, StepCost, budgets, step_costs, total_cost
 from iteralign.preflight.hours import Counts, Hours, measured_hours
+from iteralign.prompts.forms import Place
 from iteralign.runs import check as preflight
 from iteralign.settings.addresses import asked, described, with_addresses
 from iteralign.settings.settings import Settings
+from iteralign.steps.place import PROMPTS as PLACE_PROMPTS
 from iteralign.targets.tokens import encoded
 from iteralign.weights.model import LocalModel
 
@@ -36,7 +38,7 @@ class Plan:
     """By the target, to be judged."""
     generated_tokens: Range
     trial_answers: Range
-    """Answers by which proposed principles are tried; part of the generated tokens and the oracle calls."""
+    """Answers by which proposed principles, and places for them, are tried; part of the generated tokens and calls."""
     trainings: int
     """At most; one a round."""
     trained_rows: Range
@@ -75,7 +77,7 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         looped=Range(prompts + len(sets.benign), prompts + len(sets.benign)),
         measured=Range(held_out, held_out * (1 + math.ceil(rounds / settings.measure.every))),
         revised=Range(0, prompts * settings.revision.tries),
-        tried=_trials(settings, rounds),
+        tried=_trials(settings, rounds) + _places(settings, prompts),
     )
     characters = sum(len(prompt.question) + sum(len(turn.text) for turn in prompt.history) for prompt in sets.prompts)
     prices = load_prices(settings.oracle.prices_file)
@@ -156,6 +158,14 @@ def _trials(settings: Settings, rounds: int) -> Range:
     principles = settings.oracle.max_principles
     known = settings.oracle.kind == "rules" and settings.constitution.file is None
     return Range(0, rounds * (min(gate.max_answers, most_answers(gate, principles)) if known else gate.max_answers))
+
+
+def _places(settings: Settings, prompts: int) -> Range:
+    """Of the trial before the first round: without principles, and in each place where all failed."""
+    if settings.form.principles != "auto":
+        return Range(0, 0)
+    asked = min(prompts, PLACE_PROMPTS)
+    return Range(asked, asked + len(get_args(Place)) * (asked + PLACE_PROMPTS))
 
 
 def _sizes(settings: Settings, model: LocalModel) -> dict[str, int]:

@@ -4,15 +4,18 @@ Every form has the same three methods, so that the steps need not know which one
 (section 3.1): plain, chain of thought (CoT) and Chain of Utterances (CoU, Bhardwaj and Poria 2023).
 """
 
+import copy
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, Self
 
 from iteralign.errors import ConfigError
 from iteralign.prompts import OwnTexts, Template, load_template
 from iteralign.records import Principle, RedTeamPrompt
 
 FormName = Literal["plain", "chat", "cot", "cou", "file"]
+Place = Literal["after", "before", "assistant", "system"]
+"""Where principles stand: after or before the question, as rules about what an assistant says, in the system message."""
 ChatRenderer = Callable[[list[dict[str, str]]], str]
 """Messages with role and content -> text, as a tokenizer's chat template with the generation prompt gives it."""
 
@@ -23,8 +26,14 @@ class HumanTurn:
     """The human turn that puts principles, and where an answer is rewritten a draft, beside the question."""
 
     def __init__(self, texts: OwnTexts = None) -> None:
-        drafted = {"question", "draft", "principles"}
-        self._principles = load_template("with_principles", {"question", "principles"}, texts)
+        beside, drafted = {"question", "principles"}, {"question", "draft", "principles"}
+        self.place: Place = "after"
+        self._principles = {
+            "after": load_template("with_principles", beside, texts),
+            "before": load_template("with_principles_before", beside, texts),
+            "assistant": load_template("with_principles_assistant", beside, texts),
+        }
+        self._system = load_template("with_principles_system", {"principles"}, texts)
         self._draft = load_template("with_draft", drafted, texts)
         self._critique = load_template("critique", drafted, texts)
         self._critiqued = load_template("with_critique", {*drafted, "critique"}, texts)
@@ -32,15 +41,25 @@ class HumanTurn:
     def request(
         self, question: str, principles: Sequence[Principle], draft: str | None, critique: str | None = None
     ) -> str:
-        """The question alone without principles, otherwise the filled template."""
-        if not principles:
+        """The question alone without principles or where they stand elsewhere, otherwise the filled template."""
+        if not principles or (draft is None and self.place == "system"):
             return question
         listed = _listed(principles)
         if draft is None:
-            return self._principles.fill(question=question, principles=listed)
+            return self._principles[self.place].fill(question=question, principles=listed)
         if critique is None:
             return self._draft.fill(question=question, principles=listed, draft=draft)
         return self._critiqued.fill(question=question, principles=listed, draft=draft, critique=critique)
+
+    def system(self, principles: Sequence[Principle]) -> str:
+        """What the system message says where principles stand there."""
+        return self._system.fill(principles=_listed(principles))
+
+    def placing(self, place: Place) -> "HumanTurn":
+        """The same with principles in another place."""
+        placed = copy.copy(self)
+        placed.place = place
+        return placed
 
     def critique(self, question: str, principles: Sequence[Principle], draft: str) -> str:
         """The request to say what in the draft goes against the principles."""
@@ -68,7 +87,7 @@ class PromptForm:
         draft: str | None = None,
         critique: str | None = None,
     ) -> str:
-        """The text to be continued; principles stand in the last human turn, after the question (section 3.4).
+        """The text to be continued; principles stand after the question (section 3.4), or where `placing` has put them.
 
         With a `draft`, the target is asked to write that answer again, in the light of a `critique` if there is one.
         """
@@ -77,6 +96,20 @@ class PromptForm:
     def ask_critique(self, prompt: RedTeamPrompt, principles: Sequence[Principle], draft: str) -> str:
         """The text whose continuation says what in the draft goes against the principles."""
         return self._asking(prompt, self.human_turn.critique(prompt.question, principles, draft))
+
+    def places(self) -> tuple[Place, ...]:
+        """Where principles may stand."""
+        return "after", "before", "assistant"
+
+    def placing(self, place: Place) -> Self:
+        """The form that puts principles there. Raises ConfigError where this form has no such place."""
+        if place not in self.places():
+            raise ConfigError(
+                f"form.principles: {place} is no place that this form has for principles; choose {', '.join(self.places())}."
+            )
+        placed = copy.copy(self)
+        placed.human_turn = self.human_turn.placing(place)
+        return placed
 
     def unjudged(self) -> "PromptForm":
         """The form to render texts by whose answers nobody will judge; a form that takes note of texts overrides it."""
@@ -103,11 +136,33 @@ class ChatForm(PromptForm):
         super().__init__(human_turn)
         self._render_chat = render_chat
 
+    def render(
+        self,
+        prompt: RedTeamPrompt,
+        principles: Sequence[Principle] = (),
+        draft: str | None = None,
+        critique: str | None = None,
+    ) -> str:
+        if principles and draft is None and self.human_turn.place == "system":
+            return self._conversation(prompt, prompt.question, system=self.human_turn.system(principles))
+        return super().render(prompt, principles, draft, critique)
+
+    def places(self) -> tuple[Place, ...]:
+        """Among them the system message, where the template takes one."""
+        try:
+            self._render_chat([{"role": "system", "content": "Hello."}, {"role": "user", "content": "Hello."}])
+        except Exception:  # a template raises what it likes: Gemma's has no system message
+            return super().places()
+        return *super().places(), "system"
+
     def _asking(self, prompt: RedTeamPrompt, request: str) -> str:
+        return self._conversation(prompt, request)
+
+    def _conversation(self, prompt: RedTeamPrompt, request: str, system: str | None = None) -> str:
         role = {"human": "user", "assistant": "assistant"}
-        messages = [{"role": role[turn.role], "content": turn.text} for turn in prompt.history]
-        messages.append({"role": "user", "content": request})
-        return self._render_chat(messages)
+        messages = [] if system is None else [{"role": "system", "content": system}]
+        messages += [{"role": role[turn.role], "content": turn.text} for turn in prompt.history]
+        return self._render_chat([*messages, {"role": "user", "content": request}])
 
     def answer(self, generated: str) -> str:
         return generated.strip()

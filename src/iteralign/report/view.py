@@ -10,6 +10,7 @@ import iteralign
 from iteralign import layout
 from iteralign.integrity.verify import verify_run
 from iteralign.oracles.budget import Total, totals_by_step
+from iteralign.records import PlaceTrial
 from iteralign.report.answers import Pair, PairSet, benign_pairs, held_out_pairs, revision_pairs, sampled
 from iteralign.report.chart import Point
 from iteralign.report.limits import limits
@@ -70,6 +71,8 @@ class View:
     interventions: list[Intervention]
     heat: Heat
     categories: list[CategoryChange]
+    places: list[PlaceTrial]
+    """Where principles were tried to stand; empty where the settings say it."""
     tree: Tree
     pairs: list[PairSet]
     stages: list[StageTime]
@@ -112,6 +115,7 @@ def view_of(run_dir: Path) -> View:
         interventions=run.interventions(),
         heat=heat(rounds.failed, rounds.judged),
         categories=category_changes(base.held_out, after.held_out),
+        places=run.baseline.places(),
         tree=tree(*run.ledger(), rounds),
         pairs=pairs,
         stages=stage_times(run.timings()),

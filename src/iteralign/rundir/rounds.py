@@ -8,6 +8,7 @@ from iteralign import layout
 from iteralign.records import (
     Checkpoint,
     Draw,
+    PlaceTrial,
     Principle,
     Record,
     Response,
@@ -51,6 +52,10 @@ class KeptRound:
     def verdicts(self) -> list[Verdict]:
         """The judge's, on these answers."""
         return self.read(layout.VERDICTS)
+
+    def places(self) -> list[PlaceTrial]:
+        """How principles did in each place of the prompt, before the first round; nothing where the settings name one."""
+        return self.read(layout.PLACES)
 
     def principles(self) -> list[Principle]:
         """What was proposed, with what became of it."""

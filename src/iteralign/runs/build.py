@@ -11,6 +11,7 @@ from iteralign.constitution.given import read_constitution
 from iteralign.constitution.review import FileReview, Reviewer
 from iteralign.errors import ConfigError
 from iteralign.interfaces import Judge, Oracle, Target, Trainer
+from iteralign.prompts import load_template
 from iteralign.prompts.forms import PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
 from iteralign.redteam.chances import Weighing
@@ -155,9 +156,16 @@ def _own_oracle(settings: OracleSettings, seed: int, directory: Path | None) -> 
 
 
 def build_form(settings: Settings, model: LocalModel) -> PromptForm:
-    """The prompt form; `chat` asks the tokenizer for its template."""
-    form = settings.form
-    return prompt_form(form.name, form.texts, model.render_chat if form.name == "chat" else None)
+    """The prompt form; `chat` asks the tokenizer for its template. Raises ConfigError."""
+    how = settings.form
+    form = prompt_form(how.name, how.texts, model.render_chat if how.name == "chat" else None)
+    return form if how.principles == "auto" else form.placing(how.principles)
+
+
+def build_trial_principle(settings: Settings) -> Principle:
+    """What places are tried with where the run was given no principles."""
+    text = load_template("trial_principle", set(), settings.form.texts).text
+    return Principle(id="trial", text=text, round=-1)
 
 
 def build_order(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Order:

@@ -81,6 +81,7 @@ def _all_rounds(
 ) -> Outcome:
     given = ledger = run.given_constitution(run.path)
     base = steps.baseline(parts.base, run.prompts(layout.BENIGN))
+    steps.place(run.prompts(layout.PROMPTS), given)
     metrics = [with_numbers(RoundMetrics(round=-1), base, ())]
     tell(parts.tracking, run.path, metrics[0], given)
     progress.round_done(metrics[0])

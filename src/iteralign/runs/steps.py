@@ -25,6 +25,7 @@ from iteralign.settings.settings import Settings
 from iteralign.steps.examples import examples
 from iteralign.steps.finetune import finetune
 from iteralign.steps.judge import acceptable, judge
+from iteralign.steps.place import chosen_place, try_places
 from iteralign.steps.propose import propose
 from iteralign.steps.reflect import reflect
 from iteralign.steps.respond import respond
@@ -59,6 +60,8 @@ class RunSteps:
         self.similarity = build.build_similarity(settings)
         self.gate = build.build_gate(settings) if settings.constitution.gate.enabled else None
         self.doubles = build.build_doubles(settings)
+        self.form = parts.form
+        """Puts principles where they stand in this run."""
         self.benign: list[Response] = []
         """The base model's own acceptable answers to benign prompts, for replay and for trials of principles."""
 
@@ -71,6 +74,30 @@ class RunSteps:
         self.benign = [one.response for one in acceptable(verdicts) if not is_degenerate(one.response.text)]
         return self.measuring.of(-1, base)
 
+    def place(self, prompts: Sequence[RedTeamPrompt], given: Sequence[Principle]) -> None:
+        """Where the settings say `auto`, the base model shows where principles stand best: those the run was given, or one that
+        fits most harm."""
+        if self.settings.form.principles != "auto":
+            return
+        how = self.settings.revision
+        trials = self.stages(-1)(
+            layout.PLACES,
+            try_places,
+            self.parts.target,
+            self.early,
+            self.parts.form,
+            prompts,
+            self.benign,
+            in_force(given) or [build.build_trial_principle(self.settings)],
+            self.settings.sampling,
+            max_principles=how.max_principles,
+            max_refusals=self.settings.constitution.gate.max_refusals,
+            seed=self.settings.seed,
+            similarity=self.similarity,
+            told=self.early.ask,
+        )
+        self.form = self.parts.form.placing(chosen_place(trials))
+
     def begin(self, number: int, weights: Checkpoint) -> "RoundSteps":
         """The steps of a round whose target has these weights."""
         return RoundSteps(self, number, weights)
@@ -81,7 +108,7 @@ class RoundSteps:
 
     def __init__(self, run: RunSteps, number: int, weights: Checkpoint) -> None:
         self.run, self.settings, self.number, self.weights = run, run.settings, number, weights
-        self.target, self.oracle, self.form = run.parts.target, run.parts.oracle, run.parts.form
+        self.target, self.oracle, self.form = run.parts.target, run.parts.oracle, run.form
         self.keep = run.stages(number)
         self._verdicts: list[Verdict] = []
         self._trained = False

@@ -48,12 +48,17 @@ def verify(
     return checked
 
 
+def recites(revision: Revision) -> bool:
+    """Whether the answer is its principles over again. Who declines may use their words."""
+    text = revision.response.text
+    return taken_from(text, [one.text for one in revision.principles]) > _RECITED and not is_refusal(text)
+
+
 def _why_not(revision: Revision, passed: Sequence[Revision], alike_at_most: int) -> str | None:
     """What is wrong with an acceptable answer beside the others."""
-    text = revision.response.text
-    principles = [principle.text for principle in revision.principles]
-    if taken_from(text, principles) > _RECITED and not is_refusal(text):  # who declines may use the principle's words
+    if recites(revision):
         return COPIED
+    text = revision.response.text
     own = revision.failure.response.prompt.id
     others = [one.response.text for one in passed if one.failure.response.prompt.id != own]
     alike = sum(likeness >= _SAME_WORDS for likeness in by_words([text], others)[0])

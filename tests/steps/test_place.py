@@ -1,0 +1,181 @@
+"""The trial of places: what each mends and makes refuse, which is chosen, and that a run keeps to it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iteralign import layout
+from iteralign.errors import ConfigError
+from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
+from iteralign.prompts.forms import Place, PromptForm, prompt_form
+from iteralign.records import Checkpoint, PlaceTrial, Principle, RedTeamPrompt, Sampling
+from iteralign.report.html import write_report
+from iteralign.rundir.reader import read_run
+from iteralign.runs.parts import Parts
+from iteralign.runs.run import resume_run, start_run
+from iteralign.settings.settings import load_settings
+from iteralign.steps.place import PROMPTS, chosen_place, try_places
+from iteralign.steps.respond import respond
+
+RULE = Principle(id="r", text="Decline to help with theft.", round=0)
+PLAIN = prompt_form("plain")
+
+
+def chat(messages: list[dict[str, str]]) -> str:
+    return "".join(f"<{message['role']}>{message['content']}</{message['role']}>" for message in messages)
+
+
+def no_system(messages: list[dict[str, str]]) -> str:
+    if messages[0]["role"] == "system":
+        raise ValueError("System role not supported")
+    return chat(messages)
+
+
+CHAT = prompt_form("chat", None, chat)
+
+
+def place_of(text: str) -> Place | None:
+    """Where a fake target finds the principles."""
+    if RULE.text not in text and "Decline to help with violence" not in text:
+        return None
+    if "<system>" in text:
+        return "system"
+    if "Somebody asks" in text:
+        return "assistant"
+    return "before" if text.index("these principles") < text.index("steal") else "after"
+
+
+class Heeds(FakeTarget):
+    """Declines harmful questions from some places on, and benign ones from others."""
+
+    def __init__(self, harmful: dict[str, int], benign: dict[str, int]) -> None:
+        super().__init__(self._says)
+        self.harmful, self.benign = harmful, benign
+
+    def _says(self, text: str, checkpoint: Checkpoint) -> str:
+        place = place_of(text)
+        number = int(text.split("steal number ")[1].split("?")[0])
+        heeded = self.benign if "bake" in text else self.harmful
+        declines = place is not None and number < heeded.get(place, 0)
+        return (
+            f"I'm sorry, but I can't help with number {number} {hash(number)}, it has an owner."
+            if declines
+            else COMPLIES
+        )
+
+
+def tried(target: FakeTarget, form: PromptForm = CHAT, limit: float = 0.1) -> dict[str, PlaceTrial]:
+    prompts = [RedTeamPrompt(id=f"p{n}", question=f"How do I steal number {n}?") for n in range(20)]
+    benign = [
+        RedTeamPrompt(id=f"b{n}", question=f"How do I bake, not steal number {n}?", benign=True) for n in range(20)
+    ]
+    accepts = FakeOracle(lambda response: "unacceptable" if response.text == COMPLIES else "acceptable")
+    answered = respond(target, form, benign, Sampling())
+    trials = try_places(
+        target, accepts, form, prompts, answered, [RULE], Sampling(), max_principles=1, max_refusals=limit, seed=0
+    )
+    assert sum(trial.chosen for trial in trials) == 1
+    return {trial.place: trial for trial in trials}
+
+
+def chosen(trials: dict[str, PlaceTrial]) -> str:
+    return chosen_place(list(trials.values()))
+
+
+def test_the_place_that_mends_most_is_chosen_where_refusals_stay() -> None:
+    trials = tried(Heeds({"after": 6, "before": 18, "assistant": 20, "system": 1}, {"before": 2, "assistant": 15}))
+    assert {place: trial.failures.with_it for place, trial in trials.items()} == {
+        **{"after": 6, "before": 18, "assistant": 20, "system": 1}
+    }
+    assert trials["assistant"].benign.with_it == 15 and trials["assistant"].benign.total == 20
+    assert chosen(trials) == "before"
+
+
+def test_where_refusals_rise_everywhere_the_difference_decides() -> None:
+    heeds = Heeds(
+        dict.fromkeys(("after", "before", "assistant", "system"), 20), {"after": 16, "before": 10, "assistant": 13}
+    )
+    heeds.benign["system"] = 12
+    assert chosen(tried(heeds)) == "before"
+
+
+def test_of_equal_places_the_first_is_chosen_also_where_nothing_fails() -> None:
+    assert chosen(tried(Heeds({}, {}))) == "after"
+    declines = FakeTarget(lambda text, checkpoint: DECLINES)
+    trials = tried(declines)
+    assert chosen(trials) == "after" and {trial.failures.total for trial in trials.values()} == {0}
+
+
+def test_a_form_has_the_places_that_it_can_put_principles_in() -> None:
+    assert PLAIN.places() == ("after", "before", "assistant")
+    assert CHAT.places() == ("after", "before", "assistant", "system")
+    assert prompt_form("chat", None, no_system).places() == PLAIN.places()
+    with pytest.raises(ConfigError, match=r"form\.principles: system"):
+        PLAIN.placing("system")
+
+
+@pytest.mark.parametrize("place", CHAT.places())
+def test_each_place_holds_question_and_principles_once(place: Place) -> None:
+    prompt = RedTeamPrompt(id="p", question="How do I steal number 1?")
+    text = CHAT.placing(place).render(prompt, [RULE])
+    assert text.count(RULE.text) == text.count(prompt.question) == 1 and place_of(text) == place
+    assert CHAT.placing(place).render(prompt) == CHAT.render(prompt)
+
+
+def settings(directory: Path, **form: Any) -> Any:
+    questions = directory / "questions.jsonl"
+    questions.write_text(
+        "".join(f'{{"question": "How do I steal number {n}?"}}\n' for n in range(30)), encoding="utf-8"
+    )
+    benign = directory / "benign.jsonl"
+    benign.write_text(
+        "".join(f'{{"question": "How do I bake and steal number {n}?"}}\n' for n in range(30)), encoding="utf-8"
+    )
+    return load_settings(
+        {
+            "model": {"path": "fake"},
+            "data": {"prompts": str(questions), "benign": str(benign), "held_out": 0.1},
+            "oracle": {"kind": "rules"},
+            "constitution": {"gate": {"enabled": False}},
+            "form": form,
+            "rounds": {"limit": 1},
+        }
+    )
+
+
+def test_a_run_keeps_to_the_place_and_shows_it(tmp_path: Path) -> None:
+    run, how = tmp_path / "run", settings(tmp_path, principles="auto")
+
+    def parts() -> Parts:
+        target = Heeds({"after": 2, "before": 9, "assistant": 5}, {})
+        return Parts(
+            target,
+            FakeOracle(lambda one: "unacceptable" if one.text == COMPLIES and not one.prompt.benign else "acceptable"),
+            FakeTrainer(run),
+            PLAIN,
+            Checkpoint(kind="base", path="fake"),
+        )
+
+    start_run(how, run, parts=parts())
+    kept = read_run(run)
+    (best,) = [trial for trial in kept.baseline.places() if trial.chosen]
+    assert best.place == "before" and best.failures.total == min(PROMPTS, kept.count())
+    revised = kept.round(0).revisions()
+    assert revised and all("Do not help" in one.response.input.split("How do I")[0] for one in revised)
+    page = write_report(run)
+    assert "Where principles stand" in page.read_text(encoding="utf-8")
+
+    written = (run / "baseline" / layout.PLACES.file).read_bytes()
+    for name in (layout.METRICS, f"rounds/0000/{layout.ROUND_METRICS}"):
+        (run / name).unlink()
+    again = parts()
+    resume_run(run, parts=again)
+    assert (run / "baseline" / layout.PLACES.file).read_bytes() == written
+
+
+def test_without_auto_nothing_is_tried(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    parts = Parts(FakeTarget(), FakeOracle(), FakeTrainer(run), PLAIN, Checkpoint(kind="base", path="fake"))
+    start_run(settings(tmp_path), run, parts=parts)
+    assert read_run(run).baseline.places() == []
