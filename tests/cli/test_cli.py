@@ -135,6 +135,14 @@ def test_the_version_is_told_without_a_command(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"iteralign {__version__}\n")
 
 
+def test_the_package_run_as_a_module_is_the_command(tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "iteralign"]
+    done = subprocess.run([*run, "--version"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"iteralign {__version__}\n")
+    wrong = subprocess.run([*run, "status", "nowhere"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert wrong.returncode == 1 and "nowhere" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "choices"),
     [

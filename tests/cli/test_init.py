@@ -75,6 +75,7 @@ def test_full_is_the_commented_file_with_the_same_values_in_it() -> None:
     [
         (["there.yaml"], "exists already"),
         (["new.yaml", "--judge", "rules", "--base-url", "http://h/v1"], "no server"),
+        (["new.yaml", "--judge", "http://127.0.0.1:8000/v1"], "give it as --base-url"),
         (["new.yaml", "--set", "trainig.epochs=2"], "did you mean training"),
         (["new.yaml", "--full", "--set", "seed=2"], "--set goes with the short file"),
         (["new.yaml", "--base-url", "http://me:secret@h/v1"], "address alone"),

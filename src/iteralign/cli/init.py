@@ -61,6 +61,10 @@ def init(
     check_outputs(file, force=force)
     if judge == "rules" and base_url is not None:
         raise ConfigError("--base-url goes with a model as judge; the rules have no server.")
+    if judge is not None and "://" in judge:
+        raise ConfigError(
+            f"{judge} is a server, no model: give it as --base-url, and as --judge the model's name there."
+        )
     if full and overrides:
         raise ConfigError("--set goes with the short file; --full has a line for every setting, to be edited.")
     given = {"model.path": model, "data.prompts": prompts}
