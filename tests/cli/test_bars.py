@@ -88,6 +88,8 @@ def test_the_pace_is_measured_from_the_first_move() -> None:
     assert pace.rate == 2 and pace.left == 48.5
     clock.now = 71
     assert pace.left == 38.5, "it counts down while nothing is told"
+    clock.now = 111
+    assert pace.left is None, "slower than was thought: by how much is not known"
     pace.tell(Work("judging", 0, 100))
     assert pace.rate is None
 

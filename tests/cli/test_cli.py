@@ -125,6 +125,8 @@ def test_interrupting_says_how_to_go_on_and_resume_does(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "iteralign resume" in errors and "Traceback" not in errors
+    told = json.loads(iteralign("status", "run", "--json", cwd=tmp_path).stdout)
+    assert (told["state"], told["reason"]) == ("stopped", "Interrupted")
     done = iteralign("resume", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "finished" in iteralign("status", "run", cwd=tmp_path).stdout

@@ -49,8 +49,9 @@ class Pace:
 
     @property
     def left(self) -> float | None:
-        """Seconds; counts down while nothing is told."""
+        """Seconds; counts down while nothing is told. None when they are over and it isn't done."""
         rate = self.rate
         if not rate:
             return None
-        return max(0.0, (self.total - self.done) / rate - (self._clock() - self._last))
+        left = (self.total - self.done) / rate - (self._clock() - self._last)
+        return None if left < 0 and self.done < self.total else max(0.0, left)

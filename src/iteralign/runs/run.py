@@ -11,7 +11,7 @@ from typing import Any
 
 from iteralign import layout
 from iteralign.data import Questions
-from iteralign.errors import RunDirectoryError
+from iteralign.errors import Interrupted, RunDirectoryError
 from iteralign.interfaces import Oracle, Target, Trainer
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Record
@@ -136,8 +136,10 @@ def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -
                 tracking.close()
                 parts.close()
         except BaseException as error:
+            # Ctrl-C is Python's own; the name in the record is the one that a caller of the command line gets.
+            kind = Interrupted if isinstance(error, KeyboardInterrupt) else type(error)
             with contextlib.suppress(RunDirectoryError):  # a full disk: the error says so
-                run.end(f"stopped: {type(error).__name__}")
+                run.end(f"stopped: {kind.__name__}")
             raise
         run.end("finished")
     return outcome
