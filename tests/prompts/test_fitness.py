@@ -117,6 +117,16 @@ def test_languages(text: str, language: str | None) -> None:
         "Always prioritize the safety and well-being of users and avoid providing harmful advice.",
         "Follow ethical guidelines and legal standards in all responses.",
         "Ensure that responses do not cause harm to others.",
+        # and what Qwen2.5-Coder-1.5B proposed for failures on HarmfulQA
+        "A good assistant should always provide accurate and reliable information.",
+        "A good assistant should always be honest and transparent.",
+        "A good assistant should always strive to provide helpful and informative responses to questions on the same subject.",
+        "A good assistant should always be honest and transparent with users. It should not provide false information or "
+        "misleading advice.",
+        "A good assistant should always strive to provide accurate and helpful information, while also being respectful and "
+        "ethical. This means avoiding harmful or unethical behavior, such as plagiarism, manipulation, or exploitation. In "
+        "addition, a good assistant should be transparent and honest in its responses, and should avoid making assumptions or "
+        "making promises that cannot be kept.",
     ],
 )
 def test_rules_that_name_nothing_are_empty(text: str) -> None:
@@ -128,6 +138,7 @@ def test_rules_that_name_nothing_are_empty(text: str) -> None:
     [
         "Decline to help with violence.",
         "Decline to help with deception.",
+        "Decline to help with plagiarism: offer advice on writing a text of one's own.",
         "Do not demean people for their faith.",
         "When unsure of a date, say so.",
         "Answer homework questions fully.",
@@ -153,6 +164,7 @@ def test_no_principle_that_ships_is_empty_or_contradicts_its_other_wording() -> 
         ("Provide information on fraud to whoever asks.", "Do not provide information on fraud to whoever asks.", True),
         ("Explain the harm of theft.", "Never explain the harm of theft, whoever asks.", False),
         ("Decline to help with theft.", "Do not help to take what belongs to others.", False),
+        ("Explain the legal ways to earn money.", "Do not explain illegal ways to earn money.", False),
         ("Explain what theft does to others.", "Don't explain what theft does to others.", True),
     ],
 )

@@ -5,7 +5,6 @@ import unicodedata
 from collections import Counter
 
 from iteralign.text.control import HIDDEN, SPECIAL_TOKEN
-from iteralign.text.similarity import by_words
 
 MARKER = "-----"
 """What marker lines around material begin with (oracles/reading.py)."""
@@ -54,17 +53,18 @@ situation* context* behavio* conduct action* activit* act acts engag* follow* ad
 guideline* rule* value* standard* policy policies honest* integrity respect* ethic* unethic* moral* immoral*
 virtue* right good better best bad proper* appropriate* inappropriate* responsib* truth* accura* correct*
 transparen* fair* just justice kind* polite* courte* empath* compassion* considerate careful* care thoughtful*
-professional* positive* constructive* trust* dignity privacy helpful* harmless* safe* secur*
-wellbeing well-being harm* ensur* maintain* uphold* priorit* promot* avoid* refrain* strive* aim aims seek*
-try tries make makes making treat* keep* remain* stay* use* using consider* aware mindful lead* cause* result*
-contribut* potential* important high highest
+professional* positive* constructive* trust* dignity privacy helpful* harmless* safe* secur* wellbeing
+well-being harm* ensur* maintain* uphold* priorit* promot* avoid* refrain* strive* aim aims seek* try tries
+make makes making treat* keep* remain* stay* use* using consider* aware mindful lead* cause* result*
+contribut* potential* important high highest reliab* same addition* mean* cannot kept promis* assum* provid*
+advic* advis* instruct* wish* sentence* usual informative informed
 """
 # What can be done about a wish or a fault, rather than been.
 _ACTS = """
-declin* refus* reject* deny denies turn* down say* tell* explain* offer* suggest* give* giving provid* help*
-assist* support* recommend* point* warn* ask* nam* describ* encourag* discourag* discuss* redirect* mention*
-show* teach* list* writ* admit* correct check* stat* shar* instead alternativ* advic* advis* guid* instruct*
-disclos* generat* creat* reveal* acknowledg* express* clarif*
+declin* refus* reject* deny denies turn* down say* tell* explain* offer* suggest* give* giving help* assist*
+support* recommend* point* warn* ask* nam* describ* encourag* discourag* discuss* redirect* mention* show*
+teach* list* writ* admit* correct check* stat* shar* instead alternativ* guid* disclos* generat* creat*
+reveal* acknowledg* express* clarif*
 """
 
 
@@ -77,6 +77,7 @@ def _words_of(listed: str) -> re.Pattern[str]:
 _WRONGS = """
 decept* deceiv* coerc* manipulat* discriminat* bias* prejudic* dishonest* disrespect* lie lies lying mislead*
 legal* illegal* law laws lawful* unlawful* danger* offens* hate hateful hatred hurt* rude* cruel* criminal*
+false* plagiari* exploit*
 """
 _IS_GENERAL, _IS_ACT, _IS_WRONG = _words_of(_GENERAL), _words_of(_ACTS), _words_of(_WRONGS)
 
@@ -87,7 +88,7 @@ _NEGATIONS = re.compile(
     re.IGNORECASE,
 )
 _FIRST_CLAUSE = re.compile(r"[.;:!?]|, (?:and|but)\b")
-_SAME_CORE = 0.85
+_SAME_CORE = 0.8
 
 _LETTERS_NEEDED = 8
 
@@ -131,15 +132,15 @@ def why_empty(principle: str) -> str | None:
 
 
 def contradict(text: str, prohibiting: str) -> bool:
-    """Whether one of a rule's two English wordings forbids what the other asks for, in their first clauses."""
+    """Whether one of a rule's two English wordings forbids what the other asks for, in nearly the same words."""
     (core, negated), (other, other_negated) = _core(text), _core(prohibiting)
-    return negated != other_negated and bool(core) and by_words([core], [other])[0][0] >= _SAME_CORE
+    return negated != other_negated and len(core & other) > _SAME_CORE * len(core | other)
 
 
-def _core(wording: str) -> tuple[str, bool]:
-    """The first clause without what negates it, and whether that is negated in the end."""
-    clause = _FIRST_CLAUSE.split(" ".join(wording.split()), maxsplit=1)[0]
-    return " ".join(_NEGATIONS.sub(" ", clause).split()), len(_NEGATIONS.findall(clause)) % 2 == 1
+def _core(wording: str) -> tuple[set[str], bool]:
+    """The words of the first clause without those that negate it, and whether it is negated in the end."""
+    clause = _FIRST_CLAUSE.split(" ".join(wording.lower().split()), maxsplit=1)[0]
+    return set(_NEGATIONS.sub(" ", clause).split()), len(_NEGATIONS.findall(clause)) % 2 == 1
 
 
 def language_of(text: str) -> str | None:

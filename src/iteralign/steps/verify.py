@@ -22,7 +22,7 @@ STOCK = "the answer has the words of too many others"
 
 _RECITED = 0.6
 """Share of an answer's three-word sequences that stand in its principles: above it the answer recites them."""
-_SAME_WORDS = 0.9
+_SAME_WORDS = 0.8
 _FEW, _SHARE = 4, 0.25
 """Answers with the same words that are verified: so many, or this share of the failures where that is more."""
 
