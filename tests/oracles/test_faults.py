@@ -75,6 +75,12 @@ def test_a_lasting_fault_ends_in_an_error_and_says_that_the_endpoint_is_down(
     assert len(server.requests) <= 2 * 2 + 2  # the first two, tried twice and probed; the rest is not sent
 
 
+def test_a_server_that_is_too_slow_is_told_with_the_setting_to_raise(server: play.Server, make_client: Make) -> None:
+    server.usual = PASSING["never answers"]
+    (reply,) = make_client(max_retries=1, timeout=0.3).complete([ask("hello")])
+    assert reply.error == "timed out: no reply within 0.3 s. A slow server needs a longer `timeout` (after 2 tries)"
+
+
 def test_a_request_that_alone_fails_does_not_stop_the_others(server: play.Server, make_client: Make) -> None:
     def poison(handler: play.Handler, body: dict[str, Any]) -> None:
         (play.status(500) if "poison" in str(body) else play.text("fine"))(handler, body)

@@ -18,6 +18,7 @@ from iteralign.endpoints.failures import (
     from_connection,
     from_status,
     parse_retry_after,
+    too_slow,
 )
 from iteralign.endpoints.keys import environment_is_for, remember_secret
 from iteralign.endpoints.pace import CallPace
@@ -79,9 +80,9 @@ class Endpoint:
         except openai.APIStatusError as error:
             raise from_status(error.status_code, error.response) from None
         except openai.APIConnectionError as error:
-            raise from_connection(error.__cause__) from None
-        except (TimeoutError, httpx2.TimeoutException) as error:
-            raise Transient(f"timed out: {error}") from None
+            raise from_connection(error.__cause__, self._timeout) from None
+        except (TimeoutError, httpx2.TimeoutException):
+            raise too_slow(self._timeout) from None
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise Inaccessible(f"the address can't be used: {error}") from None
         except (httpx2.HTTPError, OSError) as error:

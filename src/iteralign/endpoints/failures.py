@@ -108,7 +108,12 @@ def from_status(status: int, response: "httpx2.Response") -> Exception:
     return Rejected(said, lower, status)
 
 
-def from_connection(cause: BaseException | None) -> Exception:
+def too_slow(seconds: float) -> Transient:
+    """What a server that is at work, but not done in time, fails with: its user must know which setting that is."""
+    return Transient(f"timed out: no reply within {seconds:g} s. A slow server needs a longer `timeout`")
+
+
+def from_connection(cause: BaseException | None, timeout: float) -> Exception:
     import httpx2
 
     words = f"{cause}" if cause is not None and str(cause) else type(cause).__name__
@@ -117,7 +122,7 @@ def from_connection(cause: BaseException | None) -> Exception:
     if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)):
         return NoContact(f"no connection: {words}")
     if isinstance(cause, httpx2.TimeoutException):
-        return Transient(f"timed out: {words}")
+        return too_slow(timeout)
     return Transient(f"the connection broke: {words}")
 
 
