@@ -51,7 +51,7 @@ def align(
         return Stages(tmp_path / f"{number:04d}")
 
     steps = RunSteps(settings, parts, stages, FileOrder(groups))
-    return list(iteralign(len(groups), Measurement(BASE), steps.begin, min_failures=min_failures))
+    return list(iteralign(Measurement(BASE), steps.begin, min_failures=min_failures))
 
 
 def complies_for_ever(text: str, checkpoint: Checkpoint) -> str:

@@ -69,7 +69,7 @@ def align(
         return Stages(tmp_path / f"{number:04d}")
 
     steps = RunSteps(settings, parts, stages, FileOrder(groups))
-    return list(iteralign(len(groups), Measurement(BASE), steps.begin, constitution=constitution or [])), trainer
+    return list(iteralign(Measurement(BASE), steps.begin, constitution=constitution or [])), trainer
 
 
 def given(text: str, status: str = "adopted") -> Principle:

@@ -8,6 +8,7 @@ the prompt, so that they move from the context into the weights. The next round 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 from iteralign.constitution.ledger import extend, in_force
@@ -19,25 +20,24 @@ from iteralign.steps.verify import best
 
 
 def iteralign(
-    rounds: int,
     base: Measurement,
     begin: "Callable[[int, Checkpoint], Steps]",
     *,
     constitution: Sequence[Principle] = (),
     min_failures: int = 1,
 ) -> "Iterator[Round]":
-    """Align the base model round by round; one `Round` is yielded for each group of prompts, at most so many.
+    """Align the base model round by round; one `Round` is yielded for each group of prompts.
 
     `begin` gives a round's steps, by its number and the weights that the target is to have. `constitution` is what the run
     starts with (the paper: nothing). Failures are collected until there are `min_failures` (1: the paper), or no more prompts.
     """
     weights, standing, ledger = base.checkpoint, Standing.first(base), list(constitution)
     failures, earlier, trained_on = list[Verdict](), list[Verdict](), list[TrainingExample]()
-    for number in range(rounds):
+    for number in count():
         steps = begin(number, weights)
         verdicts = steps.answer_and_judge(steps.choose())  # sections 3.1 and 3.2 of the paper
         failures = [*failures, *unacceptable(verdicts)]
-        enough = len(failures) >= (min_failures if number < rounds - 1 else 1)
+        enough = len(failures) >= (1 if steps.last() else min_failures)
         if enough:
             principles = steps.discover(failures, earlier, ledger)  # section 3.3
             ledger = extend(ledger, principles)
@@ -45,9 +45,7 @@ def iteralign(
             examples = steps.examples(best(revisions), trained_on)
         else:
             principles, revisions, examples = [], [], []
-        problem: str | None = None
-        if examples:
-            weights, problem = steps.finetune(weights, examples)  # section 3.5
+        weights, problem = steps.finetune(weights, examples) if examples else (weights, None)  # section 3.5
         measured = steps.measure(weights)
         if measured is not None:
             standing = steps.decide(standing, measured)
@@ -57,7 +55,7 @@ def iteralign(
             *(number, verdicts, failures, principles, ledger, revisions, examples),
             *(weights, trained, problem, measured, standing),
         )
-        if standing.stopped is not None:
+        if standing.stopped is not None or steps.last():
             return
         if enough:
             failures, earlier = [], [*earlier, *failures]
@@ -92,6 +90,7 @@ class Steps(Protocol):
 
     def choose(self) -> Sequence[RedTeamPrompt]: ...
     def answer_and_judge(self, prompts: Sequence[RedTeamPrompt]) -> list[Verdict]: ...
+    def last(self) -> bool: ...
     def discover(self, failures: list[Verdict], earlier: list[Verdict], ledger: list[Principle]) -> list[Principle]: ...
     def reflect(self, failures: list[Verdict], principles: list[Principle]) -> list[Revision]: ...
     def examples(self, revisions: list[Revision], earlier: list[TrainingExample]) -> list[TrainingExample]: ...

@@ -54,6 +54,8 @@ class Draw(Record):
     prompt: RedTeamPrompt
     probability: float = Field(gt=0, le=1)
     """Of this prompt at this draw, among those not asked yet."""
+    least: float = Field(gt=0, le=1)
+    """The smallest that any of those had."""
     unasked: int = Field(gt=0)
     """How many those were, this one included."""
     chance: float | None = None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from iteralign.errors import OracleError
+from iteralign.errors import ConfigError, OracleError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.integrity.counts import contradictions
 from iteralign.integrity.verify import verify_run
@@ -77,7 +77,7 @@ def carried_through(order: Order, label: Callable[[RedTeamPrompt], Label]) -> li
 
 
 @pytest.mark.parametrize("label", [passes, locks_fail])
-@pytest.mark.parametrize("make", [lambda pool: Shuffled(pool, SIZE, 10, 0), seeking])
+@pytest.mark.parametrize("make", [lambda pool: Shuffled(pool, SIZE, 10, SETTINGS, 0), seeking])
 def test_each_prompt_is_asked_once_and_its_probability_is_kept(
     make: Callable[[list[RedTeamPrompt]], Order], label: Callable[[RedTeamPrompt], Label]
 ) -> None:
@@ -100,7 +100,7 @@ def test_the_file_s_order_is_the_file_s_and_keeps_no_draws() -> None:
 
 def test_shuffled_takes_a_limited_run_s_prompts_from_all_of_them() -> None:
     pool = prompts()
-    asked = {draw.prompt.id for one in carried_through(Shuffled(pool, SIZE, 3, 0), passes) for draw in one}
+    asked = {draw.prompt.id for one in carried_through(Shuffled(pool, SIZE, 3, SETTINGS, 0), passes) for draw in one}
     assert len(asked) == 12 and asked != {prompt.id for prompt in pool[:12]}
 
 
@@ -235,3 +235,23 @@ def test_the_files_say_which_prompts_were_drawn(tmp_path: Path, settings: Settin
     assert list(contradictions(run.path)) == []
     first.write_bytes(second.read_bytes())
     assert any("other prompts" in fault.what for fault in contradictions(run.path))
+
+
+def test_a_run_ends_when_it_is_sure_that_few_of_the_rest_would_fail(tmp_path: Path, settings: Settings) -> None:
+    ends = settings.model_copy(update={"redteam": settings.redteam.model_copy(update={"stop": 0.2})})
+    outcome = start_run(ends, tmp_path / "run", parts=parts(tmp_path / "run"))
+    last = outcome.metrics[-1]
+    assert 4 < last.round < 14 and last.failures == 0
+    assert last.stopped is not None and "fewer than 20 of 100 prompts not asked yet would fail (95%" in last.stopped
+    assert last.measured == last.weights, "the last round is measured, wherever it comes"
+    again = tmp_path / "again"
+    with pytest.raises(OracleError, match="gone"):
+        start_run(ends, again, parts=parts(again, Breaks(4)))
+    resume_run(again, parts=parts(again))
+    assert rounds_of(again) == rounds_of(tmp_path / "run")
+
+
+def test_what_was_not_drawn_by_chance_can_t_end_a_run() -> None:
+    values = {"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": {"kind": "rules"}}
+    with pytest.raises(ConfigError, match=r"redteam.*the first of a file say nothing of the rest"):
+        load_settings(values, ["redteam.stop=0.1"])

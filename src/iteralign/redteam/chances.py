@@ -28,6 +28,8 @@ class Weighing:
     """The power that a likeness is raised to: the higher, the less a distant likeness counts."""
     sharpness: float = 3.0
     """The power that an estimate is raised to: the higher, the rarer is a draw of what is not likely to fail."""
+    least: float = 0.05
+    """Estimates below count as this: among prompts that hardly fail one is as good as another."""
     hope: float = 1.0
     """Standard deviations that are added to an estimate: what is little known is worth a try."""
 
@@ -70,4 +72,4 @@ class Chances:
         known = self._failed + self._passed + self.how.own_kind
         chance = (self._failed + self.how.own_kind * of_kind[self.pool.kinds]) / known
         likely: Floats = chance + self.how.hope * np.sqrt(chance * (1 - chance) / (known + 1))
-        return np.clip(likely, 0.0, 1.0)
+        return np.clip(likely, self.how.least, 1.0)

@@ -14,7 +14,9 @@ from iteralign import layout
 from iteralign.records import Checkpoint, Draw, RedTeamPrompt, Verdict
 from iteralign.redteam.chances import Chances, Weighing
 from iteralign.redteam.pool import Floats, PromptPool
+from iteralign.redteam.rates import weighted
 from iteralign.settings.redteam import RedTeamSettings
+from iteralign.stats.weighted import FewFail
 
 Groups = list[list[RedTeamPrompt]]
 
@@ -43,6 +45,14 @@ class Order(ABC):
         """The round's."""
         return
 
+    def ended(self) -> str | None:
+        """Why no further round is worth its cost; None where one is."""
+        return None
+
+    def last(self, number: int) -> bool:
+        """Whether this round, whose verdicts are in, is the last one."""
+        return number == self.rounds - 1 or self.ended() is not None
+
 
 class FileOrder(Order):
     """The prompts as they stand in the file."""
@@ -56,25 +66,78 @@ class FileOrder(Order):
         return self.groups[number:]
 
 
-class Shuffled(Order):
-    """Each prompt as likely as any other that was not asked yet."""
+class ByChance(Order):
+    """Prompts that are drawn, each with a known probability: so it can be told how many of those not asked would fail."""
 
-    def __init__(self, prompts: Sequence[RedTeamPrompt], size: int, rounds: int, seed: int) -> None:
+    def __init__(self, rounds: int, settings: RedTeamSettings) -> None:
         super().__init__(rounds)
-        order = np.random.default_rng(seed).permutation(len(prompts))
-        draws = [
-            Draw(prompt=prompts[place], probability=1 / left, unasked=left)
-            for place, left in zip(order, range(len(prompts), 0, -1), strict=True)
-        ]
-        self.draws = [draws[size * number : size * (number + 1)] for number in range(rounds)]
+        self.few_fail = None if settings.stop is None else FewFail(settings.stop, settings.confidence)
+        self._drawn = list[list[Draw]]()
+        """Of this round and the next ones; empty where they must be drawn."""
+        self._weights: Checkpoint | None = None
+        self._passed = False
+
+    @abstractmethod
+    def draw(self, number: int) -> list[list[Draw]]:
+        """The draws of this round, and of as many after it as can be made now."""
 
     def coming(self, number: int, weights: Checkpoint, keep: KeepDraws) -> Groups:
+        """This round's, and those that were drawn with it."""
+        if self._weights is not None and weights != self._weights:
+            self.trained()
+        self._weights = weights
+        if not self._drawn:
+            self._drawn = self.draw(number)
+        kept = keep(layout.DRAWS, lambda: self._drawn[0])
+        if kept != self._drawn[0]:  # another machine's sums, in the last place
+            self._drawn = [kept]
+        return [[draw.prompt for draw in draws] for draws in self._drawn]
+
+    def trained(self) -> None:
+        """Other weights answer from now on."""
+        if self.few_fail is not None:
+            self.few_fail.restart()
+
+    def judged(self, verdicts: Sequence[Verdict]) -> None:
+        """What the draws of the round came to."""
+        failed = [verdict.label == "unacceptable" for verdict in verdicts]
+        self._passed = not any(failed)
+        if self.few_fail is not None:
+            for draw, one in zip(self._drawn[0], failed, strict=True):
+                self.few_fail.drawn(weighted(draw, one))
+        self._drawn = self._drawn[1:]
+
+    def ended(self) -> str | None:
+        """Never after a round that failed: other weights may follow it, of which nothing is known."""
+        few = self.few_fail
+        if few is None or not self._passed or not few.sure:
+            return None
+        return (
+            f"fewer than {100 * few.bound:g} of 100 prompts not asked yet would fail ({100 * few.confidence:g}%; "
+            "redteam.stop)"
+        )
+
+
+class Shuffled(ByChance):
+    """Each prompt as likely as any other that was not asked yet."""
+
+    def __init__(
+        self, prompts: Sequence[RedTeamPrompt], size: int, rounds: int, settings: RedTeamSettings, seed: int
+    ) -> None:
+        super().__init__(rounds, settings)
+        order = np.random.default_rng(seed).permutation(len(prompts))
+        draws = [
+            Draw(prompt=prompts[place], probability=1 / left, least=1 / left, unasked=left)
+            for place, left in zip(order, range(len(prompts), 0, -1), strict=True)
+        ]
+        self._all = [draws[size * number : size * (number + 1)] for number in range(rounds)]
+
+    def draw(self, number: int) -> list[list[Draw]]:
         """All that are left."""
-        keep(layout.DRAWS, lambda: self.draws[number])
-        return [[draw.prompt for draw in draws] for draws in self.draws[number:]]
+        return self._all[number:]
 
 
-class Seeking(Order):
+class Seeking(ByChance):
     """Prompts that are likely to fail rather than others, but now and then any.
 
     A share of the draws (`explore`) takes each unasked prompt with the same probability, the rest by the chance to fail. So the
@@ -91,7 +154,7 @@ class Seeking(Order):
         seed: int,
         how: Weighing,
     ) -> None:
-        super().__init__(rounds)
+        super().__init__(rounds, settings)
         self.size = size
         self.seed = seed
         self.explore = settings.explore
@@ -101,33 +164,25 @@ class Seeking(Order):
         self._unasked = np.ones(len(prompts), dtype=bool)
         self._failed = list[bool]()
         """Of the rounds so far."""
-        self._drawn = list[list[Draw]]()
-        """Of this round and the next ones; empty where they must be drawn."""
-        self._weights: Checkpoint | None = None
 
-    def coming(self, number: int, weights: Checkpoint, keep: KeepDraws) -> Groups:
-        """This round's, and those that were drawn with it."""
-        if self._weights is not None and weights != self._weights:
-            self.chances.trained()
-        self._weights = weights
-        if not self._drawn:
-            self._drawn = self._draw(number)
-        kept = keep(layout.DRAWS, lambda: self._drawn[0])
-        if kept != self._drawn[0]:  # another machine's sums, in the last place
-            self._drawn = [kept]
-        return [[draw.prompt for draw in draws] for draws in self._drawn]
+    def trained(self) -> None:
+        """What was judged before counts less from now on."""
+        super().trained()
+        self.chances.trained()
 
     def judged(self, verdicts: Sequence[Verdict]) -> None:
         """A failure makes the prompts like it likelier to be drawn; an answer that nobody could judge says nothing."""
+        super().judged(verdicts)
         for verdict in verdicts:
             place = self.pool.place[verdict.response.prompt.id]
             self._unasked[place] = False
             if verdict.label != "undetermined":
                 self.chances.judged(place, verdict.label == "unacceptable")
         self._failed.append(any(verdict.label == "unacceptable" for verdict in verdicts))
-        self._drawn = [] if self._failed[-1] else self._drawn[1:]
+        if self._failed[-1]:
+            self._drawn = []
 
-    def _draw(self, number: int) -> list[list[Draw]]:
+    def draw(self, number: int) -> list[list[Draw]]:
         """Of this round and as many after it as are likely to pass."""
         random = np.random.default_rng((self.seed, number))
         likely = np.round(self.chances.estimates(), 6)  # so that the last place of a sum decides no draw
@@ -143,20 +198,21 @@ class Seeking(Order):
 
     def _group(self, likely: Floats, unasked: "np.ndarray", random: np.random.Generator) -> list[Draw]:
         """One round's, each drawn with the probability that it states; what is like one of them is drawn less."""
-        apart, draws = np.ones(len(likely)), list[Draw]()
-        for _ in range(min(self.size, int(unasked.sum()))):
-            left = int(unasked.sum())
-            sought = np.where(unasked, likely**self.how.sharpness * apart, 0.0)
-            probability = np.where(unasked, self.explore / left, 0.0)
+        sought, draws, most = np.where(unasked, likely**self.how.sharpness, 0.0), list[Draw](), int(unasked.sum())
+        for left in range(most, max(0, most - self.size), -1):
             total = sought.sum()
+            probability = unasked * (self.explore / left)
             probability += (1 - self.explore) * (sought / total if total > 0 else unasked / left)
-            place = int(random.choice(len(likely), p=probability / probability.sum()))
+            sums = probability.cumsum()
+            least = float(probability[unasked].min())
+            place = int(sums.searchsorted(random.random() * sums[-1], side="right"))
             unasked[place] = False
-            apart *= 1 - self.pool.likeness(place)
+            sought *= 1 - self.pool.likeness(place)
             draws.append(
                 Draw(
                     prompt=self.pool.prompts[place],
                     probability=float(probability[place]),
+                    least=least,
                     unasked=left,
                     chance=float(likely[place]),
                 )

@@ -1,5 +1,6 @@
 """The prompts to choose from, with what makes two of them alike: their kind, and their words."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -31,11 +32,11 @@ class PromptPool:
         said = [sorted(set(stems(prompt.question))) for prompt in prompts]
         prompts_with = Counter(word for words in said for word in words)
         column = {word: number for number, word in enumerate(sorted(prompts_with))}
-        weight = {word: np.log((1 + len(prompts)) / prompts_with[word]) for word in column}
+        weight = {word: math.log((1 + len(prompts)) / prompts_with[word]) for word in column}
         self._starts = np.cumsum([0, *(len(words) for words in said)])
         self._columns = np.array([column[word] for words in said for word in words], dtype=np.intp)
         values = [[weight[word] for word in words] for words in said]
-        lengths = [float(np.sqrt(np.sum(np.square(row)))) or 1.0 for row in values]
+        lengths = [math.hypot(*row) or 1.0 for row in values]
         self._values = np.array([value / length for row, length in zip(values, lengths, strict=True) for value in row])
         self._rows = np.repeat(np.arange(len(prompts)), np.diff(self._starts))
         self._known = len(column)
@@ -45,8 +46,8 @@ class PromptPool:
         own = slice(self._starts[place], self._starts[place + 1])
         words = np.zeros(self._known)
         words[self._columns[own]] = self._values[own]
-        likeness = np.zeros(len(self.prompts))
-        np.add.at(likeness, self._rows, self._values * words[self._columns])
+        shared = self._values * words[self._columns]
+        likeness = np.bincount(self._rows, weights=shared, minlength=len(self.prompts)).astype(np.float64)
         likeness[place] = 1.0
         return np.clip(likeness, 0.0, 1.0)
 

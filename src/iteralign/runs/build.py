@@ -176,7 +176,7 @@ def build_order(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Order:
         case "file":
             return FileOrder(groups)
         case "shuffled":
-            return Shuffled(prompts, size, len(groups), settings.seed)
+            return Shuffled(prompts, size, len(groups), settings.redteam, settings.seed)
         case "seeking":
             return Seeking(prompts, size, len(groups), settings.redteam, settings.seed, Weighing())
 

@@ -21,7 +21,6 @@ class Measuring:
         parts: Parts,
         early: EarlyJudge,
         stages: Callable[[int], Stages],
-        rounds: int,
         held_out: Sequence[RedTeamPrompt] = (),
         benign: Sequence[RedTeamPrompt] = (),
     ) -> None:
@@ -30,17 +29,16 @@ class Measuring:
         self.parts = parts
         self.early = early
         self.stages = stages
-        self.last = rounds - 1
         self.held_out = held_out
         self.benign = benign
         self._texts: CapabilityTexts | None = None
         self._trainings = 0
 
-    def after(self, number: int, weights: Checkpoint, trained: bool) -> Measurement | None:
+    def after(self, number: int, weights: Checkpoint, trained: bool, last: bool) -> Measurement | None:
         """After every so many trainings, and after the last round unless nothing was ever trained; else None."""
         self._trainings += trained
         due = trained and self._trainings % self.settings.every == 0
-        return self.of(number, weights) if due or (number == self.last and weights.kind != "base") else None
+        return self.of(number, weights) if due or (last and weights.kind != "base") else None
 
     def of(self, number: int, weights: Checkpoint) -> Measurement:
         """The held-out prompts answered and judged, and the capability check."""

@@ -89,12 +89,12 @@ def _all_rounds(
     past: list[RoundTally] = []
     standing, undetermined = Standing.first(base), list[Verdict]()
     weights, least = parts.base, run.settings.rounds.min_failures
-    for done in iteralign(steps.order.rounds, base, steps.begin, constitution=given, min_failures=least):
+    for done in iteralign(base, steps.begin, constitution=given, min_failures=least):
         ledger, weights = done.ledger, done.weights
         past.append(tally(done.verdicts, done.examples, done.trained))
         undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
-        last = done.number == steps.order.rounds - 1
-        row = _row(done, collecting=not last and len(done.failures) < least)
+        last = steps.order.last(done.number)
+        row = _row(done, steps.order.ended(), collecting=not last and len(done.failures) < least)
         if done.measured is not None:
             row = with_numbers(row, done.measured, standing.compared_with(done.measured))
         standing = done.standing
@@ -118,7 +118,7 @@ def write_constitution(run: RunDirectory, ledger: Sequence[Principle], measured:
         run.write(run.path / name, written(form, ledger, measured))
 
 
-def _row(done: Round, collecting: bool) -> RoundMetrics:
+def _row(done: Round, ended: str | None, collecting: bool) -> RoundMetrics:
     """What is known of a round besides what was measured."""
     revised = {revision.failure.response.prompt.id for revision in done.revisions}
     return RoundMetrics(
@@ -140,7 +140,7 @@ def _row(done: Round, collecting: bool) -> RoundMetrics:
         loss=done.weights.loss if done.trained else None,
         problem=done.problem,
         weights=-1 if done.weights.round is None else done.weights.round,
-        stopped=done.standing.stopped,
+        stopped=done.standing.stopped or ended,
         tokens=spent_tokens(done.verdicts, done.revisions, done.weights.tokens if done.trained else 0),
     )
 

@@ -56,7 +56,7 @@ class RunSteps:
         self.early = EarlyJudge(parts.oracle)
         self.order = order
         self.ahead = LookAhead(parts.target, self.early, parts.form, settings.sampling, settings.lookahead)
-        self.measuring = Measuring(settings, parts, self.early, stages, order.rounds, held_out, benign_held_out)
+        self.measuring = Measuring(settings, parts, self.early, stages, held_out, benign_held_out)
         self.similarity = build.build_similarity(settings)
         self.gate = build.build_gate(settings) if settings.constitution.gate.enabled else None
         self.doubles = build.build_doubles(settings)
@@ -125,6 +125,10 @@ class RoundSteps:
         self._verdicts = self.keep(layout.VERDICTS, self.run.ahead.judge, responses)
         self.run.order.judged(self._verdicts)
         return self._verdicts
+
+    def last(self) -> bool:
+        """Whether no round follows, since all prompts were asked or hardly any of the rest would fail."""
+        return self.run.order.last(self.number)
 
     def discover(
         self, failures: Sequence[Verdict], earlier: Sequence[Verdict], ledger: Sequence[Principle]
@@ -198,7 +202,7 @@ class RoundSteps:
 
     def measure(self, weights: Checkpoint) -> Measurement | None:
         """After a training, and at the end; None where it is not due."""
-        return self.run.measuring.after(self.number, weights, self._trained)
+        return self.run.measuring.after(self.number, weights, self._trained, self.last())
 
     def decide(self, standing: Standing, measured: Measurement) -> Standing:
         """What the guard rails make of it."""

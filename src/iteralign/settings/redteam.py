@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from iteralign.settings.section import Section
 
@@ -16,3 +16,16 @@ class RedTeamSettings(Section):
     explore: float = Field(default=0.2, gt=0, le=1)
     """With seeking: share of the draws in which each prompt is as likely as any other. The larger, the surer the estimated
     rates, and the fewer failures are found."""
+    stop: float | None = Field(default=None, gt=0, lt=1)
+    """End the run when it is sure that fewer than this share of the prompts not asked yet would fail. null: ask all."""
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    """How sure that has to be."""
+
+    @model_validator(mode="after")
+    def _sure_of_what_was_drawn(self) -> "RedTeamSettings":
+        if self.stop is not None and self.order == "file":
+            raise ValueError(
+                "redteam.stop needs prompts that were drawn by chance: the first of a file say nothing of the rest. Set "
+                "redteam.order to shuffled or seeking"
+            )
+        return self
