@@ -46,6 +46,13 @@ class RedTeamPrompt(Record):
     """The data set's own category, if it has one."""
     benign: bool = False
     """True for a question that a good model should answer: such prompts measure and prevent over-refusal."""
+    form: Text | None = None
+    """The prompt form that it is asked in; None: the run's own."""
+
+    @property
+    def in_own_form(self) -> "RedTeamPrompt":
+        """The same question in the run's own form."""
+        return self if self.form is None else self.model_copy(update={"form": None})
 
 
 class Draw(Record):

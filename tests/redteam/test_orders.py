@@ -238,11 +238,11 @@ def test_the_files_say_which_prompts_were_drawn(tmp_path: Path, settings: Settin
 
 
 def test_a_run_ends_when_it_is_sure_that_few_of_the_rest_would_fail(tmp_path: Path, settings: Settings) -> None:
-    ends = settings.model_copy(update={"redteam": settings.redteam.model_copy(update={"stop": 0.2})})
+    ends = settings.model_copy(update={"redteam": settings.redteam.model_copy(update={"stop": 0.4})})
     outcome = start_run(ends, tmp_path / "run", parts=parts(tmp_path / "run"))
     last = outcome.metrics[-1]
-    assert 4 < last.round < 14 and last.failures == 0
-    assert last.stopped is not None and "fewer than 20 of 100 prompts not asked yet would fail (95%" in last.stopped
+    assert 2 < last.round < 14 and last.failures == 0
+    assert last.stopped is not None and "fewer than 40 of 100 prompts not asked yet would fail (95%" in last.stopped
     assert last.measured == last.weights, "the last round is measured, wherever it comes"
     again = tmp_path / "again"
     with pytest.raises(OracleError, match="gone"):

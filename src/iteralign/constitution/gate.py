@@ -190,7 +190,7 @@ def _answers(bench: Bench, samples: Sequence[_Sample]) -> Passed:
     }
     inputs = [_rendered(bench.form, *question) for question in questions.values()]
     again = bench.sampling.model_copy(update={"seed": bench.sampling.seed + _OTHER_SEED})
-    prompts = [prompt for prompt, _ in questions.values()]
+    prompts = [prompt.in_own_form for prompt, _ in questions.values()]
     answered = answers(
         bench.target, bench.form, prompts, inputs, again, lambda one: one.prompt.benign or bench.told(one)
     )
@@ -204,7 +204,8 @@ def _answers(bench: Bench, samples: Sequence[_Sample]) -> Passed:
 
 
 def _rendered(form: PromptForm, prompt: RedTeamPrompt, principle: Principle | None) -> str:
-    return (form.unjudged() if prompt.benign else form).render(prompt, [] if principle is None else [principle])
+    chosen = form.unjudged() if prompt.benign else form
+    return chosen.render(prompt.in_own_form, [] if principle is None else [principle])
 
 
 def _refused(response: Response) -> bool | None:

@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 from iteralign import layout
 from iteralign.errors import IteralignError
 from iteralign.records import Draw, Record, RedTeamPrompt, Verdict
+from iteralign.redteam.pool import in_forms
 from iteralign.rundir.begun import prompts_of
 from iteralign.rundir.manifest import Fault
 from iteralign.rundir.rounds import kept_round, kept_rounds
 from iteralign.rundir.stages import read_stage
+from iteralign.settings.settings import load_settings
 
 R = TypeVar("R", bound=Record)
 
@@ -26,8 +28,12 @@ def contradictions(run: Path) -> Iterator[Fault]:
             yield Fault(layout.begun_with(name), f"can't be read: {error}")
     if len(sets) < len(layout.PROMPT_SETS):
         return
-    given, failures = iter(sets[layout.PROMPTS]), dict[str, Verdict]()
-    left = {prompt.id: prompt for prompt in sets[layout.PROMPTS]}
+    try:
+        pool = in_forms(sets[layout.PROMPTS], load_settings(run / layout.CONFIG).redteam.forms)
+    except IteralignError as error:
+        yield Fault(layout.CONFIG, f"can't be read: {error}")
+        return
+    given, failures, left = iter(pool), dict[str, Verdict](), {prompt.id: prompt for prompt in pool}
     for one in (kept_round(run, -1), *kept_rounds(run)):
         read = _Stages(one.directory, one.directory.relative_to(run).as_posix())
         yield from _verdicts(read, sets)

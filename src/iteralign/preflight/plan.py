@@ -9,6 +9,7 @@ from iteralign.oracles.prices import load_prices
 from iteralign.preflight.cost import Answers, Budget, Money, Range, StepCost, budgets, step_costs, total_cost
 from iteralign.preflight.hours import Counts, Hours, measured_hours
 from iteralign.prompts.forms import Place
+from iteralign.redteam.pool import in_forms
 from iteralign.runs import check as preflight
 from iteralign.settings.addresses import asked, described, with_addresses
 from iteralign.settings.settings import Settings
@@ -66,8 +67,9 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
     assert model is not None  # the settings' own
     notes = [*sets.notes, *(f"oracle: {described(one)}" for one in asked(settings.oracle))]
     settings = with_addresses(settings)
-    _, too_long = encoded(model, [ready.parts.form.render(prompt) for prompt in sets.prompts], settings.sampling)
-    prompts = len(sets.prompts)
+    pool = in_forms(sets.prompts, settings.redteam.forms)
+    _, too_long = encoded(model, [ready.parts.form.render(prompt) for prompt in pool], settings.sampling)
+    prompts = len(pool)
     rounds = math.ceil(prompts / settings.rounds.prompts)
     if settings.rounds.limit is not None:
         rounds = min(rounds, settings.rounds.limit)
@@ -102,7 +104,7 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         held_out=len(sets.held_out),
         benign=len(sets.benign),
         benign_held_out=len(sets.benign_held_out),
-        too_long=[sets.prompts[index].id for index in too_long],
+        too_long=[pool[index].id for index in too_long],
         rounds=rounds,
         oracle_calls=calls,
         oracle_tokens=tokens,

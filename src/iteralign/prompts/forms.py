@@ -6,7 +6,7 @@ Every form has the same three methods, so that the steps need not know which one
 
 import copy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Self
 
 from iteralign.errors import ConfigError
@@ -111,6 +111,10 @@ class PromptForm:
         placed.human_turn = self.human_turn.placing(place)
         return placed
 
+    def of(self, prompt: RedTeamPrompt) -> "PromptForm":
+        """The form that this prompt is asked in, whose `answer` and `completion` are of its texts."""
+        return self
+
     def unjudged(self) -> "PromptForm":
         """The form to render texts by whose answers nobody will judge; a form that takes note of texts overrides it."""
         return self
@@ -196,6 +200,45 @@ class ScriptForm(PromptForm):
         if self._next_speaker is not None:
             text = self._next_speaker.split(text, maxsplit=1)[0]
         return without_thoughts(text).strip()
+
+
+class FormsByPrompt(PromptForm):
+    """Each prompt in the form that it names; in the run's own where it names none."""
+
+    def __init__(self, own: PromptForm, others: Mapping[str, PromptForm]) -> None:
+        super().__init__(own.human_turn, own.suffix)
+        self._own, self._others = own, others
+
+    def places(self) -> tuple[Place, ...]:
+        """Those of the run's own form: principles stand in no other."""
+        return self._own.places()
+
+    def placing(self, place: Place) -> "FormsByPrompt":
+        return FormsByPrompt(self._own.placing(place), self._others)
+
+    def of(self, prompt: RedTeamPrompt) -> PromptForm:
+        return self._own if prompt.form is None else self._others[prompt.form]
+
+    def render(
+        self,
+        prompt: RedTeamPrompt,
+        principles: Sequence[Principle] = (),
+        draft: str | None = None,
+        critique: str | None = None,
+    ) -> str:
+        return self.of(prompt).render(prompt, principles, draft, critique)
+
+    def ask_critique(self, prompt: RedTeamPrompt, principles: Sequence[Principle], draft: str) -> str:
+        return self.of(prompt).ask_critique(prompt, principles, draft)
+
+    def unjudged(self) -> PromptForm:
+        return FormsByPrompt(self._own.unjudged(), self._others)
+
+    def answer(self, generated: str) -> str:
+        return self._own.answer(generated)
+
+    def completion(self, answer: str) -> str:
+        return self._own.completion(answer)
 
 
 def without_thoughts(text: str) -> str:

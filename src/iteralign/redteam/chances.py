@@ -16,21 +16,21 @@ from iteralign.redteam.pool import Floats, PromptPool
 class Weighing:
     """What evidence counts. Chosen on simulated targets (benchmarks/redteam.py --tune)."""
 
-    own_kind: float = 4.0
+    own_kind: float = 0.25
     """Prompts of its kind that count as much as what is like a prompt in its words."""
-    all_kinds: float = 4.0
+    all_kinds: float = 10.0
     """The same of all prompts against those of a kind."""
-    failed: float = 0.5
+    failed: float = 0.7
     """What a failure still counts after a training,"""
     passed: float = 0.9
     """and a pass."""
-    alike: float = 2.0
+    alike: float = 1.5
     """The power that a likeness is raised to: the higher, the less a distant likeness counts."""
-    sharpness: float = 3.0
+    sharpness: float = 7.0
     """The power that an estimate is raised to: the higher, the rarer is a draw of what is not likely to fail."""
     least: float = 0.05
     """Estimates below count as this: among prompts that hardly fail one is as good as another."""
-    hope: float = 1.0
+    hope: float = 0.3
     """Standard deviations that are added to an estimate: what is little known is worth a try."""
 
 

@@ -22,9 +22,12 @@ class PromptPool:
     def __init__(self, prompts: Sequence[RedTeamPrompt]) -> None:
         self.prompts = list(prompts)
         self.place = {prompt.id: place for place, prompt in enumerate(prompts)}
-        names = [prompt.category or "" for prompt in prompts]
-        self.kinds = np.array([sorted(set(names)).index(name) for name in names], dtype=np.intp)
-        """The kind of each: a number for its category."""
+        kinds = [(prompt.category or "", prompt.form or "") for prompt in prompts]
+        number = {kind: number for number, kind in enumerate(sorted(set(kinds)))}
+        self.kinds = np.array([number[kind] for kind in kinds], dtype=np.intp)
+        """The kind of each: a number for its category in its form."""
+        forms = [form for _, form in kinds]
+        self._forms = np.array([sorted(set(forms)).index(form) for form in forms], dtype=np.intp)
         self._words(prompts)
 
     def _words(self, prompts: Sequence[RedTeamPrompt]) -> None:
@@ -42,14 +45,23 @@ class PromptPool:
         self._known = len(column)
 
     def likeness(self, place: int) -> Floats:
-        """Of each prompt to the one at this place, 0 to 1: the cosine of their words; 1 to itself."""
+        """Of each prompt to the one at this place, 0 to 1: the cosine of their words, in the same form; 1 to itself."""
         own = slice(self._starts[place], self._starts[place + 1])
         words = np.zeros(self._known)
         words[self._columns[own]] = self._values[own]
         shared = self._values * words[self._columns]
         likeness = np.bincount(self._rows, weights=shared, minlength=len(self.prompts)).astype(np.float64)
+        likeness[self._forms != self._forms[place]] = 0.0
         likeness[place] = 1.0
         return np.clip(likeness, 0.0, 1.0)
+
+
+def in_forms(prompts: Sequence[RedTeamPrompt], forms: Sequence[str]) -> list[RedTeamPrompt]:
+    """The prompts, and each of them again in each of these forms, by an id of its own."""
+    again = [
+        prompt.model_copy(update={"form": form, "id": f"{prompt.id} ({form})"}) for form in forms for prompt in prompts
+    ]
+    return [*prompts, *again]
 
 
 def stems(text: str) -> list[str]:

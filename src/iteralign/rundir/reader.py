@@ -103,7 +103,8 @@ class Run:
 
     def planned_rounds(self) -> int:
         """Rounds that the prompts make; a guard rail may end the run earlier."""
-        rounds = -(-self.count() // self.settings.rounds.prompts)
+        prompts = self.count() * (1 + len(self.settings.redteam.forms))
+        rounds = -(-prompts // self.settings.rounds.prompts)
         return min(rounds, self.settings.rounds.limit or rounds)
 
     @property

@@ -12,10 +12,11 @@ from iteralign.constitution.review import FileReview, Reviewer
 from iteralign.errors import ConfigError
 from iteralign.interfaces import Judge, Oracle, Target, Trainer
 from iteralign.prompts import load_template
-from iteralign.prompts.forms import PromptForm, prompt_form
+from iteralign.prompts.forms import FormsByPrompt, PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
 from iteralign.redteam.chances import Weighing
 from iteralign.redteam.orders import FileOrder, Order, Seeking, Shuffled, groups_of
+from iteralign.redteam.pool import in_forms
 from iteralign.rundir.weights import RunWeights
 from iteralign.settings.calibration import calibration_of
 from iteralign.settings.file import flat
@@ -168,9 +169,19 @@ def build_trial_principle(settings: Settings) -> Principle:
     return Principle(id="trial", text=text, round=-1)
 
 
+def build_forms(settings: Settings, model: LocalModel, own: PromptForm) -> PromptForm:
+    """The run's own form, with the others that prompts are asked in."""
+    texts, names = settings.form.texts, settings.redteam.forms
+    others: dict[str, PromptForm] = {
+        name: prompt_form(name, texts, model.render_chat if name == "chat" else None) for name in names
+    }
+    return FormsByPrompt(own, others) if others else own
+
+
 def build_order(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Order:
     """In which order the run asks its prompts."""
     size = settings.rounds.prompts
+    prompts = in_forms(prompts, settings.redteam.forms)
     groups = groups_of(prompts, size, settings.rounds.limit)
     match settings.redteam.order:
         case "file":

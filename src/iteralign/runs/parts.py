@@ -74,7 +74,7 @@ def build_parts(
     )
     return Parts(
         *parts,
-        form=form or build.build_form(settings, model),
+        form=build.build_forms(settings, model, form or build.build_form(settings, model)),
         base=model.base,
         model=model if target is None else None,
         tracking=tracking,

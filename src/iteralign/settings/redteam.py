@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from iteralign.prompts.forms import FormName
 from iteralign.settings.section import Section
 
 
@@ -16,6 +17,8 @@ class RedTeamSettings(Section):
     explore: float = Field(default=0.2, gt=0, le=1)
     """With seeking: share of the draws in which each prompt is as likely as any other. The larger, the surer the estimated
     rates, and the fewer failures are found."""
+    forms: tuple[FormName, ...] = ()
+    """Prompt forms that each prompt is asked in besides the run's own (form.name), each time as a prompt of its own."""
     stop: float | None = Field(default=None, gt=0, lt=1)
     """End the run when it is sure that fewer than this share of the prompts not asked yet would fail. null: ask all."""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)

@@ -80,6 +80,14 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _no_form_twice(self) -> "Settings":
+        forms = (self.form.name, *self.redteam.forms)
+        twice = next((form for form in forms if forms.count(form) > 1), None)
+        if twice is not None:
+            raise ValueError(f"redteam.forms are asked besides form.name, and {twice} is among them twice: take it out")
+        return self
+
+    @model_validator(mode="after")
     def _flash_takes_16_bits(self) -> "Settings":
         flash = (self.model.attention or "").startswith("flash")
         if flash and (self.training.method == "full" or self.model.dtype == "float32"):

@@ -57,15 +57,16 @@ def examples(
 
 def _from_revision(form: PromptForm, revision: Revision, round_number: int, taught: bool) -> TrainingExample:
     failed = revision.failure.response
+    asked = form.of(failed.prompt)
     return TrainingExample(
         prompt=failed.input,
-        completion=form.completion(revision.response.text),
+        completion=asked.completion(revision.response.text),
         kind="revision",
         prompt_id=failed.prompt.id,
         round=round_number,
         principles=tuple(principle.id for principle in revision.principles),
-        rejected=form.completion(failed.text),
-        teacher_prompt=form.render(failed.prompt, revision.principles) if taught else None,
+        rejected=asked.completion(failed.text),
+        teacher_prompt=form.render(failed.prompt.in_own_form, revision.principles) if taught else None,
     )
 
 

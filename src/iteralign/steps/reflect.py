@@ -33,11 +33,12 @@ def reflect(
 
     A target that can't say which one is best is asked for one. All tries are returned, judged. The first decodes as the
     target does everywhere; later ones sample with `temperature`, each with a seed of its own.
+    Without any principle only failures of another prompt form are answered again: in the run's own none may be needed.
     """
     choosing = best_of > 1 and target.can_score
     wanted = best_of if choosing else 1
     tried: list[Revision] = []
-    left = list(failures) if principles else []
+    left = [failure for failure in failures if principles or failure.response.prompt.form is not None]
     for attempt in range(tries):
         if not left:
             break

@@ -56,7 +56,7 @@ def as_finished(
 
 def _as_response(form: PromptForm, prompt: RedTeamPrompt, text: str, generation: Generation) -> Response:
     """The generation with what `form` takes out of it (thoughts, a next turn) taken out."""
-    answer = form.answer(generation.text)
+    answer = form.of(prompt).answer(generation.text)
     return Response(
         prompt=prompt,
         input=text,

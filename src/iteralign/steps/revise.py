@@ -34,6 +34,8 @@ def revise(
     them one after another in an order seeded by `sampling.seed` and the prompt, rewriting the answer each time, as the
     paper describes. `critique` has the target first say what in its failed answer goes against the principles, and then
     rewrite it (Bai et al., Constitutional AI, 2022).
+
+    A prompt that was asked in another form is answered again in the run's own, where principles have their place.
     """
     chosen = [choose(principles, failure, max_principles, similarity) for failure in failures]
     if mode == "block":
@@ -89,7 +91,7 @@ def _criticise(
     sampling: Sampling,
     drafts: Sequence[str],
 ) -> list[str]:
-    prompts = [failure.response.prompt for failure in failures]
+    prompts = [failure.response.prompt.in_own_form for failure in failures]
     inputs = [form.ask_critique(*each) for each in zip(prompts, principles, drafts, strict=True)]
     return [form.answer(generation.text) for generation in target.generate(inputs, sampling)]
 
@@ -105,7 +107,7 @@ def _answer(
     critiques: Sequence[str] | None = None,
     told: Told = nobody,
 ) -> list[Revision]:
-    prompts = [failure.response.prompt for failure in failures]
+    prompts = [failure.response.prompt.in_own_form for failure in failures]
     nothing: list[str | None] = [None] * len(prompts)
     said = critiques or nothing
     inputs = [form.render(*each) for each in zip(prompts, principles, drafts or nothing, said, strict=True)]

@@ -78,7 +78,7 @@ def scored(target: Target, form: PromptForm, revisions: Sequence[Revision]) -> l
     passed = verified(revisions)
     scores = target.score(
         [revision.failure.response.input for revision in passed],
-        [form.completion(revision.response.text) for revision in passed],
+        [form.of(revision.failure.response.prompt).completion(revision.response.text) for revision in passed],
     )
     known = {
         (one.failure.response.prompt.id, one.attempt): score
