@@ -31,13 +31,18 @@ class Heat:
         return math.ceil(10 * self.rows[row][1][column] / max(1, self.judged[column]))
 
 
+def spans(rounds: int) -> list[tuple[str, range]]:
+    """Columns for so many rounds, by name; several rounds share one where there are many."""
+    size = max(1, -(-rounds // MOST_COLUMNS))
+    found = [range(start, min(start + size, rounds)) for start in range(0, rounds, size)]
+    return [(str(one[0]) if size == 1 else f"{one[0]}\N{EN DASH}{one[-1]}", one) for one in found]
+
+
 def heat(failed: Sequence[Mapping[str, int]], judged: Sequence[int]) -> Heat:
     """`failed` and `judged` by round."""
     size = max(1, -(-len(failed) // MOST_COLUMNS))
     starts = range(0, len(failed), size)
-    columns = [
-        str(start) if size == 1 else f"{start}\N{EN DASH}{min(start + size, len(failed)) - 1}" for start in starts
-    ]
+    columns = [name for name, _ in spans(len(failed))]
     sums: Counter[str] = Counter()
     for part in failed:
         sums.update(part)

@@ -11,7 +11,9 @@ from iteralign import layout
 from iteralign.integrity.verify import verify_run
 from iteralign.oracles.budget import Total, totals_by_step
 from iteralign.records import PlaceTrial
+from iteralign.redteam.pool import in_forms
 from iteralign.report.answers import Pair, PairSet, benign_pairs, held_out_pairs, revision_pairs, sampled
+from iteralign.report.asked import AskedMap, Asking
 from iteralign.report.chart import Point
 from iteralign.report.limits import limits
 from iteralign.report.principles import Rounds, Tree, tree
@@ -70,6 +72,7 @@ class View:
     rows_left_out: int
     interventions: list[Intervention]
     heat: Heat
+    asked: AskedMap
     categories: list[CategoryChange]
     places: list[PlaceTrial]
     """Where principles were tried to stand; empty where the settings say it."""
@@ -91,9 +94,9 @@ def view_of(run_dir: Path) -> View:
     rows = run.metrics()
     last = final(rows)
     base, after = run.before_and_after()
-    rounds = Rounds()
+    rounds, asking = Rounds(), Asking(run.settings.form.name)
     pairs = [
-        sampled("training", "Training prompts", _learnt(run, rows, rounds), folded=True),
+        sampled("training", "Training prompts", _learnt(run, rows, rounds, asking), folded=True),
         sampled("held-out", "Held-out red-team prompts", held_out_pairs(base.held_out, after.held_out), folded=True),
         sampled("benign", "Held-out benign prompts", benign_pairs(base.benign, after.benign), folded=False),
     ]
@@ -114,6 +117,7 @@ def view_of(run_dir: Path) -> View:
         rows_left_out=len(rows) - len(kept),
         interventions=run.interventions(),
         heat=heat(rounds.failed, rounds.judged),
+        asked=asking.map(in_forms(run.prompts(), run.settings.redteam.forms)),
         categories=category_changes(base.held_out, after.held_out),
         places=run.baseline.places(),
         tree=tree(*run.ledger(), rounds),
@@ -128,12 +132,14 @@ def view_of(run_dir: Path) -> View:
     )
 
 
-def _learnt(run: Run, rows: list[RoundMetrics], rounds: Rounds) -> Iterator[Pair]:
-    """The failures of all rounds with their revisions; fills `rounds` on the way, so that every round is read once."""
+def _learnt(run: Run, rows: list[RoundMetrics], rounds: Rounds, asking: Asking) -> Iterator[Pair]:
+    """The failures of all rounds with their revisions; fills `rounds` and `asking` on the way, so that every round is read
+    once."""
     trained = {row.round: row.trained for row in rows}
     for one in run.rounds():
-        revisions = one.revisions()
-        rounds.add(one.verdicts(), revisions, one.examples(), trained.get(one.number, False))
+        revisions, verdicts = one.revisions(), one.verdicts()
+        rounds.add(verdicts, revisions, one.examples(), trained.get(one.number, False))
+        asking.add(one.number, verdicts, one.draws(), trained.get(one.number, False))
         yield from revision_pairs(revisions, one.number)
 
 
