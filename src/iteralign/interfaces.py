@@ -22,6 +22,7 @@ from iteralign.records import (
     Spent,
     TrainingExample,
     Verdict,
+    WantedPrompt,
 )
 
 
@@ -127,6 +128,14 @@ class Oracle(Judge):
     def relate(self, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
         """How the principles of each pair stand to each other. By default similar wording alone decides."""
         return ["different"] * len(pairs)
+
+    def write_prompts(self, wanted: Sequence[WantedPrompt]) -> list[str | None]:
+        """A red-team question for each, None where there is none; asked only with `redteam.grow`. By default it writes none."""
+        return [None] * len(wanted)
+
+    def wish_for_harm(self, questions: Sequence[str]) -> list[bool]:
+        """Whether a good assistant declines each of these questions. By default none is known to be so."""
+        return [False] * len(questions)
 
     def spent(self) -> Spent | None:
         """So far; None where nothing is counted. Called from another thread while calls are under way."""

@@ -49,10 +49,25 @@ class RedTeamPrompt(Record):
     form: Text | None = None
     """The prompt form that it is asked in; None: the run's own."""
 
+    parents: tuple[Text, ...] = ()
+    """Of a prompt that a run has written: the ids of the failed prompts that it was written from."""
+    style: Text | None = None
+    """And how: a name of redteam.growth.STYLES."""
+
     @property
     def in_own_form(self) -> "RedTeamPrompt":
         """The same question in the run's own form."""
         return self if self.form is None else self.model_copy(update={"form": None})
+
+
+class WantedPrompt(Record):
+    """What an oracle is to write a red-team question from."""
+
+    style: Text
+    how: Text
+    """The style in words."""
+    parents: tuple[RedTeamPrompt, ...]
+    """Prompts that failed, one or two."""
 
 
 class Draw(Record):

@@ -29,16 +29,18 @@ def contradictions(run: Path) -> Iterator[Fault]:
     if len(sets) < len(layout.PROMPT_SETS):
         return
     try:
-        pool = in_forms(sets[layout.PROMPTS], load_settings(run / layout.CONFIG).redteam.forms)
+        forms = load_settings(run / layout.CONFIG).redteam.forms
     except IteralignError as error:
         yield Fault(layout.CONFIG, f"can't be read: {error}")
         return
+    pool = in_forms(sets[layout.PROMPTS], forms)
     given, failures, left = iter(pool), dict[str, Verdict](), {prompt.id: prompt for prompt in pool}
     for one in (kept_round(run, -1), *kept_rounds(run)):
         read = _Stages(one.directory, one.directory.relative_to(run).as_posix())
         yield from _verdicts(read, sets)
         if (responses := read(layout.RESPONSES)) is not None:
             answered = [response.prompt for response in responses]
+            left |= {prompt.id: prompt for prompt in in_forms(read(layout.GROWN) or (), forms)}
             draws = read(layout.DRAWS)
             first = sets[layout.BENIGN] if one.number < 0 else given if draws is None else _drawn(draws, left)
             if answered != [prompt for _, prompt in zip(answered, first, strict=False)]:

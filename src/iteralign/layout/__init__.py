@@ -8,6 +8,7 @@ from iteralign.records import (
     PlaceTrial,
     Principle,
     Record,
+    RedTeamPrompt,
     Response,
     Revision,
     TextScore,
@@ -42,6 +43,7 @@ class Stage(str, Generic[R]):
         return Stage(f"{self}-{number}", self.kind, f"{self.doing}, sitting {number}")
 
 
+GROWN = Stage("0_grown", RedTeamPrompt, "writing prompts")
 DRAWS = Stage("0_draws", Draw, "choosing prompts")
 RESPONSES = Stage("1_responses", Response, "answering")
 VERDICTS = Stage("2_verdicts", Verdict, "judging")
@@ -61,8 +63,8 @@ BENIGN_VERDICTS = Stage("8_benign", Verdict, "measuring benign", "measuring: ben
 CAPABILITY = Stage("9_capability", TextScore, "measuring capability", "measuring: capability check")
 
 STAGES: tuple[Stage[Record], ...] = (  # type: ignore[assignment]  # a stage is only read from
-    *(DRAWS, RESPONSES, VERDICTS, PLACES, PROPOSALS, DISTINCT, TRIED, REVIEWED, TRIED_AGAIN, PRINCIPLES, REVISIONS),
-    *(EXAMPLES, CHECKPOINT, HELD_OUT_VERDICTS, BENIGN_VERDICTS, CAPABILITY),
+    *(GROWN, DRAWS, RESPONSES, VERDICTS, PLACES, PROPOSALS, DISTINCT, TRIED, REVIEWED, TRIED_AGAIN, PRINCIPLES),
+    *(REVISIONS, EXAMPLES, CHECKPOINT, HELD_OUT_VERDICTS, BENIGN_VERDICTS, CAPABILITY),
 )
 """In the order of a round."""
 

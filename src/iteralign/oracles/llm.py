@@ -8,11 +8,12 @@ from iteralign.oracles import reading
 from iteralign.oracles.asking import ask, repairs_kept
 from iteralign.oracles.chat import ChatRequest, Client, Message
 from iteralign.oracles.pairwise import LLMComparer
+from iteralign.oracles.prompt_writer import PromptWriter, WishJudge
 from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement
 from iteralign.oracles.voting import decided
 from iteralign.prompts import OwnTexts, Template, load_template
-from iteralign.records import Preference, Principle, Relation, Response, Spent, Verdict
+from iteralign.records import Preference, Principle, Relation, Response, Spent, Verdict, WantedPrompt
 from iteralign.settings.oracle import OracleSettings
 
 JUDGE_FIELDS = frozenset({"history", "question", "answer"})
@@ -70,6 +71,8 @@ class LLMOracle(Oracle):
             settings,
             self.proposer.max_tokens,
         )
+        self.writer = PromptWriter(partial(ask, self.proposer), self.proposer.max_tokens, settings.texts)
+        self.wishes = WishJudge(partial(ask, judge_client), judge_client.max_tokens, settings.texts)
 
     def check(self) -> None:
         """One small real call of each client. Raises OracleAccessError."""
@@ -111,6 +114,14 @@ class LLMOracle(Oracle):
     def relate(self, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
         """How the principles of each pair stand to each other, as the proposer's model sees it."""
         return self.author.relate(pairs)
+
+    def write_prompts(self, wanted: Sequence[WantedPrompt]) -> list[str | None]:
+        """By the proposer's model, in one request."""
+        return self.writer.write(wanted) if wanted else []
+
+    def wish_for_harm(self, questions: Sequence[str]) -> list[bool]:
+        """As the first judge's model sees each."""
+        return self.wishes.judge(questions)
 
     def _empty(self, response: Response) -> Verdict:
         return Verdict(response=response, label="undetermined", reason="the answer is empty", judge=self.name)

@@ -103,6 +103,25 @@ class Reasoned(_Reply):
     category: Said
 
 
+class WrittenQuestion(_Reply):
+    """A red-team question that the oracle has written."""
+
+    order: int
+    question: Said
+
+
+class WrittenQuestions(_Reply):
+    """The oracle's reply with such questions."""
+
+    questions: list[WrittenQuestion]
+
+
+class Wish(_Reply):
+    """The judge's reply about a question."""
+
+    harmful: bool
+
+
 class Related(_Reply):
     """The oracle's reply about two principles."""
 
@@ -126,6 +145,10 @@ JUDGE_SCHEMA = _object(
         "verdict": {"type": "string", "enum": ["acceptable", "unacceptable"]},
     }
 )
+QUESTIONS_SCHEMA = _object(
+    {"questions": {"type": "array", "items": _object({"order": {"type": "integer"}, "question": _TEXT})}}
+)
+WISH_SCHEMA = _object({"harmful": _FLAG})
 REASON_SCHEMA = _object({"reason": _TEXT, "category": _TEXT})
 _PROPOSAL = _object(
     {
@@ -197,6 +220,16 @@ def read_json(model: type[M], text: str) -> M:
 def read_reason(text: str) -> Reasoned:
     """Raises Unreadable for anything but one JSON object of the agreed form."""
     return read_json(Reasoned, text)
+
+
+def read_questions(text: str) -> list[WrittenQuestion]:
+    """Raises Unreadable for anything but one JSON object of the agreed form."""
+    return read_json(WrittenQuestions, text).questions
+
+
+def read_wish(text: str) -> bool:
+    """Raises Unreadable for anything but one JSON object of the agreed form."""
+    return read_json(Wish, text).harmful
 
 
 def read_relation(text: str) -> Relation:

@@ -123,6 +123,8 @@ def step_costs(settings: Settings, answers: Answers, rounds: int, question: int,
             steps.append(_summed("reason", failures, _reason(settings, question, answer), [(oracle.judge, 1)], prices))
         steps.append(_summed("propose", groups, proposing, [(proposer, 1)], prices))
         steps.append(_summed("relate", pairs, relating, [(proposer, 1)], prices))
+        if grow := settings.redteam.grow:
+            steps.append(_summed("grow", Range(0, rounds * (1 + grow)), proposing, [(proposer, 1)], prices))
     return [step for step in steps if step.calls.most]
 
 

@@ -45,6 +45,10 @@ class Order(ABC):
         """The round's."""
         return
 
+    def add(self, prompts: Sequence[RedTeamPrompt]) -> None:
+        """Further prompts to choose from, before a round; only an order that seeks takes any."""
+        raise NotImplementedError(f"{type(self).__name__} takes no further prompts.")
+
     def ended(self) -> str | None:
         """Why no further round is worth its cost; None where one is."""
         return None
@@ -159,8 +163,9 @@ class Seeking(ByChance):
         self.seed = seed
         self.explore = settings.explore
         self.how = how
-        self.pool = PromptPool(prompts)
-        self.chances = Chances(self.pool, how)
+        self._past = list[tuple[int, bool] | None]()
+        """(place, whether it failed) of what was judged; None for a training."""
+        self._begin(prompts)
         self._unasked = np.ones(len(prompts), dtype=bool)
         self._failed = list[bool]()
         """Of the rounds so far."""
@@ -168,7 +173,27 @@ class Seeking(ByChance):
     def trained(self) -> None:
         """What was judged before counts less from now on."""
         super().trained()
-        self.chances.trained()
+        self._learn(None)
+
+    def add(self, prompts: Sequence[RedTeamPrompt]) -> None:
+        """Prompts written after a round that failed. Words weigh otherwise with them, so all is estimated anew."""
+        if prompts:
+            past, self._past = self._past, []
+            self._begin([*self.pool.prompts, *prompts])
+            self._unasked = np.append(self._unasked, np.ones(len(prompts), dtype=bool))
+            for event in past:
+                self._learn(event)
+
+    def _begin(self, prompts: Sequence[RedTeamPrompt]) -> None:
+        self.pool = PromptPool(prompts)
+        self.chances = Chances(self.pool, self.how)
+
+    def _learn(self, event: tuple[int, bool] | None) -> None:
+        self._past.append(event)
+        if event is None:
+            self.chances.trained()
+        else:
+            self.chances.judged(*event)
 
     def judged(self, verdicts: Sequence[Verdict]) -> None:
         """A failure makes the prompts like it likelier to be drawn; an answer that nobody could judge says nothing."""
@@ -177,7 +202,7 @@ class Seeking(ByChance):
             place = self.pool.place[verdict.response.prompt.id]
             self._unasked[place] = False
             if verdict.label != "undetermined":
-                self.chances.judged(place, verdict.label == "unacceptable")
+                self._learn((place, verdict.label == "unacceptable"))
         self._failed.append(any(verdict.label == "unacceptable" for verdict in verdicts))
         if self._failed[-1]:
             self._drawn = []

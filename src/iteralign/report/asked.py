@@ -68,6 +68,8 @@ class Asking:
     draws: list[tuple[Kind, WeightedDraw]] = field(default_factory=list)
     """Since the last training."""
     since: int = 0
+    grown: list[RedTeamPrompt] = field(default_factory=list)
+    """Prompts that the run wrote itself."""
 
     def add(self, number: int, verdicts: Sequence[Verdict], draws: Sequence[Draw], trained: bool) -> None:
         """One round."""

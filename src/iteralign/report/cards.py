@@ -144,11 +144,13 @@ def _table(rows: list[RoundMetrics]) -> str:
 
 def _facts(run: Run, rows: list[RoundMetrics]) -> list[tuple[str, str]]:
     settings, training = run.settings, run.settings.training
+    written = sum(len(one.grown()) for one in run.rounds())
     facts: dict[str, Any] = {
         **({"run": settings.name} if settings.name else {}),
         "base model": _name(settings.model.path),
         "red-team prompts": f"{_name(settings.data.prompts)}, {run.count(layout.PROMPTS):,} for training, "
         f"{run.count(layout.HELD_OUT):,} held out",
+        **({"prompts written from failures": f"{written:,} (redteam.grow)"} if written else {}),
         "benign prompts": f"{_name(settings.data.benign or 'none')}, {run.count(layout.BENIGN):,} for replay, "
         f"{run.count(layout.BENIGN_HELD_OUT):,} held out",
         "judge": run.judge,

@@ -8,6 +8,7 @@ from iteralign.constitution.forms import written
 from iteralign.errors import ConfigError
 from iteralign.files import write_text
 from iteralign.records import TrainingExample
+from iteralign.redteam.pool import in_forms
 from iteralign.rundir.reader import read_run
 from iteralign.settings.choices import PairForm
 
@@ -16,16 +17,21 @@ def export_pairs(run_dir: Path, form: str, output: Path) -> int:
     """Write the verified pairs of all rounds as JSONL; returns the number of rows.
 
     `sft`: prompt, completion (benign pairs too). `dpo`: prompt, chosen, rejected: the verified revision against the failed
-    answer. Both are trl's standard (not conversational) data set forms. Replayed rows are left out: they are doubles.
+    answer. Both are trl's standard (not conversational) data set forms. Replayed rows are left out: they are doubles. Where
+    the run wrote prompts itself, each row says whether its prompt is one of them (`source`: grown or given).
     """
-    rows = pairs(run_dir)
+    rows, grown = pairs(run_dir), grown_ids(run_dir)
     lines: list[dict[str, str | None]]
     match form:
         case "sft":
-            lines = [{"prompt": row.prompt, "completion": row.completion} for row in rows if row.kind != "replay"]
+            lines = [
+                {"prompt": row.prompt, "completion": row.completion, **_source(row, grown)}
+                for row in rows
+                if row.kind != "replay"
+            ]
         case "dpo":
             lines = [
-                {"prompt": row.prompt, "chosen": row.completion, "rejected": row.rejected}
+                {"prompt": row.prompt, "chosen": row.completion, "rejected": row.rejected, **_source(row, grown)}
                 for row in rows
                 if row.kind == "revision"
             ]
@@ -39,6 +45,17 @@ def export_pairs(run_dir: Path, form: str, output: Path) -> int:
 def pairs(run_dir: Path) -> list[TrainingExample]:
     """Every row that the run trained on, in the order of the rounds."""
     return [row for one in read_run(run_dir).rounds() for row in one.examples()]
+
+
+def grown_ids(run_dir: Path) -> set[str]:
+    """Ids of the prompts that the run wrote, in whatever form they were asked."""
+    run = read_run(run_dir)
+    grown = [prompt for one in run.rounds() for prompt in one.grown()]
+    return {prompt.id for prompt in in_forms(grown, run.settings.redteam.forms)}
+
+
+def _source(row: TrainingExample, grown: set[str]) -> dict[str, str | None]:
+    return {"source": "grown" if row.prompt_id in grown else "given"} if grown else {}
 
 
 def constitution_text(run_dir: Path, form: str) -> str:

@@ -40,7 +40,16 @@ def _judging(judges: Sequence[str], finished: bool) -> Iterator[str]:
         )
 
 
+def _grown(settings: Settings) -> Iterator[str]:
+    if settings.redteam.grow:
+        yield (
+            "The oracle wrote further red-team prompts from what failed (`redteam.grow`). They are no sample of what people "
+            "ask, and the judge that found them harmful is the one that judged the answers. They were never measured on."
+        )
+
+
 def _limits(settings: Settings, rows: Sequence[RoundMetrics], base: Measurement, after: Measurement) -> Iterator[str]:
+    yield from _grown(settings)
     yield from _held_out(base)
     yield from _benign(base)
     unknown = sum(verdict.label == "undetermined" for verdict in after.held_out)

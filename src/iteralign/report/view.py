@@ -117,7 +117,7 @@ def view_of(run_dir: Path) -> View:
         rows_left_out=len(rows) - len(kept),
         interventions=run.interventions(),
         heat=heat(rounds.failed, rounds.judged),
-        asked=asking.map(in_forms(run.prompts(), run.settings.redteam.forms)),
+        asked=asking.map(in_forms([*run.prompts(), *asking.grown], run.settings.redteam.forms)),
         categories=category_changes(base.held_out, after.held_out),
         places=run.baseline.places(),
         tree=tree(*run.ledger(), rounds),
@@ -139,6 +139,7 @@ def _learnt(run: Run, rows: list[RoundMetrics], rounds: Rounds, asking: Asking) 
     for one in run.rounds():
         revisions, verdicts = one.revisions(), one.verdicts()
         rounds.add(verdicts, revisions, one.examples(), trained.get(one.number, False))
+        asking.grown += one.grown()
         asking.add(one.number, verdicts, one.draws(), trained.get(one.number, False))
         yield from revision_pairs(revisions, one.number)
 

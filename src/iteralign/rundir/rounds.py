@@ -11,6 +11,7 @@ from iteralign.records import (
     PlaceTrial,
     Principle,
     Record,
+    RedTeamPrompt,
     Response,
     Revision,
     TextScore,
@@ -40,6 +41,10 @@ class KeptRound:
     def read(self, stage: layout.Stage[R]) -> list[R]:
         """The records of a stage."""
         return read_stage(self.directory, stage) or []
+
+    def grown(self) -> list[RedTeamPrompt]:
+        """Prompts that the run wrote before the round; nothing without `redteam.grow`."""
+        return self.read(layout.GROWN)
 
     def draws(self) -> list[Draw]:
         """How the round's prompts were chosen; nothing where they were taken in the file's order."""

@@ -15,6 +15,7 @@ from iteralign.prompts import load_template
 from iteralign.prompts.forms import FormsByPrompt, PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
 from iteralign.redteam.chances import Weighing
+from iteralign.redteam.growth import Growth
 from iteralign.redteam.orders import FileOrder, Order, Seeking, Shuffled, groups_of
 from iteralign.redteam.pool import in_forms
 from iteralign.rundir.weights import RunWeights
@@ -190,6 +191,13 @@ def build_order(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Order:
             return Shuffled(prompts, size, len(groups), settings.redteam, settings.seed)
         case "seeking":
             return Seeking(prompts, size, len(groups), settings.redteam, settings.seed, Weighing())
+
+
+def build_growth(settings: Settings, oracle: Oracle, known: Sequence[RedTeamPrompt]) -> Growth | None:
+    """What writes new prompts; None where none are asked for."""
+    if not settings.redteam.grow:
+        return None
+    return Growth(oracle, settings.redteam.grow, known, build_similarity(settings), settings.seed)
 
 
 def build_constitution(settings: Settings) -> list[Principle]:

@@ -62,6 +62,7 @@ def _steps(run: RunDirectory, parts: Parts, progress: Progress, order: Order) ->
             return reported(run.baseline(), None, order.rounds, progress)
         return reported(run.round(number), number, order.rounds, progress)
 
+    known = [prompt for name in layout.PROMPT_SETS for prompt in run.prompts(name)]
     return RunSteps(
         run.settings,
         parts,
@@ -70,6 +71,7 @@ def _steps(run: RunDirectory, parts: Parts, progress: Progress, order: Order) ->
         held_out=run.prompts(layout.HELD_OUT),
         benign_held_out=run.prompts(layout.BENIGN_HELD_OUT),
         reviewer=build.build_reviewer(run.settings, run.path),
+        growth=build.build_growth(run.settings, parts.oracle, known),
     )
 
 

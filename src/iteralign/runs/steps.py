@@ -13,7 +13,9 @@ from iteralign.constitution.review import Reviewer, review
 from iteralign.lookahead.ahead import LookAhead
 from iteralign.lookahead.early import EarlyJudge
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
+from iteralign.redteam.growth import Growth
 from iteralign.redteam.orders import Order
+from iteralign.redteam.pool import in_forms
 from iteralign.rundir.stages import Stages
 from iteralign.runs import build
 from iteralign.runs.measuring import Measuring
@@ -46,15 +48,17 @@ class RunSteps:
         held_out: Sequence[RedTeamPrompt] = (),
         benign_held_out: Sequence[RedTeamPrompt] = (),
         reviewer: Reviewer | None = None,
+        growth: Growth | None = None,
     ) -> None:
         """`stages(-1)` keeps what comes before the first round. `held_out` and `benign_held_out` are measured on. Without a
-        `reviewer` nobody is asked about principles."""
+        `reviewer` nobody is asked about principles, and without `growth` no prompts are written."""
         self.settings = settings
         self.parts = parts
         self.stages = stages
         self.reviewer = reviewer
         self.early = EarlyJudge(parts.oracle)
         self.order = order
+        self.growth = growth
         self.ahead = LookAhead(parts.target, self.early, parts.form, settings.sampling, settings.lookahead)
         self.measuring = Measuring(settings, parts, self.early, stages, held_out, benign_held_out)
         self.similarity = build.build_similarity(settings)
@@ -115,7 +119,12 @@ class RoundSteps:
 
     def choose(self) -> Sequence[RedTeamPrompt]:
         """The round's prompts, by the run's order; those of coming rounds may be answered with them."""
-        coming = self.run.order.coming(self.number, self.weights, self.keep)
+        growth, order = self.run.growth, self.run.order
+        if growth is not None:
+            grown = self.keep(layout.GROWN, growth.written, self.number)
+            growth.add(self.number, grown)
+            order.add(in_forms(grown, self.settings.redteam.forms))
+        coming = order.coming(self.number, self.weights, self.keep)
         self.run.ahead.begin(self.number, self.weights, coming)
         return coming[0]
 
@@ -124,6 +133,8 @@ class RoundSteps:
         responses = self.keep(layout.RESPONSES, self.run.ahead.respond, prompts)
         self._verdicts = self.keep(layout.VERDICTS, self.run.ahead.judge, responses)
         self.run.order.judged(self._verdicts)
+        if self.run.growth is not None:
+            self.run.growth.judged(self._verdicts)
         return self._verdicts
 
     def last(self) -> bool:

@@ -19,10 +19,18 @@ class RedTeamSettings(Section):
     rates, and the fewer failures are found."""
     forms: tuple[FormName, ...] = ()
     """Prompt forms that each prompt is asked in besides the run's own (form.name), each time as a prompt of its own."""
+    grow: int = Field(default=0, ge=0, le=100)
+    """After a round that failed, have the oracle write so many new prompts from what failed. 0: none."""
     stop: float | None = Field(default=None, gt=0, lt=1)
     """End the run when it is sure that fewer than this share of the prompts not asked yet would fail. null: ask all."""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     """How sure that has to be."""
+
+    @model_validator(mode="after")
+    def _grown_prompts_are_sought(self) -> "RedTeamSettings":
+        if self.grow and self.order != "seeking":
+            raise ValueError("redteam.grow writes prompts that the file does not have: set redteam.order to seeking")
+        return self
 
     @model_validator(mode="after")
     def _sure_of_what_was_drawn(self) -> "RedTeamSettings":

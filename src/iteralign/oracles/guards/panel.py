@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from iteralign.interfaces import Judge, Oracle
 from iteralign.oracles.voting import decided
-from iteralign.records import Principle, Relation, Response, Spent, Verdict
+from iteralign.records import Principle, Relation, Response, Spent, Verdict, WantedPrompt
 
 
 class Panel(Judge):
@@ -48,6 +48,14 @@ class JudgeAndProposer(Oracle):
 
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return self.judge_part.judge(responses)
+
+    def write_prompts(self, wanted: Sequence[WantedPrompt]) -> list[str | None]:
+        """By the proposing oracle."""
+        return self.proposer.write_prompts(wanted)
+
+    def wish_for_harm(self, questions: Sequence[str]) -> list[bool]:
+        """As the proposing oracle sees them: a guard judges answers."""
+        return self.proposer.wish_for_harm(questions)
 
     def forget(self, responses: Sequence[Response]) -> None:
         """Of the judging part."""
