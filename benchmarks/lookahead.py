@@ -1,6 +1,6 @@
 """A run with look-ahead beside the same run without, where rounds fail at given rates: time, waste, equal files.
 
-    python benchmarks/lookahead.py [--rates 0.9 0.5 0.1] [--rounds 30 40 80] [--draws 3] [--further 0.15] [-o results.json]
+    python benchmarks/lookahead.py [--rates 0.9 0.5 0.1] [--rounds 30 40 80] [--draws 3] [--order file] [-o results.json]
 
 Which rounds fail decides much where few do: at a rate of 0.01, 200 rounds have just 2 that fail. So each rate is measured
 in several draws, each with so many failing rounds as the rate says, at other places. The answers name the weights that they
@@ -133,8 +133,8 @@ def files(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in found}
 
 
-def compare(failing: set[int], rounds: int, further: float, speed: float) -> dict[str, Any]:
-    """Both runs, with these rounds failing."""
+def compare(failing: set[int], rounds: int, further: float, speed: float, order: str) -> dict[str, Any]:
+    """Both runs, with these rounds failing; in another order than the file's, so many rounds or fewer."""
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         prompts = place / "questions.txt"
@@ -144,11 +144,12 @@ def compare(failing: set[int], rounds: int, further: float, speed: float) -> dic
             "data": {"prompts": str(prompts), "held_out": 0.0, "benign": None},
             "oracle": {"kind": "rules"},
             "measure": {"every": 10**6},
+            "redteam": {"order": order},
         }
         without = one(load_settings(values, ["lookahead.rounds=1"]), place / "without", failing, further, speed)
         ahead = one(load_settings(values), place / "with", failing, further, speed)
         same = files(place / "without") == files(place / "with")
-    if without["failed"] != len(failing):
+    if order == "file" and without["failed"] != len(failing):
         raise SystemExit(f"{without['failed']} rounds failed where {len(failing)} should have")
     return {
         "faster": without["seconds"] / ahead["seconds"],
@@ -158,15 +159,16 @@ def compare(failing: set[int], rounds: int, further: float, speed: float) -> dic
     }
 
 
-def measure(rate: float, rounds: int, draws: int, further: float, speed: float) -> dict[str, Any]:
+def measure(rate: float, rounds: int, draws: int, further: float, speed: float, order: str) -> dict[str, Any]:
     """All draws of one rate."""
     failing = round(rate * rounds)
     found = [
-        compare(set(random.Random(draw).sample(range(rounds), failing)), rounds, further, speed)
+        compare(set(random.Random(draw).sample(range(rounds), failing)), rounds, further, speed, order)
         for draw in range(draws)
     ]
     return {
         "further": further,
+        "order": order,
         "rate": rate,
         "rounds": rounds,
         "failing": failing,
@@ -184,12 +186,13 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--further", type=float, default=0.15)
     parser.add_argument("--speed", type=float, default=8.0)
+    parser.add_argument("--order", choices=("file", "shuffled", "seeking"), default="file")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
     rows = []
     print("further  rounds  failing  faster  (draws)  verdicts in vain  same files")
     for rate, rounds in zip(given.rates, given.rounds, strict=True):
-        row = measure(rate, rounds, given.draws, given.further, given.speed)
+        row = measure(rate, rounds, given.draws, given.further, given.speed, given.order)
         rows.append(row)
         each = " ".join(f"{draw['faster']:.2f}" for draw in row["draws"])
         print(
