@@ -13,7 +13,7 @@ import numpy as np
 from iteralign import layout
 from iteralign.records import Checkpoint, Draw, RedTeamPrompt, Verdict
 from iteralign.redteam.chances import Chances, Weighing
-from iteralign.redteam.pool import Floats, PromptPool
+from iteralign.redteam.pool import Bools, Floats, PromptPool
 from iteralign.redteam.rates import weighted
 from iteralign.settings.redteam import RedTeamSettings
 from iteralign.stats.weighted import FewFail
@@ -103,12 +103,11 @@ class ByChance(Order):
             self.few_fail.restart()
 
     def judged(self, verdicts: Sequence[Verdict]) -> None:
-        """What the draws of the round came to."""
-        failed = [verdict.label == "unacceptable" for verdict in verdicts]
-        self._passed = not any(failed)
+        """What the draws of the round came to; to be sure, what nobody could judge is taken for a failure."""
+        self._passed = all(verdict.label != "unacceptable" for verdict in verdicts)
         if self.few_fail is not None:
-            for draw, one in zip(self._drawn[0], failed, strict=True):
-                self.few_fail.drawn(weighted(draw, one))
+            for draw, verdict in zip(self._drawn[0], verdicts, strict=True):
+                self.few_fail.drawn(weighted(draw, verdict.label != "acceptable"))
         self._drawn = self._drawn[1:]
 
     def ended(self) -> str | None:
@@ -212,18 +211,20 @@ class Seeking(ByChance):
         random = np.random.default_rng((self.seed, number))
         likely = np.round(self.chances.estimates(), 6)  # so that the last place of a sum decides no draw
         unasked = self._unasked.copy()
+        sought = np.where(unasked, likely**self.how.sharpness, 0.0)
         rounds = min(self._at_once(), self.rounds - number)
-        return [self._group(likely, unasked, random) for _ in range(rounds)]
+        return [self._group(likely, sought, unasked, random) for _ in range(rounds)]
 
     def _at_once(self) -> int:
-        """Rounds that are drawn together: as many as are likelier to pass than not, a power of two."""
+        """Rounds that are drawn together, a power of two: so many that one of them may well fail."""
         lately = self._failed[-_WINDOW:]
         rate = (sum(lately) + 0.5) / (len(lately) + 1)
-        return min(_MOST_AT_ONCE, 1 << int(max(0.0, np.log2(0.5 / rate))))
+        return min(_MOST_AT_ONCE, 1 << int(np.log2(1 / rate)))
 
-    def _group(self, likely: Floats, unasked: "np.ndarray", random: np.random.Generator) -> list[Draw]:
-        """One round's, each drawn with the probability that it states; what is like one of them is drawn less."""
-        sought, draws, most = np.where(unasked, likely**self.how.sharpness, 0.0), list[Draw](), int(unasked.sum())
+    def _group(self, likely: Floats, sought: Floats, unasked: Bools, random: np.random.Generator) -> list[Draw]:
+        """One round's, each drawn with the probability that it states. What is like one of them is `sought` less from then on,
+        also in the rounds that are drawn with this one: should they be asked, then this one has passed."""
+        draws, most = list[Draw](), int(unasked.sum())
         for left in range(most, max(0, most - self.size), -1):
             total = sought.sum()
             probability = unasked * (self.explore / left)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from iteralign.records import RedTeamPrompt
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
 _STEM = 5  # letters of a word that count: "stealing" and "steals" are both "steal"
