@@ -2,7 +2,7 @@
 
 from iteralign.records import Draw, Label, RedTeamPrompt, Response, Verdict
 from iteralign.redteam.pool import in_forms
-from iteralign.report.asked import Asking, Cell
+from iteralign.report.asked import AskedRounds, Cell
 
 POOL = in_forms(
     [
@@ -20,14 +20,16 @@ def verdict(prompt: RedTeamPrompt, label: Label) -> Verdict:
     )
 
 
-def asked(asking: Asking, number: int, places: range, label: Label, trained: bool = False, drawn: bool = True) -> None:
+def asked(
+    asking: AskedRounds, number: int, places: range, label: Label, trained: bool = False, drawn: bool = True
+) -> None:
     prompts = [POOL[place] for place in places]
     draws = [Draw(prompt=prompt, probability=0.01, least=0.01, unasked=100) for prompt in prompts] if drawn else []
     asking.add(number, [verdict(prompt, label) for prompt in prompts], draws, trained)
 
 
 def test_what_was_asked_what_failed_and_what_was_never_asked() -> None:
-    asking = Asking("plain")
+    asking = AskedRounds("plain")
     asked(asking, 0, range(0, 5), "unacceptable", trained=True)
     asked(asking, 1, range(5, 10), "acceptable")
     asked(asking, 2, range(60, 64), "unacceptable")
@@ -43,7 +45,7 @@ def test_what_was_asked_what_failed_and_what_was_never_asked() -> None:
 
 
 def test_what_was_not_drawn_by_chance_has_no_rate() -> None:
-    asking = Asking("plain")
+    asking = AskedRounds("plain")
     asked(asking, 0, range(0, 5), "unacceptable", drawn=False)
     made = asking.map(POOL)
     assert made.rate is None and made.since is None and made.rows[0].rate is None
@@ -51,7 +53,7 @@ def test_what_was_not_drawn_by_chance_has_no_rate() -> None:
 
 def test_a_long_run_has_a_small_map() -> None:
     pool = [RedTeamPrompt(id=str(n), question=str(n), category=f"c{n % 300}") for n in range(3000)]
-    asking = Asking("plain")
+    asking = AskedRounds("plain")
     for number in range(150):
         asking.add(number, [verdict(one, "unacceptable") for one in pool[20 * number : 20 * number + 20]], [], False)
     made = asking.map(pool)

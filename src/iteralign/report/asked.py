@@ -58,7 +58,7 @@ class AskedMap:
 
 
 @dataclass
-class Asking:
+class AskedRounds:
     """What the rounds asked; `add` each in order."""
 
     own_form: str
@@ -82,6 +82,10 @@ class Asking:
             self.draws += [(kind, weighted(draw, failed)) for kind, draw, failed in found]
         if trained:
             self.draws, self.since = [], number + 1
+
+    def wrote(self, prompts: Sequence[RedTeamPrompt]) -> None:
+        """The run itself, before a round."""
+        self.grown += prompts
 
     def kind(self, prompt: RedTeamPrompt) -> Kind:
         """The data set's category, and the form that it is asked in."""

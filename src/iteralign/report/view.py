@@ -13,7 +13,7 @@ from iteralign.oracles.budget import Total, totals_by_step
 from iteralign.records import PlaceTrial
 from iteralign.redteam.pool import in_forms
 from iteralign.report.answers import Pair, PairSet, benign_pairs, held_out_pairs, revision_pairs, sampled
-from iteralign.report.asked import AskedMap, Asking
+from iteralign.report.asked import AskedMap, AskedRounds
 from iteralign.report.chart import Point
 from iteralign.report.limits import limits
 from iteralign.report.principles import Rounds, Tree, tree
@@ -94,7 +94,7 @@ def view_of(run_dir: Path) -> View:
     rows = run.metrics()
     last = final(rows)
     base, after = run.before_and_after()
-    rounds, asking = Rounds(), Asking(run.settings.form.name)
+    rounds, asking = Rounds(), AskedRounds(run.settings.form.name)
     pairs = [
         sampled("training", "Training prompts", _learnt(run, rows, rounds, asking), folded=True),
         sampled("held-out", "Held-out red-team prompts", held_out_pairs(base.held_out, after.held_out), folded=True),
@@ -132,14 +132,14 @@ def view_of(run_dir: Path) -> View:
     )
 
 
-def _learnt(run: Run, rows: list[RoundMetrics], rounds: Rounds, asking: Asking) -> Iterator[Pair]:
+def _learnt(run: Run, rows: list[RoundMetrics], rounds: Rounds, asking: AskedRounds) -> Iterator[Pair]:
     """The failures of all rounds with their revisions; fills `rounds` and `asking` on the way, so that every round is read
     once."""
     trained = {row.round: row.trained for row in rows}
     for one in run.rounds():
         revisions, verdicts = one.revisions(), one.verdicts()
         rounds.add(verdicts, revisions, one.examples(), trained.get(one.number, False))
-        asking.grown += one.grown()
+        asking.wrote(one.grown())
         asking.add(one.number, verdicts, one.draws(), trained.get(one.number, False))
         yield from revision_pairs(revisions, one.number)
 
