@@ -101,3 +101,17 @@ def test_one_batch_alone_is_measured_from_its_beginning() -> None:
     clock.now = 10
     pace.tell(Work("answering", 50, 100))
     assert pace.rate == 5 and pace.left == 10
+
+
+def test_replies_that_come_together_are_no_pace() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.tell(Work("judge", 0, 8))
+    clock.now = 20
+    pace.tell(Work("judge", 1, 8))
+    clock.now = 20.00002
+    pace.tell(Work("judge", 2, 8))
+    assert pace.rate == pytest.approx(0.1) and pace.left == pytest.approx(60)
+    clock.now = 30
+    pace.tell(Work("judge", 3, 8))
+    assert pace.rate == pytest.approx(0.2), "from the first reply on"

@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from iteralign.activity import Work
 
 
+_SHORT = 0.5
+"""Seconds between two moves that say nothing of the pace: calls that run side by side are often answered together."""
+
+
 class Pace:
     """Of the activity told of last. Measured from its first move, so that reading weights before it does not count."""
 
@@ -38,12 +42,12 @@ class Pace:
 
     @property
     def rate(self) -> float | None:
-        """A second; None before anything moved. One that moved once only is measured from its beginning."""
+        """A second; None before anything moved. One that moved once only, or just now, is measured from its beginning."""
         first = self._first  # another thread may be telling
         if first is None:
             return None
         since, already = first
-        if self.done == already or self._last <= since:
+        if self.done == already or self._last - since < _SHORT:
             since, already = self._began, 0.0
         return (self.done - already) / (self._last - since) if self._last > since else None
 
