@@ -160,12 +160,16 @@ class Paired(Record):
 class Trial(Record):
     """How a principle did when it alone stood in the context."""
 
-    own: Paired
+    own: Paired = Paired()
     """Acceptable answers to prompts of its own evidence."""
-    others: Paired = Field(validation_alias=AliasChoices("others", "held_out"), serialization_alias="held_out")
+    others: Paired = Field(
+        default=Paired(), validation_alias=AliasChoices("others", "held_out"), serialization_alias="held_out"
+    )
     """Acceptable answers to failures that are not its evidence. Files of a run call it held_out, as earlier versions did."""
-    benign: Paired
-    """Refusals of benign training prompts."""
+    benign: Paired = Paired()
+    """Refusals of benign training prompts. Without the principle only those are asked that are refused with it."""
+    left: int = Field(default=0, ge=0)
+    """Prompts of its sample that were not asked about, since the others decided it."""
 
 
 class PlaceTrial(Record):

@@ -1,10 +1,14 @@
 """The gate: what fixes nothing or makes the model refuse is rejected, with figures; its cost has a cap."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import DataObject, data, integers, sampled_from
 
-from iteralign.constitution.gate import Bench, Gate, lift, most_answers, try_out
+from iteralign.constitution.bench import Bench, Outcomes, Question, key
+from iteralign.constitution.gate import Gate, Portion, Tryout, carry_out, lift, most_answers, try_out, why_rejected
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Event, Paired, Principle, RedTeamPrompt, Response, Sampling, Verdict
@@ -15,6 +19,7 @@ from iteralign.text.similarity import by_words
 
 GATE = Gate(GateSettings(), 0, by_words)
 FORM = prompt_form("plain")
+SAMPLED = Sampling(temperature=0.7)
 
 
 def answers(text: str, checkpoint: Checkpoint) -> str:
@@ -39,16 +44,23 @@ def proposed(id: str, text: str, *evidence: str, category: str | None = "theft")
 
 
 def bench(
-    failures: list[Verdict], earlier: list[Verdict] | None = None, target: FakeTarget | None = None, benign: int = 6
+    failures: list[Verdict],
+    earlier: list[Verdict] | None = None,
+    target: FakeTarget | None = None,
+    benign: int = 6,
+    sampling: Sampling = SAMPLED,
+    base: bool = False,
 ) -> Bench:
     harmless = [answered(f"b{n}", f"How to bake {n}?", benign=True) for n in range(benign)]
-    return Bench(target or FakeTarget(answers), FakeOracle(), FORM, failures, earlier or [], harmless, Sampling())
+    given = target or FakeTarget(answers), FakeOracle(), FORM, failures, earlier or [], harmless, sampling
+    return Bench(*given, base=base)
 
 
 def test_a_principle_that_helps_passes_with_its_figures() -> None:
     failures = [failed(f"p{n}") for n in range(4)] + [failed("other", "How to lie?", "lies")]
     own = tuple(f"p{n}" for n in range(3))
-    (tried,) = try_out(bench(failures), [proposed("a", "Decline theft.", *own)], GATE, 0)
+    sure = Gate(GateSettings(certainty=1, min_lift=0.8), 0, by_words)
+    (tried,) = try_out(bench(failures), [proposed("a", "Decline theft.", *own)], sure, 0)
     assert tried.status == "proposed" and tried.trial is not None
     assert (tried.trial.own.total, tried.trial.own.with_it, tried.trial.own.without) == (3, 3, 0)
     assert (tried.trial.others.total, tried.trial.others.with_it) == (2, 1)
@@ -58,7 +70,7 @@ def test_a_principle_that_helps_passes_with_its_figures() -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("Be nice.", "mends 0 of 2"), ("Refuse all.", "benign questions refused rise from 0 to 6 of 6")],
+    [("Be nice.", "mends 0 of 2"), ("Refuse all.", "benign questions refused rise by 4 of 4")],
 )
 def test_what_mends_nothing_or_refuses_everything_is_rejected(text: str, reason: str) -> None:
     failures = [failed("p0"), failed("p1")]
@@ -75,12 +87,12 @@ def test_a_principle_that_changes_nothing_has_no_lift() -> None:
 
 def test_answers_without_principles_are_asked_for_once() -> None:
     target = FakeTarget(answers)
-    failures = [failed(f"p{n}") for n in range(3)]
-    some = [proposed(id, "Decline theft.", "p0", "p1", "p2") for id in "ab"]
+    failures = [failed(f"p{n}", f"How to steal {n}?") for n in range(3)]
+    some = [proposed(id, text, "p0", "p1", "p2") for id, text in (("a", "Decline theft."), ("b", "Decline theft!"))]
     try_out(bench(failures, target=target), some, GATE, 0)
-    ((inputs, sampling, _),) = target.calls
-    assert len(inputs) == 3 + 6 + 2 * (3 + 6)
-    assert sampling.seed != Sampling().seed, "a sampled failure is not compared with itself"
+    inputs = [text for texts, _, _ in target.calls for text in texts]
+    assert len(inputs) == len(set(inputs)) and sum("theft" not in text for text in inputs) == 3
+    assert all(sampling.seed != 0 for _, sampling, _ in target.calls), "a sampled failure is not compared with itself"
 
 
 def test_the_cap_on_answers_shrinks_the_samples_and_then_leaves_principles_out() -> None:
@@ -99,9 +111,9 @@ def test_the_cap_on_answers_shrinks_the_samples_and_then_leaves_principles_out()
 def test_held_out_failures_are_of_its_category_first_and_never_its_evidence() -> None:
     target = FakeTarget(answers)
     earlier = [failed(f"e{n}", f"How to steal number {n}?") for n in range(3)] + [failed("x", "How to lie?", "lies")]
-    gate = Gate(GateSettings(own=1, others=3, benign_prompts=0), 0, by_words)
+    gate = Gate(GateSettings(own=1, others=3, benign_prompts=0, certainty=1, min_lift=1), 0, by_words)
     try_out(bench([failed("p0")], earlier, target), [proposed("a", "Decline theft.", "p0")], gate, 0)
-    asked = target.calls[0][0]
+    asked = [text for texts, _, _ in target.calls for text in texts]
     assert sum("number" in text for text in asked) == 6 and not any("lie" in text for text in asked)
 
 
@@ -122,6 +134,71 @@ def test_answers_that_nobody_could_judge_do_not_count() -> None:
     one = Bench(**{**vars(one), "oracle": FakeOracle(lambda response: "undetermined")})
     (tried,) = try_out(one, [proposed("a", "Decline theft.", "p0")], GATE, 0)
     assert tried.status == "rejected" and "could be judged" in tried.history[-1].reason
+
+
+def test_a_trial_ends_once_the_rest_would_hardly_change_its_decision() -> None:
+    failures = [failed(f"p{n}") for n in range(20)]
+    every = tuple(f"p{n}" for n in range(20))
+    some = [proposed("good", "Decline theft.", *every), proposed("empty", "Be nice.", *every)]
+    good, empty = try_out(bench(failures, benign=16), some, GATE, 0)
+    assert good.status == "proposed" and empty.status == "rejected"
+    assert good.trial is not None and (good.trial.own.total, good.trial.benign.total, good.trial.left) == (4, 12, 8)
+    assert empty.trial is not None and (empty.trial.own.total, empty.trial.benign.total) == (6, 0)
+    assert "8 prompts left" in good.history[-1].reason
+
+
+@given(data())
+@settings(max_examples=60, deadline=None)
+def test_with_certainty_one_a_trial_decides_as_its_whole_sample_does(draws: DataObject) -> None:
+    ids = {kind: [f"{kind}{n}" for n in range(draws.draw(integers(1, 6)))] for kind in ("own", "others", "benign")}
+    known = {
+        (id, given): draws.draw(sampled_from((True, False, None)))
+        for some in ids.values()
+        for id in some
+        for given in (None, "a")
+    }
+    asked = GateSettings(certainty=1, min_fixed=draws.draw(sampled_from((0.2, 0.5))), max_refusals=0.2)
+
+    def one(asked_already: bool) -> Tryout:
+        prompts = [[RedTeamPrompt(id=id, question="") for id in some] for some in ids.values()]
+        own, others, benign = (Portion(some, len(some) * asked_already) for some in prompts)
+        return Tryout(proposed("a", "x"), own, others, benign)
+
+    outcomes = Known(known)
+    early, whole = one(False), one(True)
+    carry_out([early], outcomes, asked)
+    whole.look(outcomes)
+    assert (why_rejected(early, asked) is None) == (why_rejected(whole, asked) is None)
+
+
+class Known(Outcomes):
+    """Answers that are all there."""
+
+    def __init__(self, known: dict[tuple[str, str | None], bool | None]) -> None:
+        self.known = known
+
+    def ask(self, questions: Sequence[Question]) -> None:
+        return
+
+    def of(self, prompt: RedTeamPrompt, principle: Principle | None) -> bool | None:
+        return self.known[key(prompt, principle)]
+
+
+def test_what_the_same_weights_have_answered_is_not_asked_again() -> None:
+    failures = [failed(f"p{n}", f"How to steal {n}?") for n in range(3)]
+    some = [proposed("a", "Refuse all.", "p0", "p1", "p2")]
+    for base in (True, False):
+        target = FakeTarget(answers)
+        try_out(bench(failures, target=target, sampling=Sampling(), base=base), some, GATE, 0)
+        without = [text for texts, _, _ in target.calls for text in texts if "Refuse" not in text]
+        assert bool(without) != base and not any("steal" in text for text in without)
+
+
+def test_a_refusal_is_told_by_the_opening_of_an_answer() -> None:
+    target = FakeTarget(answers)
+    try_out(bench([failed("p0")], target=target), [proposed("a", "Decline theft.", "p0")], GATE, 0)
+    lengths = {"bake" in text: sampling.max_new_tokens for texts, sampling, _ in target.calls for text in texts}
+    assert lengths == {False: SAMPLED.max_new_tokens, True: 48}
 
 
 def test_trials_are_repeatable() -> None:

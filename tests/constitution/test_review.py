@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from iteralign.constitution.gate import Bench, Gate
+from iteralign.constitution.bench import Bench
+from iteralign.constitution.gate import Gate
 from iteralign.constitution.review import FileReview, decide, filled, is_open, open_ids, read_sheet, review, sheet
 from iteralign.errors import ConfigError, ReviewNeeded
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget

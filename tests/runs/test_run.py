@@ -1,6 +1,7 @@
 """Whole runs: on fakes, and on the demo's model; stopped between stages and resumed; every file of the contract."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from iteralign.errors import RunDirectoryError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.integrity.verify import verify_run
 from iteralign.prompts.forms import prompt_form
-from iteralign.records import Checkpoint, Response, Sampling, TrainingExample, Verdict
+from iteralign.records import Checkpoint, Generation, Response, Sampling, TrainingExample, Verdict
 from iteralign.rundir.directory import RunDirectory
 from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Silent
@@ -110,6 +111,32 @@ def test_a_run_stopped_before_any_stage_resumes_to_the_same_files(tmp_path: Path
         assert contents(path) == whole, f"stopped before stage {stage}"
         stage += 1
     assert stage >= 12
+
+
+def test_a_run_stopped_within_a_trial_resumes_to_the_same_files(tmp_path: Path) -> None:
+    """A round's trials take several batches of answers, one after the other; the run may be stopped before any of them."""
+    hard = {"gate": {"certainty": 1, "min_lift": 1}}
+    settings = load_settings(SMALL | {"rounds": {"prompts": 12}, "constitution": hard})
+    whole = FakeTarget()
+    start_run(settings, tmp_path / "whole", parts=fakes(tmp_path / "whole", target=whole))
+    expected, stopped = contents(tmp_path / "whole"), 0
+
+    class StopsBefore(FakeTarget):
+        def generate(self, inputs: Sequence[str], sampling: Sampling) -> list[Generation]:
+            if len(self.calls) == at:
+                raise Stops
+            return super().generate(inputs, sampling)
+
+    for at in range(len(whole.calls)):
+        if whole.calls[at][1].seed == settings.sampling.seed:  # no trial's
+            continue
+        directory = tmp_path / f"stopped-{at}"
+        with pytest.raises(Stops):
+            start_run(settings, directory, parts=fakes(directory, target=StopsBefore()))
+        resume_run(directory, parts=fakes(directory))
+        assert contents(directory) == expected
+        stopped += 1
+    assert stopped > 2
 
 
 def test_a_run_that_an_earlier_version_began_resumes(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from iteralign.cli.console import round_line
-from iteralign.constitution.gate import in_short, why_rejected
+from iteralign.constitution.gate import Portion, Tryout, in_short, why_rejected
 from iteralign.fakes import Answer, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Generation, Paired, Principle, Sampling, Trial
@@ -91,7 +91,9 @@ def test_no_principle_at_all() -> None:
     ],
 )
 def test_every_reason_of_the_gate_has_a_short_form(own: Paired, benign: Paired, short: str) -> None:
-    reason = why_rejected(Trial(own=own, others=Paired(), benign=benign), GateSettings())
+    nothing_left = Portion(()), Portion(()), Portion(())
+    tryout = Tryout(Principle(id="a", text="x", round=0), *nothing_left, trial=Trial(own=own, benign=benign))
+    reason = why_rejected(tryout, GateSettings())
     assert reason is not None and in_short(reason) == short
 
 

@@ -1,26 +1,26 @@
 """The gate: a principle is tried in the target's context before it is adopted.
 
 Each principle alone is put beside failed prompts (its own evidence, and others) and benign ones, and the answers are
-compared with those to the same prompts without it. The prompts are the run's training prompts. The held-out sets that a
-run reports on are never used here: a gate that had seen them would make the report worthless.
+compared with those to the same prompts without it. A trial ends as soon as the rest of its sample is unlikely to change
+what is decided: stochastic curtailment (Lan, Simon and Halperin 1982) by predictive probability (Lee and Liu 2008). The
+prompts are the run's training prompts. The held-out sets that a run reports on are never used here: a gate that had seen
+them would make the report worthless.
 """
 
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from iteralign.interfaces import Judge, Target
-from iteralign.prompts.forms import PromptForm
-from iteralign.records import Event, Paired, Principle, RedTeamPrompt, Response, Sampling, Trial, Verdict
+from iteralign.constitution.bench import Bench, Outcomes, Question
+from iteralign.records import Event, Paired, Principle, RedTeamPrompt, Trial
 from iteralign.settings.constitution import GateSettings
 from iteralign.stats.intervals import paired_difference
-from iteralign.steps.judge import judge
-from iteralign.steps.respond import Told, answers, nobody
-from iteralign.text.refusals import is_refusal
+from iteralign.stats.prediction import chance
 from iteralign.text.similarity import Similarity
 
-_OTHER_SEED = 1_000_003  # a sampled failure must not be compared with itself
+_FAILURES_AT_ONCE, _BENIGN_AT_ONCE = 2, 4
+"""Prompts that a trial goes on by, between two looks at its figures."""
 
 
 @dataclass(frozen=True)
@@ -32,40 +32,85 @@ class Gate:
     similarity: Similarity
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What principles are tried on, in one round."""
+@dataclass
+class Portion:
+    """Prompts of one kind in a trial, asked about in their order."""
 
-    target: Target
-    oracle: Judge
-    form: PromptForm
-    failures: Sequence[Verdict]
-    """The round's."""
-    earlier: Sequence[Verdict]
-    """Those of rounds before."""
-    benign: Sequence[Response]
-    """The base model's acceptable answers to benign training prompts."""
-    sampling: Sampling
-    told: Told = nobody
-    """Hears of each answer that will be judged."""
+    prompts: Sequence[RedTeamPrompt]
+    asked: int = 0
+
+    @property
+    def left(self) -> int:
+        """How many have not been asked about."""
+        return len(self.prompts) - self.asked
+
+    @property
+    def so_far(self) -> Sequence[RedTeamPrompt]:
+        """Those that have."""
+        return self.prompts[: self.asked]
+
+    def next(self, count: int) -> Sequence[RedTeamPrompt]:
+        """So many more, which now have."""
+        before, self.asked = self.asked, min(self.asked + count, len(self.prompts))
+        return self.prompts[before : self.asked]
 
 
-Question = tuple[RedTeamPrompt, Principle | None]
-"""A prompt, with a principle in the context or without one."""
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """The prompts that one principle is tried on."""
+@dataclass
+class Tryout:
+    """A principle's trial as it goes on: failures first, benign prompts once those speak for it."""
 
     principle: Principle
-    own: Sequence[RedTeamPrompt]
-    others: Sequence[RedTeamPrompt]
-    benign: Sequence[RedTeamPrompt]
+    own: Portion
+    others: Portion
+    benign: Portion
+    trial: Trial = field(default_factory=Trial)
 
-    def questions(self) -> list[Question]:
-        prompts = [*self.own, *self.others, *self.benign]
-        return [*((prompt, None) for prompt in prompts), *((prompt, self.principle) for prompt in prompts)]
+    @property
+    def left(self) -> int:
+        """Prompts that have not been asked about."""
+        return self.own.left + self.others.left + self.benign.left
+
+    def go_on(self, asked: GateSettings) -> list[Question]:
+        """What to ask next: failures without the principle and with it, benign prompts with it."""
+        own, both, _ = self.chances(asked)
+        open_ = min(own, both) < asked.certainty
+        failures = next((part for part in (self.own, self.others) if part.left), None) if open_ else None
+        if failures is None:
+            return [(prompt, self.principle) for prompt in self.benign.next(_BENIGN_AT_ONCE)]
+        return [(prompt, given) for prompt in failures.next(_FAILURES_AT_ONCE) for given in (None, self.principle)]
+
+    def refused(self, outcomes: Outcomes) -> list[Question]:
+        """Benign prompts that are refused with the principle, without it: only those can show that it makes refuse."""
+        return [(prompt, None) for prompt in self.benign.so_far if outcomes.of(prompt, self.principle)]
+
+    def look(self, outcomes: Outcomes) -> None:
+        """Take in what the prompts so far have shown."""
+        own, others = (
+            _paired([(outcomes.of(prompt, None), outcomes.of(prompt, self.principle)) for prompt in part.so_far])
+            for part in (self.own, self.others)
+        )
+        under_it = [(prompt, outcomes.of(prompt, self.principle)) for prompt in self.benign.so_far]
+        benign = _paired([(outcomes.of(prompt, None) if refused else False, refused) for prompt, refused in under_it])
+        self.trial = Trial(own=own, others=others, benign=benign, left=self.left)
+
+    def is_open(self, asked: GateSettings) -> bool:
+        """Whether the rest of the sample may well change what is decided."""
+        least = min(self.chances(asked))
+        return self.left > 0 and 1 - asked.certainty < least < asked.certainty
+
+    def chances(self, asked: GateSettings) -> tuple[float, float, float]:
+        """How likely the whole sample is to mend enough of its own, to have lift, and to leave benign prompts alone."""
+        own, both, benign = self.trial.own, lift(self.trial), self.trial.benign
+        others_left = self.own.left + self.others.left
+        return (
+            chance(
+                lambda n: n[0] > own.with_it - own.gained and n[0] >= asked.min_fixed * sum(n),
+                (own.with_it, own.total - own.with_it),
+                self.own.left,
+            ),
+            chance(lambda n: n[0] - n[1] >= asked.min_lift * sum(n), _kinds(both), others_left),
+            chance(lambda n: n[0] - n[1] <= asked.max_refusals * sum(n), _kinds(benign), self.benign.left),
+        )
 
 
 def try_out(bench: Bench, principles: Sequence[Principle], gate: Gate, round_number: int) -> list[Principle]:
@@ -74,18 +119,27 @@ def try_out(bench: Bench, principles: Sequence[Principle], gate: Gate, round_num
     One that the cap on answers leaves no room for is rejected untried; a later round may propose it again.
     """
     waiting = [principle for principle in principles if principle.status == "proposed"]
-    fitting, room = _within_cap(gate.settings, len(waiting))
-    gate = replace(gate, settings=fitting)
-    samples = {principle.id: _sample(principle, bench, gate, round_number) for principle in waiting[:room]}
-    passed = _answers(bench, list(samples.values()))
+    asked, room = _within_cap(gate.settings, len(waiting))
+    gate = replace(gate, settings=asked)
+    tryouts = {principle.id: sample(principle, bench, gate, round_number) for principle in waiting[:room]}
+    carry_out(list(tryouts.values()), Outcomes(bench), asked)
     return [
-        _judged(samples[principle.id], passed, gate.settings, round_number)
-        if principle.id in samples
-        else _untried(principle, gate.settings, round_number)
+        _judged(tryouts[principle.id], asked, round_number)
+        if principle.id in tryouts
+        else _untried(principle, asked, round_number)
         if principle.status == "proposed"
         else principle
         for principle in principles
     ]
+
+
+def carry_out(tryouts: Sequence[Tryout], outcomes: Outcomes, asked: GateSettings) -> None:
+    """All trials side by side, each until it is decided: what they need next is answered in one batch."""
+    while going := [one for one in tryouts if one.is_open(asked)]:
+        outcomes.ask([question for one in going for question in one.go_on(asked)])
+        outcomes.ask([question for one in going for question in one.refused(outcomes)])
+        for one in going:
+            one.look(outcomes)
 
 
 def most_answers(asked: GateSettings, principles: int) -> int:
@@ -105,19 +159,20 @@ def lift(trial: Trial) -> Paired:
     )
 
 
-def why_rejected(trial: Trial, asked: GateSettings) -> str | None:
-    """What a trial fails by, with the figures; None if it passes."""
-    own, both, benign = trial.own, lift(trial), trial.benign
+def why_rejected(one: Tryout, asked: GateSettings) -> str | None:
+    """What a trial that is no longer open fails by, with the figures; None if it passes."""
+    own, both, benign = one.trial.own, lift(one.trial), one.trial.benign
+    mends, lifts, leaves = (chance > 0.5 for chance in one.chances(asked))
     if not own.total:
         return "none of its trial answers could be judged"
-    if not own.gained or own.with_it / own.total < asked.min_fixed:
+    if not mends:
         return f"it mends {own.with_it} of {own.total} of its own failures; at least {asked.min_fixed:.0%} is asked"
-    if (both.gained - both.lost) / both.total < asked.min_lift:
+    if not lifts:
         return f"its lift is {paired_difference(both)}; at least {asked.min_lift:.0%} is asked"
-    if benign.total and (benign.gained - benign.lost) / benign.total > asked.max_refusals:
+    if not leaves:
         return (
-            f"benign questions refused rise from {benign.without} to {benign.with_it} of {benign.total}; at most "
-            f"{asked.max_refusals:.0%} more is allowed"
+            f"benign questions refused rise by {benign.gained} of {benign.total}; at most "
+            f"{asked.max_refusals:.0%} is allowed"
         )
     return None
 
@@ -148,8 +203,9 @@ def _within_cap(asked: GateSettings, principles: int) -> tuple[GateSettings, int
     return asked, principles
 
 
-def _sample(principle: Principle, bench: Bench, gate: Gate, round_number: int) -> _Sample:
-    """Own failures at random; others of its category first, then those most like its own; benign ones at random.
+def sample(principle: Principle, bench: Bench, gate: Gate, round_number: int) -> Tryout:
+    """Its trial, before anything was asked: own failures at random, others of its category first, then those most like its
+    own, benign ones at random.
 
     Without any evidence among the failures (a principle given from outside), those of its category are its own, or all.
     """
@@ -166,61 +222,19 @@ def _sample(principle: Principle, bench: Bench, gate: Gate, round_number: int) -
     )
     # The same benign prompts for every principle of a round: without one they are answered once.
     same_draw = random.Random(hashlib.sha256(f"{gate.seed} {round_number}".encode()).digest())
-    return _Sample(
+    benign = same_draw.sample(list(bench.benign), min(len(bench.benign), asked.benign_prompts))
+    return Tryout(
         principle,
-        [failure.response.prompt for failure in draw.sample(own, min(len(own), asked.own))],
-        [others[index].response.prompt for index in order[: asked.others]],
-        [
-            answer.prompt
-            for answer in same_draw.sample(list(bench.benign), min(len(bench.benign), asked.benign_prompts))
-        ],
+        Portion([failure.response.prompt for failure in draw.sample(own, min(len(own), asked.own))]),
+        Portion([others[index].response.prompt for index in order[: asked.others]]),
+        Portion([answer.prompt for answer in benign]),
     )
 
 
-Passed = dict[tuple[str, str | None], bool | None]
-"""(prompt id, principle id or None) -> acceptable (or, for a benign prompt, refused); None where nobody could tell."""
-
-
-def _answers(bench: Bench, samples: Sequence[_Sample]) -> Passed:
-    """Every question of the samples answered once, all in one batch, and judged."""
-    questions: dict[tuple[str, str | None], Question] = {
-        (prompt.id, None if principle is None else principle.id): (prompt, principle)
-        for sample in samples
-        for prompt, principle in sample.questions()
-    }
-    inputs = [_rendered(bench.form, *question) for question in questions.values()]
-    again = bench.sampling.model_copy(update={"seed": bench.sampling.seed + _OTHER_SEED})
-    prompts = [prompt.in_own_form for prompt, _ in questions.values()]
-    answered = answers(
-        bench.target, bench.form, prompts, inputs, again, lambda one: one.prompt.benign or bench.told(one)
-    )
-    responses = dict(zip(questions, answered, strict=True))
-    judged = [key for key, response in responses.items() if not response.prompt.benign]
-    verdicts = judge(bench.oracle, [responses[key] for key in judged])
-    passed: Passed = {key: _refused(response) for key, response in responses.items() if response.prompt.benign}
-    for key, verdict in zip(judged, verdicts, strict=True):
-        passed[key] = None if verdict.label == "undetermined" else verdict.label == "acceptable"
-    return passed
-
-
-def _rendered(form: PromptForm, prompt: RedTeamPrompt, principle: Principle | None) -> str:
-    chosen = form.unjudged() if prompt.benign else form
-    return chosen.render(prompt.in_own_form, [] if principle is None else [principle])
-
-
-def _refused(response: Response) -> bool | None:
-    return None if response.finish == "prompt_too_long" else is_refusal(response.text)
-
-
-def _judged(sample: _Sample, passed: Passed, asked: GateSettings, round_number: int) -> Principle:
-    principle = sample.principle
-    own, others, benign = (
-        _paired([(passed[prompt.id, None], passed[prompt.id, principle.id]) for prompt in prompts])
-        for prompts in (sample.own, sample.others, sample.benign)
-    )
-    trial = Trial(own=own, others=others, benign=benign)
-    tried = principle.happened(Event(kind="tried", round=round_number, by="gate", reason=figures(trial)), trial=trial)
-    reason = why_rejected(trial, asked)
+def _judged(one: Tryout, asked: GateSettings, round_number: int) -> Principle:
+    said = Event(kind="tried", round=round_number, by="gate", reason=figures(one.trial))
+    tried = one.principle.happened(said, trial=one.trial)
+    reason = why_rejected(one, asked)
     if reason is None:
         return tried
     return tried.happened(Event(kind="rejected", round=round_number, by="gate", reason=reason), status="rejected")
@@ -239,9 +253,12 @@ def figures(trial: Trial) -> str:
         f"{paired_difference(lift(trial))}"
     )
     benign = trial.benign
-    if not benign.total:
-        return f"{text}; no benign questions to try"
-    return f"{text}; benign refused {benign.with_it}/{benign.total} (without it {benign.without})"
+    if benign.total:
+        both = benign.without - benign.lost
+        text = f"{text}; benign refused {benign.with_it}/{benign.total} ({both} of them without it, too)"
+    elif not trial.left:
+        text = f"{text}; no benign questions to try"
+    return f"{text}; decided with {trial.left} prompts left" if trial.left else text
 
 
 def _paired(outcomes: Sequence[tuple[bool | None, bool | None]]) -> Paired:
@@ -253,3 +270,8 @@ def _paired(outcomes: Sequence[tuple[bool | None, bool | None]]) -> Paired:
         gained=sum(with_it and not without for without, with_it in told),
         lost=sum(without and not with_it for without, with_it in told),
     )
+
+
+def _kinds(paired: Paired) -> tuple[int, int, int]:
+    """(gained, lost, the same)."""
+    return paired.gained, paired.lost, paired.total - paired.gained - paired.lost

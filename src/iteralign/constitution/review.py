@@ -15,7 +15,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from iteralign import layout
-from iteralign.constitution.gate import Bench, Gate, figures, try_out
+from iteralign.constitution.bench import Bench
+from iteralign.constitution.gate import Gate, figures, try_out
 from iteralign.errors import ConfigError, ReviewNeeded
 from iteralign.files import write_text
 from iteralign.prompts.fitness import why_unfit

@@ -76,6 +76,9 @@ class PromptForm:
     `suffix` is put after the last "Assistant:", for chain of thought.
     """
 
+    thinks: bool = False
+    """Whether what is generated may begin with thoughts, which `answer` takes out."""
+
     def __init__(self, human_turn: "HumanTurn", suffix: str = "") -> None:
         self.human_turn = human_turn
         self.suffix = suffix
@@ -181,6 +184,8 @@ class ScriptForm(PromptForm):
     The answer is what stands before the next line that begins like "Red-LM:" or "Human:" (a speaker's name of at most
     20 letters, digits and hyphens that occurs as a speaker in the script), without the internal thoughts.
     """
+
+    thinks = True
 
     def __init__(self, human_turn: HumanTurn, script: Template) -> None:
         super().__init__(human_turn)

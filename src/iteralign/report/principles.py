@@ -146,13 +146,20 @@ def _why(principle: Principle) -> list[str]:
 
 def _trial(trial: Trial) -> list[str]:
     """The gate's trial of the principle alone."""
-    parts = {
+    failures = {
         "Alone in the context, acceptable answers to the prompts of its evidence": trial.own,
         "Acceptable answers to other failures": trial.others,
-        "Refusals of benign training prompts": trial.benign,
     }
-    return [
+    said = [
         f"{name}: {Proportion(part.without, part.total)} without it, {Proportion(part.with_it, part.total)} with it."
-        for name, part in parts.items()
+        for name, part in failures.items()
         if part.total
     ]
+    benign = trial.benign
+    if benign.total:
+        both = benign.without - benign.lost
+        refused = Proportion(benign.with_it, benign.total)
+        said.append(f"Refusals of benign training prompts: {refused} with it, {both} of them without it, too.")
+    if trial.left:
+        said.append(f"The trial was decided with {trial.left} prompts of its sample left.")
+    return said

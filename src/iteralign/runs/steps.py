@@ -6,8 +6,9 @@ Settings end here: the steps themselves (`iteralign.steps`) take plain arguments
 from collections.abc import Callable, Sequence
 
 from iteralign import layout
+from iteralign.constitution.bench import Bench
 from iteralign.constitution.doubles import compare
-from iteralign.constitution.gate import Bench, try_out
+from iteralign.constitution.gate import try_out
 from iteralign.constitution.ledger import adopt, in_force
 from iteralign.constitution.review import Reviewer, review
 from iteralign.lookahead.ahead import LookAhead
@@ -147,7 +148,7 @@ class RoundSteps:
         """The round's principles with what became of each: proposed, compared with the known, tried, reviewed, adopted."""
         how, number, known = self.settings.constitution, self.number, in_force(ledger)
         given = self.target, self.run.early, self.form, failures, earlier, self.run.benign, self.settings.sampling
-        bench = Bench(*given, told=self.run.early.ask)
+        bench = Bench(*given, told=self.run.early.ask, base=self.weights == self.run.parts.base)
         found = [principle for principle in ledger if principle.status == "proposed"]  # given, to be tried first
         if how.propose:
             shown = acceptable(self._verdicts) if how.contrast else []
