@@ -73,7 +73,7 @@ FULL = {"questions": 400, "held_out": 100, "asked": 100, "prompts": 20}
 SMALL = {"questions": 60, "held_out": 20, "asked": 24, "prompts": 20}
 
 SERVED = (
-    ("qwen2.5-coder-1.5b-instruct.gguf", "judge", 8080),
+    ("qwen2.5-coder-1.5b-instruct.gguf", "qwen2.5-coder-1.5b", 8080),
     ("qwen2.5-coder-0.5b-instruct.gguf", "other", 8081),
 )
 OTHER = "http://127.0.0.1:8081/v1"

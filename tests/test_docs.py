@@ -49,7 +49,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def recipe_files() -> list[Path]:
-    return sorted(path for path in (ROOT / "recipes").rglob("*") if path.is_file())
+    return sorted(path for path in (ROOT / "recipes").rglob("*.yaml") if path.is_file())
 
 
 @pytest.mark.parametrize(
