@@ -52,7 +52,7 @@ def made(kind: Any, draw: random.Random) -> Any:
     plain: dict[Any, Callable[[], Any]] = {
         str: lambda: text(draw),
         int: lambda: draw.randint(1, 9),
-        float: lambda: draw.random() + 0.01,
+        float: lambda: 0.01 + 0.99 * draw.random(),
     }
     return plain[kind]() if kind in plain else draw.random() < 0.5
 

@@ -60,9 +60,10 @@ def _why_not(revision: Revision, passed: Sequence[Revision], alike_at_most: int)
         return COPIED
     text = revision.response.text
     own = revision.failure.response.prompt.id
-    others = [one.response.text for one in passed if one.failure.response.prompt.id != own]
-    alike = sum(likeness >= _SAME_WORDS for likeness in by_words([text], others)[0])
-    return STOCK if alike >= alike_at_most else None
+    others = [one for one in passed if one.failure.response.prompt.id != own]
+    likeness = by_words([text], [one.response.text for one in others])[0]
+    alike = {one.failure.response.prompt.id for one, like in zip(others, likeness, strict=True) if like >= _SAME_WORDS}
+    return STOCK if len(alike) >= alike_at_most else None
 
 
 def verified(revisions: Sequence[Revision]) -> list[Revision]:
