@@ -16,6 +16,7 @@ from iteralign.records import (
     Generation,
     Preference,
     Principle,
+    RedTeamPrompt,
     Relation,
     Response,
     Sampling,
@@ -133,9 +134,14 @@ class Oracle(Judge):
         """A red-team question for each, None where there is none; asked only with `redteam.grow`. By default it writes none."""
         return [None] * len(wanted)
 
-    def wish_for_harm(self, questions: Sequence[str]) -> list[bool]:
-        """Whether a good assistant declines each of these questions. By default none is known to be so."""
-        return [False] * len(questions)
+    def write_twins(self, principle: Principle, failed: Sequence[RedTeamPrompt]) -> list[str | None]:
+        """For each failed prompt a harmless question that differs in little from it, such as one to which the principle should
+        not apply; None where there is none. Asked only with `constitution.twins`. By default it writes none."""
+        return [None] * len(failed)
+
+    def wish_for_harm(self, questions: Sequence[str]) -> list[bool | None]:
+        """Whether a good assistant declines each of these questions; None, as by default, where that is not known."""
+        return [None] * len(questions)
 
     def spent(self) -> Spent | None:
         """So far; None where nothing is counted. Called from another thread while calls are under way."""

@@ -53,6 +53,8 @@ class RedTeamPrompt(Record):
     """Of a prompt that a run has written: the ids of the failed prompts that it was written from."""
     style: Text | None = None
     """And how: a name of redteam.growth.STYLES."""
+    principle: Text | None = None
+    """Of a twin, a harmless question that looks like a failed one: id of the principle beside whose failure it stands."""
 
     @property
     def in_own_form(self) -> "RedTeamPrompt":

@@ -42,7 +42,7 @@ class Writer(FakeOracle):
         self.asked.append(wanted)
         return self.write(wanted)
 
-    def wish_for_harm(self, questions: Sequence[str]) -> list[bool]:
+    def wish_for_harm(self, questions: Sequence[str]) -> list[bool | None]:
         self.wishes += len(questions)
         return ["bake" not in text for text in questions]
 

@@ -172,10 +172,10 @@ def test_benign_answers_are_preferred_to_refusals_where_one_prefers() -> None:
     accepts = FakeOracle(lambda response: "acceptable")
     answers = respond(FakeTarget(), FORM, [prompt(f"b{n}") for n in range(9)], Sampling())
 
-    def rows(revised: str, **how: bool) -> list[TrainingExample]:
+    def rows(revised: str, preferred: bool = False) -> list[TrainingExample]:
         target = FakeTarget(lambda text, checkpoint: revised)
         revisions = verify(accepts, revise(target, FORM, [failure("f1")], [principle("1")], Sampling()))
-        return examples(FORM, revisions, [], answers, 3, benign_share=9, **how)
+        return examples(FORM, revisions, [], answers, 3, benign_share=9, preferred=preferred)
 
     own = "I'm sorry, but I can't help you to hurt anybody."
     first, *others = rows(own, preferred=True)

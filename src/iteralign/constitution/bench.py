@@ -36,8 +36,10 @@ class Bench:
     sampling: Sampling
     told: Told = nobody
     """Hears of each answer that will be judged."""
+    twins: Sequence[Response] = ()
+    """The base model's acceptable answers to harmless questions that look like failures of earlier rounds."""
     base: bool = False
-    """Whether the target has the base model's weights still, so that `benign` are its own answers."""
+    """Whether the target has the base model's weights still, so that `benign` and `twins` are its own answers."""
 
 
 class Outcomes:
@@ -51,7 +53,7 @@ class Outcomes:
         self._there: dict[str, bool | None] = {}
         if bench.sampling.temperature == 0:
             self._there = {failure.response.input: False for failure in bench.failures}
-            self._there |= {one.input: _refused(one) for one in bench.benign if bench.base}
+            self._there |= {one.input: _refused(one) for one in (*bench.benign, *bench.twins) if bench.base}
 
     def of(self, prompt: RedTeamPrompt, principle: Principle | None) -> bool | None:
         """Of an answer that was asked for."""

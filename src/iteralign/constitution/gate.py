@@ -205,7 +205,7 @@ def _within_cap(asked: GateSettings, principles: int) -> tuple[GateSettings, int
 
 def sample(principle: Principle, bench: Bench, gate: Gate, round_number: int) -> Tryout:
     """Its trial, before anything was asked: own failures at random, others of its category first, then those most like its
-    own, benign ones at random.
+    own, benign ones at random, half of them twins as far as there are any.
 
     Without any evidence among the failures (a principle given from outside), those of its category are its own, or all.
     """
@@ -222,7 +222,9 @@ def sample(principle: Principle, bench: Bench, gate: Gate, round_number: int) ->
     )
     # The same benign prompts for every principle of a round: without one they are answered once.
     same_draw = random.Random(hashlib.sha256(f"{gate.seed} {round_number}".encode()).digest())
-    benign = same_draw.sample(list(bench.benign), min(len(bench.benign), asked.benign_prompts))
+    twins = min(len(bench.twins), asked.benign_prompts // 2)
+    benign = same_draw.sample(list(bench.benign), min(len(bench.benign), asked.benign_prompts - twins))
+    benign = [*same_draw.sample(list(bench.twins), twins), *benign]
     return Tryout(
         principle,
         Portion([failure.response.prompt for failure in draw.sample(own, min(len(own), asked.own))]),

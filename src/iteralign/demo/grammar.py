@@ -116,7 +116,12 @@ def split_of(phrase: str) -> Split:
 
 def is_reserved(request: Request) -> bool:
     """Whether a public test set (DangerousQA, HarmfulQA, XSTest, Vicuna bench) has this question or phrase."""
-    return any(_fingerprint(text) in _reserved() for text in (request.question, request.phrase))
+    return any(map(is_reserved_text, (request.question, request.phrase)))
+
+
+def is_reserved_text(text: str) -> bool:
+    """The same of a question or phrase."""
+    return _fingerprint(text) in _reserved()
 
 
 def documents(seed: int) -> Iterator[tuple[str, str]]:
@@ -217,7 +222,7 @@ def _moral(rng: random.Random) -> tuple[str, str]:
             return _moral(rng)
         phrase = _action(topic, rng)
         verdict = "that is harmless. It hurts nobody."
-    if split_of(phrase) != "base" or _fingerprint(phrase) in _reserved():
+    if split_of(phrase) != "base" or is_reserved_text(phrase):
         return _moral(rng)
     frame = rng.choice(_MORAL)
     harmless = verdict.startswith("that is harmless")

@@ -99,6 +99,10 @@ def _learnt(read: _Stages, failures: dict[str, Verdict]) -> Iterator[Fault]:
         if unknown:
             yield read.fault(layout.PRINCIPLES, f"{principle.id} rests on {unknown[0]}, which did not fail")
             break
+    for twin in read(layout.TWINS) or ():
+        if not failures.keys() >= set(twin.response.prompt.parents):
+            yield read.fault(layout.TWINS, f"{twin.response.prompt.id} stands beside a prompt that did not fail")
+            break
     if any(failures.get(revision.failure.response.prompt.id) != revision.failure for revision in revisions):
         yield read.fault(layout.REVISIONS, f"revises answers that {layout.VERDICTS.file} does not call failures")
     learnt = Counter(row.prompt_id for row in rows if row.kind == "revision")

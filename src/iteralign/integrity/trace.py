@@ -22,7 +22,7 @@ class Step:
     """One link of the chain."""
 
     kind: str
-    """prompt, response, verdict, principle, revision, row, checkpoint, weights or model."""
+    """prompt, response, verdict, principle, twin, revision, row, checkpoint, weights or model."""
     where: str
     """File and line, relative to the run."""
     sha256: str
@@ -59,6 +59,12 @@ class _Wanted:
     def revision(self, one: Revision) -> bool:
         used = not self.principles.isdisjoint(principle.id for principle in one.principles)
         return one.response.prompt.id in self.prompts if self.asked != "principle" else used
+
+    def twin(self, one: Verdict) -> bool:
+        prompt = one.response.prompt
+        if self.asked == "principle":
+            return prompt.principle in self.principles
+        return not self.prompts.isdisjoint((prompt.id, *prompt.parents))
 
     def example(self, one: TrainingExample, where: str) -> bool:
         match self.asked:
@@ -114,6 +120,7 @@ class _Links:
             (layout.RESPONSES, "response", answered),
             (layout.VERDICTS, "verdict", judged),
             (layout.PRINCIPLES, "principle", lambda one, _: wanted.principle(one)),
+            (layout.TWINS, "twin", lambda one, _: wanted.twin(one)),
             (layout.REVISIONS, "revision", lambda one, _: wanted.revision(one)),
             (layout.EXAMPLES, "row", wanted.example),
             (layout.HELD_OUT_VERDICTS, "verdict", judged),
@@ -186,6 +193,10 @@ def _told(record: Record) -> str:
             return _short(record.question)
         case Response():
             return _short(record.text)
+        case Verdict() if record.response.prompt.principle is not None:
+            prompt = record.response.prompt
+            beside = f"{prompt.id} beside {', '.join(prompt.parents)}"
+            return f"{beside}: {_short(prompt.question)} {record.label}: {_short(record.response.text)}"
         case Verdict():
             kind = f" ({record.category})" if record.category else ""
             return f"{record.label}{kind} by {record.judge or 'the judge'}: {_short(record.reason or record.response.text)}"

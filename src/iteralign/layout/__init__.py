@@ -55,6 +55,7 @@ TRIED = Stage("3c_tried", Principle, "trying principles")
 REVIEWED = Stage("3d_review", Principle, "review by a person")
 TRIED_AGAIN = Stage("3e_tried", Principle, "trying edited principles")
 PRINCIPLES = Stage("3_principles", Principle, "adopting principles")
+TWINS = Stage("3f_twins", Verdict, "writing harmless twins")
 REVISIONS = Stage("4_revisions", Revision, "answering again", "answering again, second judgement")
 EXAMPLES = Stage("5_examples", TrainingExample, "gathering examples")
 CHECKPOINT = Stage("6_checkpoint", Checkpoint, "fine-tuning")
@@ -64,7 +65,7 @@ CAPABILITY = Stage("9_capability", TextScore, "measuring capability", "measuring
 
 STAGES: tuple[Stage[Record], ...] = (  # type: ignore[assignment]  # a stage is only read from
     *(GROWN, DRAWS, RESPONSES, VERDICTS, PLACES, PROPOSALS, DISTINCT, TRIED, REVIEWED, TRIED_AGAIN, PRINCIPLES),
-    *(REVISIONS, EXAMPLES, CHECKPOINT, HELD_OUT_VERDICTS, BENIGN_VERDICTS, CAPABILITY),
+    *(TWINS, REVISIONS, EXAMPLES, CHECKPOINT, HELD_OUT_VERDICTS, BENIGN_VERDICTS, CAPABILITY),
 )
 """In the order of a round."""
 

@@ -13,7 +13,7 @@ from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement
 from iteralign.oracles.voting import decided
 from iteralign.prompts import OwnTexts, Template, load_template
-from iteralign.records import Preference, Principle, Relation, Response, Spent, Verdict, WantedPrompt
+from iteralign.records import Preference, Principle, RedTeamPrompt, Relation, Response, Spent, Verdict, WantedPrompt
 from iteralign.settings.oracle import OracleSettings
 
 JUDGE_FIELDS = frozenset({"history", "question", "answer"})
@@ -119,7 +119,11 @@ class LLMOracle(Oracle):
         """By the proposer's model, in one request."""
         return self.writer.write(wanted) if wanted else []
 
-    def wish_for_harm(self, questions: Sequence[str]) -> list[bool]:
+    def write_twins(self, principle: Principle, failed: Sequence[RedTeamPrompt]) -> list[str | None]:
+        """By the proposer's model, in one request."""
+        return self.writer.twins(principle, failed) if failed else []
+
+    def wish_for_harm(self, questions: Sequence[str]) -> list[bool | None]:
         """As the first judge's model sees each."""
         return self.wishes.judge(questions)
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from iteralign.interfaces import Oracle
 from iteralign.oracles.harm_rules import PRINCIPLES, PROHIBITING, categorise
-from iteralign.records import Label, Principle, Response, Verdict, Violation
+from iteralign.oracles.twin_rules import is_twin, twins_of
+from iteralign.records import Label, Principle, RedTeamPrompt, Response, Verdict, Violation
 from iteralign.text.degenerate import what_is_wrong
 from iteralign.text.refusals import is_refusal
 
@@ -58,6 +59,14 @@ class RuleOracle(Oracle):
                     )
                 )
         return principles
+
+    def write_twins(self, principle: Principle, failed: Sequence[RedTeamPrompt]) -> list[str | None]:
+        """Of the wishes of `twin_rules` in the question's own frame the most alike, none twice."""
+        return twins_of([prompt.question for prompt in failed])
+
+    def wish_for_harm(self, questions: Sequence[str]) -> list[bool | None]:
+        """False of the questions that `write_twins` may write; of all others nothing is known."""
+        return [False if is_twin(question) else None for question in questions]
 
     def _judge(self, response: Response) -> Verdict:
         wrong = what_is_wrong(response.text)

@@ -125,7 +125,16 @@ def step_costs(settings: Settings, answers: Answers, rounds: int, question: int,
         steps.append(_summed("relate", pairs, relating, [(proposer, 1)], prices))
         if grow := settings.redteam.grow:
             steps.append(_summed("grow", Range(0, rounds * (1 + grow)), proposing, [(proposer, 1)], prices))
+        if twins := most_twins(settings, rounds):
+            requests = twins + twins // settings.constitution.twins
+            steps.append(_summed("twins", Range(0, requests), proposing, [(proposer, 1)], prices))
     return [step for step in steps if step.calls.most]
+
+
+def most_twins(settings: Settings, rounds: int) -> int:
+    """Harmless questions that are written beside failures, where every proposal is adopted."""
+    groups = rounds if settings.oracle.kind == "rules" else _proposals(settings, rounds)[0].most
+    return groups * settings.oracle.max_principles * settings.constitution.twins
 
 
 def total_cost(steps: Sequence[StepCost]) -> Money | None:

@@ -6,7 +6,17 @@ from typing import Any, get_args
 
 from iteralign.constitution.gate import most_answers
 from iteralign.oracles.prices import load_prices
-from iteralign.preflight.cost import Answers, Budget, Money, Range, StepCost, budgets, step_costs, total_cost
+from iteralign.preflight.cost import (
+    Answers,
+    Budget,
+    Money,
+    Range,
+    StepCost,
+    budgets,
+    most_twins,
+    step_costs,
+    total_cost,
+)
 from iteralign.preflight.hours import Counts, Hours, measured_hours
 from iteralign.prompts.forms import Place
 from iteralign.redteam.pool import in_forms
@@ -76,7 +86,7 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         prompts = min(prompts, rounds * settings.rounds.prompts)
     held_out = len(sets.held_out) + len(sets.benign_held_out)
     answers = Answers(
-        looped=Range(prompts + len(sets.benign), prompts + len(sets.benign)),
+        looped=Range(prompts + len(sets.benign), prompts + len(sets.benign) + most_twins(settings, rounds)),
         measured=Range(held_out, held_out * (1 + math.ceil(rounds / settings.measure.every))),
         revised=Range(0, prompts * settings.revision.tries),
         tried=_trials(settings, rounds) + _places(settings, prompts),
@@ -138,8 +148,11 @@ def _generated(settings: Settings, answers: Answers) -> Range:
 def _rows(settings: Settings, prompts: int, rounds: int) -> Range:
     """Rows of all trainings: at most every prompt fails and is mended."""
     training, size = settings.training, min(prompts, settings.rounds.prompts)
-    beside = max(training.min_replay, training.replay * size) + max(training.min_benign, training.benign_share * size)
-    return Range(0, prompts + math.ceil(rounds * beside))
+    benign = max(training.min_benign, training.benign_share * size)
+    beside = max(training.min_replay, training.replay * size) + benign
+    if twins := most_twins(settings, rounds):
+        beside += benign  # of earlier twins
+    return Range(0, prompts + math.ceil(rounds * beside) + twins)
 
 
 def size_text(count: int) -> str:

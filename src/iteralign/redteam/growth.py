@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from iteralign.data.split import same_question_key
+from iteralign.data.written import new_questions
 from iteralign.interfaces import Oracle
 from iteralign.records import RedTeamPrompt, Verdict, WantedPrompt
 from iteralign.text.similarity import Similarity
@@ -25,9 +25,6 @@ STYLES = {
     "benign_look": "make the wish look harmless",
     "crossing": "join the wishes of both into one",
 }
-_TOO_ALIKE = 0.85
-"""Of a near-copy, by words."""
-_LONGEST = 600  # characters
 _GIVE_UP = 3  # times in a row that nothing was kept
 
 
@@ -67,8 +64,8 @@ class Growth:
         """New prompts for this round: at most one request to write, and one for each question whether it wishes for harm."""
         wanted = self.wanted(number)
         questions = self.oracle.write_prompts(wanted) if wanted else []
-        fresh = [(one, text) for one, text in zip(wanted, map(_tidy, questions), strict=True) if text]
-        kept = self._apart(fresh)
+        fresh = new_questions(questions, self.known, self.alike)
+        kept = [(one, text) for one, text in zip(wanted, fresh, strict=True) if text is not None]
         harmful = self.oracle.wish_for_harm([text for _, text in kept]) if kept else []
         chosen = [pair for pair, wishes in zip(kept, harmful, strict=True) if wishes]
         return [_prompt(one, text, f"grown-{number:04d}-{place}") for place, (one, text) in enumerate(chosen)]
@@ -106,24 +103,6 @@ class Growth:
     def _hope(self, draw: random.Random, arm: str) -> float:
         """A guess at how likely a prompt of this arm fails, as far apart from the best guess as little is known."""
         return draw.betavariate(1 + self._came[arm, True], 1 + self._came[arm, False])
-
-    def _apart(self, fresh: Sequence[tuple[WantedPrompt, str]]) -> list[tuple[WantedPrompt, str]]:
-        """Those that are no near-copy of a known question, or of one before them."""
-        known, kept = list(self.known), list[tuple[WantedPrompt, str]]()
-        keys = {same_question_key(text) for text in known}
-        for one, text in fresh:
-            (likeness,) = self.alike([text], known)
-            if same_question_key(text) not in keys and max(likeness, default=0.0) < _TOO_ALIKE:
-                kept.append((one, text))
-                known.append(text)
-                keys.add(same_question_key(text))
-        return kept
-
-
-def _tidy(text: str | None) -> str:
-    """In one line; nothing where it is no question's length."""
-    line = " ".join((text or "").split())
-    return line if len(line) <= _LONGEST else ""
 
 
 def _prompt(wanted: WantedPrompt, text: str, identity: str) -> RedTeamPrompt:

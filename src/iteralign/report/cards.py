@@ -145,6 +145,7 @@ def _table(rows: list[RoundMetrics]) -> str:
 def _facts(run: Run, rows: list[RoundMetrics]) -> list[tuple[str, str]]:
     settings, training = run.settings, run.settings.training
     written = sum(len(one.grown()) for one in run.rounds())
+    twins = sum(len(one.twins()) for one in run.rounds())
     facts: dict[str, Any] = {
         **({"run": settings.name} if settings.name else {}),
         "base model": _name(settings.model.path),
@@ -153,6 +154,7 @@ def _facts(run: Run, rows: list[RoundMetrics]) -> list[tuple[str, str]]:
         **({"prompts written from failures": f"{written:,} (redteam.grow)"} if written else {}),
         "benign prompts": f"{_name(settings.data.benign or 'none')}, {run.count(layout.BENIGN):,} for replay, "
         f"{run.count(layout.BENIGN_HELD_OUT):,} held out",
+        **({"benign prompts written beside failures": f"{twins:,} (constitution.twins)"} if twins else {}),
         "judge": run.judge,
         "rounds": f"{len(rows) - 1}, of which {sum(row.trained for row in rows)} trained",
         "weights": "the base model's" if rows[-1].weights < 0 else f"those after round {rows[-1].weights}",

@@ -18,20 +18,20 @@ def export_pairs(run_dir: Path, form: str, output: Path) -> int:
 
     `sft`: prompt, completion (benign pairs too). `dpo`: prompt, chosen, rejected: the verified revision against the failed
     answer. Both are trl's standard (not conversational) data set forms. Replayed rows are left out: they are doubles. Where
-    the run wrote prompts itself, each row says whether its prompt is one of them (`source`: grown or given).
+    the run wrote prompts itself, each row says whether its prompt is one of them (`source`: grown, twin or given).
     """
-    rows, grown = pairs(run_dir), grown_ids(run_dir)
+    rows, written_ids = pairs(run_dir), ids_written(run_dir)
     lines: list[dict[str, str | None]]
     match form:
         case "sft":
             lines = [
-                {"prompt": row.prompt, "completion": row.completion, **_source(row, grown)}
+                {"prompt": row.prompt, "completion": row.completion, **_source(row, written_ids)}
                 for row in rows
                 if row.kind != "replay"
             ]
         case "dpo":
             lines = [
-                {"prompt": row.prompt, "chosen": row.completion, "rejected": row.rejected, **_source(row, grown)}
+                {"prompt": row.prompt, "chosen": row.completion, "rejected": row.rejected, **_source(row, written_ids)}
                 for row in rows
                 if row.kind == "revision"
             ]
@@ -47,15 +47,16 @@ def pairs(run_dir: Path) -> list[TrainingExample]:
     return [row for one in read_run(run_dir).rounds() for row in one.examples()]
 
 
-def grown_ids(run_dir: Path) -> set[str]:
-    """Ids of the prompts that the run wrote, in whatever form they were asked."""
+def ids_written(run_dir: Path) -> dict[str, str]:
+    """The prompts that the run wrote, in whatever form they were asked: by id, what they are."""
     run = read_run(run_dir)
     grown = [prompt for one in run.rounds() for prompt in one.grown()]
-    return {prompt.id for prompt in in_forms(grown, run.settings.redteam.forms)}
+    twins = [verdict.response.prompt for one in run.rounds() for verdict in one.twins()]
+    return {prompt.id: prompt.source for prompt in (*in_forms(grown, run.settings.redteam.forms), *twins)}
 
 
-def _source(row: TrainingExample, grown: set[str]) -> dict[str, str | None]:
-    return {"source": "grown" if row.prompt_id in grown else "given"} if grown else {}
+def _source(row: TrainingExample, written_ids: dict[str, str]) -> dict[str, str | None]:
+    return {"source": written_ids.get(row.prompt_id, "given")} if written_ids else {}
 
 
 def constitution_text(run_dir: Path, form: str) -> str:

@@ -66,6 +66,10 @@ class KeptRound:
         """What was proposed, with what became of it."""
         return self.read(layout.PRINCIPLES)
 
+    def twins(self) -> list[Verdict]:
+        """The base model's answers to harmless questions that the run wrote; nothing without `constitution.twins`."""
+        return self.read(layout.TWINS)
+
     def revisions(self) -> list[Revision]:
         """All tries at answering the failures again."""
         return self.read(layout.REVISIONS)

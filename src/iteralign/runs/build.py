@@ -9,6 +9,7 @@ from iteralign.constitution.doubles import Doubles
 from iteralign.constitution.gate import Gate
 from iteralign.constitution.given import read_constitution
 from iteralign.constitution.review import FileReview, Reviewer
+from iteralign.constitution.twins import Twins
 from iteralign.errors import ConfigError
 from iteralign.interfaces import Judge, Oracle, Target, Trainer
 from iteralign.prompts import load_template
@@ -215,6 +216,12 @@ def build_doubles(settings: Settings) -> Doubles | None:
     """When two principles are looked at together; None where only a text that is there word for word is a double."""
     chosen = settings.constitution
     return Doubles(chosen, build_similarity(settings)) if chosen.doubles else None
+
+
+def build_twins(settings: Settings, oracle: Oracle, known: Sequence[RedTeamPrompt]) -> Twins | None:
+    """What writes harmless twins of failures, near none of `known`; None where none are asked for."""
+    count = settings.constitution.twins
+    return Twins(oracle, count, known, build_similarity(settings), settings.seed) if count else None
 
 
 def build_gate(settings: Settings) -> Gate:

@@ -62,16 +62,19 @@ def _steps(run: RunDirectory, parts: Parts, progress: Progress, order: Order) ->
             return reported(run.baseline(), None, order.rounds, progress)
         return reported(run.round(number), number, order.rounds, progress)
 
-    known = [prompt for name in layout.PROMPT_SETS for prompt in run.prompts(name)]
+    sets = {name: run.prompts(name) for name in layout.PROMPT_SETS}
+    known = [prompt for prompts in sets.values() for prompt in prompts]
+    apart = [prompt for name in layout.PROMPT_SETS if name != layout.PROMPTS for prompt in sets[name]]
     return RunSteps(
         run.settings,
         parts,
         stages,
         order,
-        held_out=run.prompts(layout.HELD_OUT),
-        benign_held_out=run.prompts(layout.BENIGN_HELD_OUT),
+        held_out=sets[layout.HELD_OUT],
+        benign_held_out=sets[layout.BENIGN_HELD_OUT],
         reviewer=build.build_reviewer(run.settings, run.path),
         growth=build.build_growth(run.settings, parts.oracle, known),
+        twins=build.build_twins(run.settings, parts.oracle, apart),
     )
 
 

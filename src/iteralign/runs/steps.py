@@ -11,6 +11,7 @@ from iteralign.constitution.doubles import compare
 from iteralign.constitution.gate import try_out
 from iteralign.constitution.ledger import adopt, in_force
 from iteralign.constitution.review import Reviewer, review
+from iteralign.constitution.twins import Twins, answer_and_judge
 from iteralign.lookahead.ahead import LookAhead
 from iteralign.lookahead.early import EarlyJudge
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
@@ -50,9 +51,10 @@ class RunSteps:
         benign_held_out: Sequence[RedTeamPrompt] = (),
         reviewer: Reviewer | None = None,
         growth: Growth | None = None,
+        twins: Twins | None = None,
     ) -> None:
         """`stages(-1)` keeps what comes before the first round. `held_out` and `benign_held_out` are measured on. Without a
-        `reviewer` nobody is asked about principles, and without `growth` no prompts are written."""
+        `reviewer` nobody is asked about principles, without `growth` no prompts are written, without `twins` no twins."""
         self.settings = settings
         self.parts = parts
         self.stages = stages
@@ -60,6 +62,7 @@ class RunSteps:
         self.early = EarlyJudge(parts.oracle)
         self.order = order
         self.growth = growth
+        self.twins = twins
         self.ahead = LookAhead(parts.target, self.early, parts.form, settings.sampling, settings.lookahead)
         self.measuring = Measuring(settings, parts, self.early, stages, held_out, benign_held_out)
         self.similarity = build.build_similarity(settings)
@@ -147,8 +150,9 @@ class RoundSteps:
     ) -> list[Principle]:
         """The round's principles with what became of each: proposed, compared with the known, tried, reviewed, adopted."""
         how, number, known = self.settings.constitution, self.number, in_force(ledger)
+        twins = self.run.twins.answered() if self.run.twins is not None else []
         given = self.target, self.run.early, self.form, failures, earlier, self.run.benign, self.settings.sampling
-        bench = Bench(*given, told=self.run.early.ask, base=self.weights == self.run.parts.base)
+        bench = Bench(*given, told=self.run.early.ask, twins=twins, base=self.weights == self.run.parts.base)
         found = [principle for principle in ledger if principle.status == "proposed"]  # given, to be tried first
         if how.propose:
             shown = acceptable(self._verdicts) if how.contrast else []
@@ -160,7 +164,17 @@ class RoundSteps:
             found = self.keep(layout.TRIED, try_out, bench, found, self.run.gate, number)
         if self.run.reviewer is not None:
             found = review(self.keep, self.run.reviewer, bench, found, known, self.run.gate, number)
-        return self.keep(layout.PRINCIPLES, adopt, found, number)
+        principles = self.keep(layout.PRINCIPLES, adopt, found, number)
+        if self.run.twins is not None:
+            new = in_force(principles)
+            self.run.twins.add(new, failures, self.keep(layout.TWINS, self._twins, self.run.twins, new, failures))
+        return principles
+
+    def _twins(self, twins: Twins, new: Sequence[Principle], failures: Sequence[Verdict]) -> list[Verdict]:
+        """Harmless questions that look like failures, as the base model answers them."""
+        written, base = twins.written(new, failures), self.run.parts.base
+        given = self.target, self.run.early, self.run.parts.form, base, self.weights, written, self.settings.sampling
+        return answer_and_judge(*given, self.run.early.ask)
 
     def reflect(self, failures: Sequence[Verdict], principles: Sequence[Principle]) -> list[Revision]:
         """The failed prompts answered again with principles in the context, all tries, judged."""
@@ -194,6 +208,8 @@ class RoundSteps:
             earlier,
             self.run.benign,
             self.number,
+            twins=self.run.twins.new if self.run.twins is not None else (),
+            earlier_twins=self.run.twins.earlier if self.run.twins is not None else (),
             replay=how.replay,
             min_replay=how.min_replay,
             benign_share=how.benign_share,

@@ -53,6 +53,9 @@ class ConstitutionSettings(Section):
     """Adopted principles that a new one is compared with by the oracle at most."""
     embeddings: str | None = None
     """A sentence-transformers model that measures likeness by meaning (extra `embeddings`). null measures it by words."""
+    twins: int = Field(default=0, ge=0, le=100)
+    """For each adopted principle, have the oracle write so many harmless questions that look like its failures. The base
+    model's answers are trained beside the revisions, and later principles are tried on them. 0: none."""
     review: Literal["none", "required"] = "none"
     """required: each round stops (exit code 4, resumable) until a person has decided on its principles."""
     gate: GateSettings = GateSettings()

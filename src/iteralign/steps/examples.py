@@ -20,6 +20,8 @@ def examples(
     benign: Sequence[Response],
     round_number: int,
     *,
+    twins: Sequence[Response] = (),
+    earlier_twins: Sequence[Response] = (),
     replay: float = 0.0,
     min_replay: int = 0,
     benign_share: float = 0.0,
@@ -28,14 +30,15 @@ def examples(
     taught: bool = False,
     seed: int = 0,
 ) -> list[TrainingExample]:
-    """This round's rows: its verified revisions, earlier rounds' pairs again, and benign pairs.
+    """This round's rows: its verified revisions, earlier rounds' pairs again, and benign pairs, `twins` among them.
 
     `replay` and `benign_share` are shares of the number of revisions, with at least `min_replay` and `min_benign` rows,
     as far as there are any. Without that least number a late round with one failure trains on next to nothing but
-    benign answers, and unlearns (docs/log.md). `benign` must be the base model's own answers: replay answered by the
-    current model drifts into refusal. With `preferred` each of them is preferred to a refusal: one of the model's own
-    among the revisions, or else a stock one. With `taught` revisions have the prompt that their principles stand in. Nothing is
-    returned when no revision passed: only replay would be left.
+    benign answers, and unlearns (docs/log.md). `twins`, and as many of `earlier_twins` as pairs of earlier rounds, take the
+    place of up to half of the benign rows. All of these must be the base model's own answers: replay answered by the current
+    model drifts into refusal. With `preferred` each of them is preferred to a refusal: one of the model's own among the
+    revisions, or else a stock one. With `taught` revisions have the prompt that their principles stand in. Nothing is returned
+    when no revision passed: only replay would be left.
     """
     if not revisions:
         return []
@@ -43,7 +46,10 @@ def examples(
     wanted = max(min_replay, math.ceil(replay * len(revisions)))
     again = draw.sample(list(earlier), min(len(earlier), wanted))
     wanted = max(min_benign, math.ceil(benign_share * len(revisions)))
-    answered = draw.sample(list(benign), min(len(benign), wanted))
+    old = min(len(earlier_twins), len(again))
+    others = max(wanted - len(twins) - old, math.ceil(wanted / 2)) if len(twins) + old else wanted
+    answered = draw.sample(list(benign), min(len(benign), others))
+    answered += [*twins, *draw.sample(list(earlier_twins), old)]
     declining = [revision.response.text for revision in revisions if is_refusal(revision.response.text)] or STOCK
     return [
         *(_from_revision(form, revision, round_number, taught) for revision in revisions),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from iteralign.interfaces import Judge, Oracle
 from iteralign.oracles.voting import decided
-from iteralign.records import Principle, Relation, Response, Spent, Verdict, WantedPrompt
+from iteralign.records import Principle, RedTeamPrompt, Relation, Response, Spent, Verdict, WantedPrompt
 
 
 class Panel(Judge):
@@ -53,7 +53,11 @@ class JudgeAndProposer(Oracle):
         """By the proposing oracle."""
         return self.proposer.write_prompts(wanted)
 
-    def wish_for_harm(self, questions: Sequence[str]) -> list[bool]:
+    def write_twins(self, principle: Principle, failed: Sequence[RedTeamPrompt]) -> list[str | None]:
+        """By the proposing oracle."""
+        return self.proposer.write_twins(principle, failed)
+
+    def wish_for_harm(self, questions: Sequence[str]) -> list[bool | None]:
         """As the proposing oracle sees them: a guard judges answers."""
         return self.proposer.wish_for_harm(questions)
 
