@@ -1,45 +1,61 @@
 """How a run's cost grows with the number of prompts, and what the command line takes to start.
 
-    python benchmarks/scaling.py [--prompts 200 2000 20000] [-o results.json]
+    python benchmarks/scaling.py [--prompts 200 2000 20000] [--failing 0.012] [-o results.json]
 
 Model, oracle and trainer are iteralign's public fakes, which take next to no time, so that what is measured is iteralign:
-settings, prompts, loop, records, run directory, look-ahead. CPU time and peak memory of a process for each size. One in
-five rounds trains; a tenth of the prompts is held out and measured after every tenth training.
+settings, prompts, loop, records, run directory, look-ahead. For each size, in processes of their own: the run, the same
+finished run resumed, and the commands `status`, `plan` and `report`; seconds by the clock and of the processor, peak memory,
+files. With the usual share of failing prompts one in five rounds trains, with 0.0015 three in a hundred; each of these
+rounds adopts a principle of its own. A tenth of the prompts is held out and measured after every tenth training.
 """
 
 import argparse
+import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import scene
 
 
-def run(prompts: int, place: Path) -> dict[str, float]:
-    """One run in this process."""
-    import hashlib
-
+def run(place: Path, failing: float) -> None:
+    """The run, or what is left of it."""
     from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
     from iteralign.prompts.forms import prompt_form
-    from iteralign.records import Checkpoint
+    from iteralign.records import Checkpoint, Principle, Verdict
     from iteralign.runs.parts import Parts
     from iteralign.runs.run import resume_run, start_run
     from iteralign.settings.settings import load_settings
 
     def answer(text: str, checkpoint: Checkpoint) -> str:
-        draw = hashlib.sha256(f"{checkpoint.path} {text}".encode()).digest()[0]
-        return COMPLIES if "principles" not in text.lower() and draw < 3 else DECLINES
+        draw = int.from_bytes(hashlib.sha256(f"{checkpoint.path} {text}".encode()).digest()[:4])
+        return COMPLIES if "principles" not in text.lower() and draw < failing * 2**32 else DECLINES
 
-    def parts() -> Parts:
-        base = Checkpoint(kind="base", path="base")
-        return Parts(FakeTarget(answer), FakeOracle(), FakeTrainer(place / "run"), prompt_form("plain"), base)
+    class Proposer(FakeOracle):
+        def propose(
+            self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
+        ) -> list[Principle]:
+            evidence = tuple(failure.response.prompt.id for failure in failures)
+            words = hashlib.sha256(evidence[0].encode()).hexdigest()
+            subject = " ".join(words[place : place + 6] for place in range(0, 48, 6))
+            return [Principle(id="", text=f"Do not help with {subject}.", round=0, evidence=evidence)]
 
+    base = Checkpoint(kind="base", path="base")
+    parts = Parts(FakeTarget(answer), Proposer(), FakeTrainer(place / "run"), prompt_form("plain"), base)
+    if (place / "run").exists():
+        resume_run(place / "run", parts=parts)
+    else:
+        start_run(load_settings(place / "config.yaml"), place / "run", parts=parts)
+
+
+def prepare(place: Path, prompts: int) -> None:
+    """The questions, and the settings that name them."""
     questions = place / "questions.txt"
     questions.write_text("".join(f"{question}\n" for question in scene.questions(prompts)))
     values = {
@@ -48,30 +64,45 @@ def run(prompts: int, place: Path) -> dict[str, float]:
         "oracle": {"kind": "rules"},
         "measure": {"every": 10},
     }
-    before = time.process_time()
-    start_run(load_settings(values), place / "run", parts=parts())
-    ran = time.process_time() - before
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    before = time.process_time()
-    resume_run(place / "run", parts=parts())
-    return {"cpu_seconds": ran, "peak_mb": peak, "resume_cpu_seconds": time.process_time() - before}
+    (place / "config.yaml").write_text(json.dumps(values))
 
 
-def sizes(counts: list[int]) -> list[dict[str, Any]]:
-    """Each size in a process of its own."""
-    found = []
-    for count in counts:
-        with tempfile.TemporaryDirectory() as scratch:
-            command = [sys.executable, __file__, "--one", str(count), scratch]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            row = {"prompts": count} | json.loads(done.stdout.splitlines()[-1])
-        row["cpu_ms_per_prompt"] = 1000 * row["cpu_seconds"] / count
-        found.append(row)
-        print(
-            f"{count:7} prompts: {row['cpu_seconds']:7.2f} s CPU, {row['cpu_ms_per_prompt']:6.2f} ms a prompt, "
-            f"peak {row['peak_mb']:6.0f} MB; read back in {row['resume_cpu_seconds']:.2f} s",
-            flush=True,
-        )
+def timed(*command: str) -> dict[str, float]:
+    """A command's seconds by the clock and of the processor, and its peak memory."""
+    with tempfile.TemporaryFile() as output:
+        begin = time.perf_counter()
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            raise SystemExit(f"{' '.join(command)} failed:\n{output.read().decode(errors='replace')}")
+    return {"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024}
+
+
+def measured(prompts: int, failing: float, place: Path) -> dict[str, Any]:
+    """One size."""
+    prepare(place, prompts)
+    ours = (sys.executable, __file__, "--one", str(place), "--failing", str(failing))
+    iteralign = (sys.executable, "-m", "iteralign")
+    run_dir = str(place / "run")
+    commands = {
+        "run": ours,
+        "resume": ours,
+        "status": (*iteralign, "status", run_dir),
+        "report": (*iteralign, "report", run_dir),
+        "plan": (*iteralign, "plan", str(place / "config.yaml")),
+    }
+    found: dict[str, Any] = {"prompts": prompts}
+    for name, command in commands.items():
+        found[name] = one = timed(*command)
+        numbers = f"{one['seconds']:7.2f} s, {one['cpu_seconds']:7.2f} s CPU, peak {one['peak_mb']:5.0f} MB"
+        print(f"{prompts:7} prompts: {name:7} {numbers}", flush=True)
+    files = [path for path in (place / "run").rglob("*") if path.is_file()]
+    found["files"], found["bytes"] = len(files), sum(path.stat().st_size for path in files)
+    found["cpu_ms_per_prompt"] = 1000 * found["run"]["cpu_seconds"] / prompts
+    print(f"{prompts:7} prompts: {len(files):,} files, {found['bytes'] / 1e6:.0f} MB", flush=True)
     return found
 
 
@@ -94,13 +125,18 @@ def start_up(times: int = 7) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, nargs="+", default=[200, 2000, 20000])
+    parser.add_argument("--failing", type=float, default=0.012, help="share of the prompts that fail at first")
     parser.add_argument("-o", "--output", type=Path)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(run(int(given.one[0]), Path(given.one[1]))))
+        run(given.one, given.failing)
         return
-    record = {"start_up": start_up(), "sizes": sizes(given.prompts), "surroundings": scene.surroundings()}
+    sizes = []
+    for count in given.prompts:
+        with tempfile.TemporaryDirectory() as scratch:
+            sizes.append(measured(count, given.failing, Path(scratch)))
+    record = {"start_up": start_up(), "failing": given.failing, "sizes": sizes, "surroundings": scene.surroundings()}
     if given.output is not None:
         given.output.parent.mkdir(parents=True, exist_ok=True)
         given.output.write_text(json.dumps(record, indent=2) + "\n")

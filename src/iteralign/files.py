@@ -9,29 +9,42 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from iteralign.errors import ConfigError, CorruptFileError, RunDirectoryError
 from iteralign.text.bounded import load_json, opened
 
+_FLUSHED_AT_ONCE = 8
+
 
 def write_text(path: Path, text: str) -> None:
     """The file appears whole or not at all, also when the machine stops; missing directories are made. Raises
     RunDirectoryError."""
-    beside = _beside(path)
+    write_texts({path: text})
+
+
+def write_texts(texts: Mapping[Path, str], announce: Callable[[], None] = lambda: None) -> None:
+    """The same for several files, which appear in their order; `announce` is called once all are on disk and none has
+    appeared. What waits for the disk waits once, however many they are. Raises RunDirectoryError."""
+    beside, at = {path: _beside(path) for path in texts}, Path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise cannot_write(path, error) from error
+        for at, place in beside.items():
+            at.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(texts[at], encoding="utf-8")
+        _flush_all(list(beside.values()))
+        announce()
+        for at, place in beside.items():
+            place.replace(at)
+    except (OSError, RunDirectoryError) as error:
+        for place in beside.values():
+            with contextlib.suppress(OSError):
+                place.unlink(missing_ok=True)
+        if isinstance(error, RunDirectoryError):
+            raise
+        raise cannot_write(at, error) from error
 
 
 def check_outputs(*paths: Path, force: bool = False) -> None:
@@ -167,6 +180,15 @@ def _beside(path: Path) -> Path:
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
+
+
+def _flush_all(paths: Sequence[Path]) -> None:
+    """Many at once: what waits for the disk at the same time waits once."""
+    if len(paths) == 1:
+        _flush(paths[0])
+        return
+    with ThreadPoolExecutor(_FLUSHED_AT_ONCE) as pool:
+        list(pool.map(_flush, paths))
 
 
 def _flush(path: Path) -> None:

@@ -1,15 +1,16 @@
 """What a principle did, and the forms a constitution is written in."""
 
 import json
+import random
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import yaml
 
-from iteralign.constitution.forms import written
+from iteralign.constitution.forms import as_yaml, entries, written
 from iteralign.constitution.given import read_constitution, read_ledger
-from iteralign.constitution.ledger import Effect, adopt, effects, extend, in_force, tally
+from iteralign.constitution.ledger import Effect, Effects, adopt, extend, in_force, tally
 from iteralign.errors import ConfigError, DataError
 from iteralign.records import Event, Principle, RedTeamPrompt, Response, TrainingExample, Verdict
 from iteralign.settings.choices import ConstitutionForm
@@ -55,9 +56,10 @@ def test_effect_counts_failures_of_the_category_up_to_the_first_training_and_aft
         tally([verdict(1, "acceptable"), verdict(2, "unacceptable", "theft")], [row("r0000-01")], True),
         tally([verdict(1, "acceptable")], [row("r0000-02", kind="replay")], True),
     ]
-    assert effects(LEDGER, rounds) == {
-        "r0000-01": Effect(failed_before=2, prompts_before=3, failed_after=1, prompts_after=3)
-    }
+    found = Effects()
+    for one in rounds:
+        found.add(one)
+    assert found.of(LEDGER) == {"r0000-01": Effect(failed_before=2, prompts_before=3, failed_after=1, prompts_after=3)}
     assert tally([], [row("r0000-01")], trained=False).trained_on == frozenset(), "a training that failed is none"
 
 
@@ -158,3 +160,16 @@ def test_yaml_keeps_text_that_looks_like_markup() -> None:
     text = "Decline: {this} & 'that' # now"
     one = LEDGER[0].model_copy(update={"text": text})
     assert yaml.safe_load(written("yaml", [one], {}))["principles"][0]["text"] == text
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_quick_way_of_writing_yaml_gives_the_same_text(seed: int) -> None:
+    draw = random.Random(seed)
+    signs = [*"abc déü漢 :#-'{}[],&*!%@`|>~?= .019xyes", *([" "] * 20), "\n", "\t", "null", "\u2028", "\U0001f600", '"']
+    plain = [*"abcdefgh  é漢',.:"]
+    ledger = [
+        Principle(id=f"r{n}", text="x" + "".join(draw.choices(pool, k=draw.choice([3, 60, 300]))), round=n)
+        for n, pool in enumerate([plain] * (1 + seed % 3) + [signs] * (seed % 2) * 5)
+    ]
+    known = yaml.safe_dump({"principles": entries(ledger, {})}, sort_keys=False, allow_unicode=True, width=100)
+    assert as_yaml(ledger, {}) == known

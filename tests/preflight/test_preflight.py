@@ -19,10 +19,13 @@ from iteralign.cli.app import app
 from iteralign.errors import ConfigError, IteralignError, MissingExtraError, RunDirectoryError
 from iteralign.fakes import FakeOracle, FakeTarget, FakeTrainer
 from iteralign.preflight.plan import make_plan
+from iteralign.prompts.forms import prompt_form
 from iteralign.rundir.directory import RunDirectory
 from iteralign.runs import prompt_sets
 from iteralign.settings.settings import Settings, load_settings
+from iteralign.targets.tokens import encoded
 from iteralign.weights.gguf import GGUF
+from iteralign.weights.model import LocalModel
 
 JUDGE = {"model": "gpt-4o-mini"}
 LOCAL = {"model": "tiny", "base_url": "http://127.0.0.1:9/v1"}
@@ -306,3 +309,25 @@ def test_a_plan_is_made_of_what_was_checked() -> None:
     with pytest.raises(ConfigError, match="No prompt fits"):
         make_plan(load_settings(settings(sampling={"max_new_tokens": 100_000})))
     assert make_plan(load_settings(settings())).parameters > 0
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_prompts_that_are_too_long_are_named_whether_their_length_tells_or_not(letter: str) -> None:
+    """The model's context has 128 tokens, of a byte each, and an answer 40."""
+    lengths = [5, 12, 24, 28, 32, 36, 300]
+    Path("long.txt").write_text("".join(f"{(letter + ' ') * length}{length}\n" for length in lengths))
+    chosen = load_settings(
+        {
+            "model": {"path": "llama"},
+            "data": {"prompts": "long.txt", "held_out": 0.0, "benign": None},
+            "oracle": {"kind": "rules"},
+            "sampling": {"max_new_tokens": 40},
+        }
+    )
+    found = make_plan(chosen)
+    model = LocalModel("llama", root=Path())
+    sets = prompt_sets.build_prompts(chosen)
+    texts = [prompt_form("plain").render(prompt) for prompt in sets.prompts]
+    _, too_long = encoded(model, texts, chosen.sampling)
+    assert found.too_long == [sets.prompts[index].id for index in too_long]
+    assert 0 < len(found.too_long) < len(lengths)

@@ -1,12 +1,11 @@
 """What the user reads in the terminal: lines, tables, errors."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.segment import Segment
-from rich.table import Table
 
 from iteralign.activity import round_name
 from iteralign.text.control import visible
@@ -41,35 +40,10 @@ def fail(message: str, code: int) -> int:
     return code
 
 
-def rounds_table(metrics: "Sequence[RoundMetrics]", seconds: dict[str, float]) -> Table:
-    """The table at the end. `seconds` by the name of the round's directory."""
-    from iteralign.layout import round_directory
-
-    table = Table(
-        title="Rounds", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0), header_style="bold"
-    )
-    names = ("round", "prompts", "failed", "prin-\nciples", "verified", "held-out\nunacceptable")
-    for name in (*names, "benign\nrefused", "time", "tokens"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in metrics:
-        base = row.round < 0
-        table.add_row(
-            "base" if base else str(row.round),
-            "" if base else str(row.prompts),
-            "" if base else str(row.failures),
-            "" if base else str(row.principles),
-            "" if base else f"{row.verified}/{row.revised}",
-            rate(row.held_out),
-            rate(row.benign_refusals),
-            short_duration(seconds.get(round_directory(row.round).rpartition("/")[2])),
-            "" if base else _short(row.tokens.read + row.tokens.written + row.tokens.trained),
-        )
-    return table
-
-
 def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     """The table, what happened to answers nobody could judge, and where everything is."""
     from iteralign import layout
+    from iteralign.cli.rounds_table import rounds_table
     from iteralign.rundir.reader import read_run
 
     console.print()
@@ -180,7 +154,7 @@ def _why_untrained(row: "RoundMetrics") -> str:
     return "no revision passed" if row.revised else "no principle was adopted"
 
 
-def _short(count: int) -> str:
+def short_count(count: int) -> str:
     """`987`, `12.3k`, `4.5M`."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if count >= size:

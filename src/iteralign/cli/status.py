@@ -3,8 +3,9 @@
 from rich.markup import escape
 
 from iteralign.activity import round_name
-from iteralign.cli.console import doing, out, print_ending, rounds_table
+from iteralign.cli.console import doing, out, print_ending
 from iteralign.cli.oracle import print_calls
+from iteralign.cli.rounds_table import rounds_table
 from iteralign.layout import REVIEWED
 from iteralign.report.status import RunStatus
 from iteralign.rundir.reader import read_run

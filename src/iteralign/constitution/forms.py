@@ -41,7 +41,13 @@ def written(form: str, ledger: Sequence[Principle], effects: Mapping[str, Effect
 
 def as_yaml(ledger: Sequence[Principle], effects: Mapping[str, Effect]) -> str:
     """What RUN/constitution.yaml holds, and what `constitution.file` reads."""
-    return yaml.safe_dump({"principles": entries(ledger, effects)}, sort_keys=False, allow_unicode=True, width=100)
+    how: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 100}
+    data = {"principles": entries(ledger, effects)}
+    if yaml.__with_libyaml__:
+        quick = str(yaml.dump(data, Dumper=yaml.CSafeDumper, **how))
+        if '"' not in quick:  # within double quotes it breaks lines elsewhere
+            return quick
+    return str(yaml.safe_dump(data, **how))
 
 
 def markdown(ledger: Sequence[Principle], effects: Mapping[str, Effect]) -> str:

@@ -1,7 +1,7 @@
 """All principles of a run with what became of each, and what it did: the ledger behind constitution.yaml."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from iteralign.constitution.doubles import with_evidence
@@ -74,17 +74,43 @@ def tally(verdicts: Sequence[Verdict], examples: Sequence[TrainingExample], trai
     return RoundTally(len(judged), failed, frozenset(id for row in rows for id in row.principles))
 
 
-def effects(ledger: Sequence[Principle], rounds: Sequence[RoundTally]) -> dict[str, Effect]:
-    """By id, for every adopted principle that was trained on."""
-    measured = {}
-    for principle in in_force(ledger):
-        first = next((number for number, one in enumerate(rounds) if principle.id in one.trained_on), None)
-        if first is not None:
-            before, after = rounds[: first + 1], rounds[first + 1 :]
-            measured[principle.id] = Effect(
-                failed_before=sum(one.failed[principle.category] for one in before),
-                prompts_before=sum(one.prompts for one in before),
-                failed_after=sum(one.failed[principle.category] for one in after),
-                prompts_after=sum(one.prompts for one in after),
-            )
-    return measured
+class Effects:
+    """What the principles of a run have done so far: told of each round in turn, at a cost that earlier rounds do not raise."""
+
+    def __init__(self) -> None:
+        self._now = _Sum(0, {})
+        self._first: dict[str, _Sum] = {}
+        """By principle: the sum up to the first round that trained on it, that one included."""
+
+    def add(self, one: RoundTally) -> None:
+        """The next round is done."""
+        failed = dict(self._now.failed)
+        for category, count in one.failed.items():
+            failed[category] = failed.get(category, 0) + count
+        self._now = _Sum(self._now.prompts + one.prompts, failed)
+        for principle in one.trained_on - self._first.keys():
+            self._first[principle] = self._now
+
+    def of(self, ledger: Sequence[Principle]) -> dict[str, Effect]:
+        """By id, for every adopted principle that was trained on."""
+        measured = {}
+        for principle in in_force(ledger):
+            first = self._first.get(principle.id)
+            if first is not None:
+                before, all_failed = (one.failed.get(principle.category, 0) for one in (first, self._now))
+                measured[principle.id] = Effect(
+                    failed_before=before,
+                    prompts_before=first.prompts,
+                    failed_after=all_failed - before,
+                    prompts_after=self._now.prompts - first.prompts,
+                )
+        return measured
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """Of the rounds so far."""
+
+    prompts: int
+    failed: Mapping[str | None, int]
+    """By category."""

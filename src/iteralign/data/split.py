@@ -1,10 +1,9 @@
 """When two prompts are the same question, and a held-out split that no question can cross."""
 
 import hashlib
-import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from iteralign.data.transcripts import question_turns
 from iteralign.errors import DataError
@@ -14,6 +13,7 @@ from iteralign.records import RedTeamPrompt
 _TRAILING = " .?!…。،؟,;:।"
 
 
+@lru_cache(maxsize=2**18)
 def same_question_key(text: str) -> str:
     """Equal for two texts that ask the same question, in whatever prompt form of ours and however typed.
 
@@ -90,5 +90,5 @@ def _cot_suffix() -> str:
 
 def _normal(text: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("\u2019", "'")
-    joined = re.sub(r"\s+", " ", folded).strip()
+    joined = " ".join(folded.split())
     return joined.rstrip(_TRAILING) or joined

@@ -50,6 +50,8 @@ def question_turns(text: str, which: Literal["first", "last"]) -> tuple[Turn, ..
     The question is the first human turn, or the last one with the conversation before it. In a Chain of Utterances it is
     the last Red-LM turn, and the turns before it are the script, not history.
     """
+    if "Human:" not in text and "-LM:" not in text:
+        return (Turn(role="human", text=text.strip(_BLANK)),)
     turns = (
         chosen(transcript_turns(text), which) if is_transcript(text) else (Turn(role="human", text=text.strip(_BLANK)),)
     )

@@ -1,6 +1,7 @@
 """What a run would take, computed from its settings and inputs; nothing is started and no weights are read."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -26,6 +27,9 @@ from iteralign.settings.settings import Settings
 from iteralign.steps.place import PROMPTS as PLACE_PROMPTS
 from iteralign.targets.tokens import encoded
 from iteralign.weights.model import LocalModel
+
+_ADDED_TOKENS = 16
+"""That a tokenizer may put around a text, at most."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
     notes = [*sets.notes, *(f"oracle: {described(one)}" for one in asked(settings.oracle))]
     settings = with_addresses(settings)
     pool = in_forms(sets.prompts, settings.redteam.forms)
-    _, too_long = encoded(model, [ready.parts.form.render(prompt) for prompt in pool], settings.sampling)
+    too_long = _too_long(model, [ready.parts.form.render(prompt) for prompt in pool], settings)
     prompts = len(pool)
     rounds = math.ceil(prompts / settings.rounds.prompts)
     if settings.rounds.limit is not None:
@@ -133,6 +137,17 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         notes=notes,
         time=measured_hours(settings, sets.prompts, counts) if measure else None,
     )
+
+
+def _too_long(model: LocalModel, inputs: Sequence[str], settings: Settings) -> list[int]:
+    """Places of the inputs that don't fit the context with an answer. Only those are tokenised of which the length does not
+    tell: a token of plain characters has one at least."""
+    if model.context_length is None:
+        return []
+    room = model.context_length - settings.sampling.max_new_tokens - _ADDED_TOKENS
+    unsure = [index for index, text in enumerate(inputs) if not text.isascii() or len(text) > room]
+    _, too_long = encoded(model, [inputs[index] for index in unsure], settings.sampling)
+    return [unsure[index] for index in too_long]
 
 
 def _texts_of_a_revision(settings: Settings) -> int:

@@ -1,16 +1,20 @@
 """The files that a run keeps: written after their line in the manifest, and checked against it before they are trusted."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iteralign import layout
 from iteralign.errors import CorruptFileError
-from iteralign.files import write_text
+from iteralign.files import write_texts
 from iteralign.layout import MANIFEST, METRICS
 from iteralign.records import Checkpoint
 from iteralign.rundir.manifest import Entry, Fault, Manifest, entry_for, names_in, ours
 from iteralign.weights.storage import Storage
 
+WRITTEN_TOGETHER = 0.5
+"""Seconds: what is computed in less is written with what follows, so that a run of quick rounds does not wait for the disk at
+each of its files. It is what a kill may cost beside the stage under way."""
 _MOST_NAMED = 20  # faults in one message
 
 
@@ -23,29 +27,42 @@ class KeptFiles:
         self.weights = Storage(path)
         """What is computed while weights are written there is kept back until they are."""
         self._kept_back: list[tuple[Path, str]] = []
+        self._settled = time.monotonic()
         self.notes: list[str] = []
         """What `check_files` found that is no obstacle."""
         self.manifest = Manifest(path)
 
     def commit(self, path: Path, text: str) -> None:
-        """Write a file after all those before it: none says that a round has trained before its weights are on disk."""
+        """Write a file after all those before it: none says that a round has trained before its weights are on disk. What
+        followed so soon that hardly anything was computed meanwhile is written with the next."""
         self._kept_back.append((path, text))
-        if not self.weights.busy:
+        if not self.weights.busy and time.monotonic() - self._settled >= WRITTEN_TOGETHER:
             self.settle()
 
     def settle(self) -> None:
         """Wait until the weights are written, and write what was kept back."""
         self.weights.wait()
-        while self._kept_back:
-            path, text = self._kept_back[0]
+        entries: dict[str, Entry | None] = {}
+        for path, text in self._kept_back:
             self._refuse_other(path, text)
-            self.write(path, text, self._weights_of(path, text))
-            del self._kept_back[0]
+            entries |= {**self._weights_of(path, text), self._name(path): entry_for(text)}
+        self._write(dict(self._kept_back), entries)
+        self._kept_back.clear()
+        self._settled = time.monotonic()
 
-    def write(self, path: Path, text: str, with_it: Mapping[str, Entry | None] | None = None) -> None:
+    def write(self, path: Path, text: str) -> None:
         """Write one of the run's files, after its line in the manifest."""
-        self.manifest.add({**(with_it or {}), self._name(path): entry_for(text)})
-        write_text(path, text)
+        self._write({path: text}, {self._name(path): entry_for(text)})
+
+    def _write(self, texts: Mapping[Path, str], entries: Mapping[str, Entry | None]) -> None:
+        """Files after their line in the manifest; those that lie there just so are left alone."""
+        texts = {path: text for path, text in texts.items() if not self._lies_there(path, entries[self._name(path)])}
+        if texts:
+            write_texts(texts, lambda: self.manifest.add(entries))
+
+    def _lies_there(self, path: Path, entry: Entry | None) -> bool:
+        """Whether it does, as `check_files` has found it or as it was written since."""
+        return self.manifest.files.get(self._name(path)) == entry and path.exists()
 
     def record(self, directory: Path) -> None:
         """Note in the manifest the weights that were written into a directory of the run."""
@@ -87,8 +104,9 @@ class KeptFiles:
         """Refuse a stage that was deleted and comes out differently, while stages that were computed from it are kept."""
         name = self._name(path)
         known = self.manifest.last(name)
-        later = [other for other in self.manifest.files if is_stage(other) and other > name]
-        if name in self.manifest.files or known in (None, entry_for(text)) or not later:
+        if not is_stage(name) or name in self.manifest.files or known in (None, entry_for(text)):
+            return
+        if not any(is_stage(other) and other > name for other in self.manifest.files):
             return
         raise CorruptFileError(
             f"{path} was deleted, and what is computed in its place is not the same. What comes after it was computed from "
@@ -104,11 +122,11 @@ class KeptFiles:
 
     def _entries_in(self, directory: Path) -> dict[str, Entry | None]:
         """The files of a directory that was just written, and none for those that it no longer has."""
-        known = (name for name in self.manifest.files if name.startswith(f"{self._name(directory)}/"))
-        written = {
-            path.relative_to(self.path).as_posix(): Entry(*facts) for path, facts in self.weights.written.items()
-        }
-        return {**dict.fromkeys(known), **self.manifest.found(names_in(self.path, directory), written)}
+        place, names = f"{self._name(directory)}/", names_in(self.path, directory)
+        known = (name for name in self.manifest.files if name.startswith(place))
+        facts = {name: self.weights.written.get(self.path / name) for name in names}
+        written = {name: Entry(*fact) for name, fact in facts.items() if fact is not None}
+        return {**dict.fromkeys(known), **self.manifest.found(names, written)}
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()

@@ -8,12 +8,14 @@ be left out. What the last line names may not have appeared yet: the process was
 This finds accidents and careless edits. Whoever rewrites the whole manifest goes unseen: that is what signing is for.
 """
 
+import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
@@ -292,8 +294,13 @@ def _has_ended(run: Path) -> bool:
     return bool(attempts) and str(attempts[-1].get("event", "")).startswith(("finished", "stopped"))
 
 
-def _is(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
+def _is(name: str, patterns: tuple[str, ...]) -> bool:
+    return _any_of(patterns).match(name) is not None
+
+
+@functools.cache
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(translate(pattern) for pattern in patterns))
 
 
 def _difference(found: Entry, entry: Entry) -> str:

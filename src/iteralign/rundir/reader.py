@@ -183,8 +183,8 @@ class Run:
         return ledger
 
     def waiting(self) -> Waiting | None:
-        """What a person has to decide before the run goes on."""
-        for one in self.rounds():
+        """What a person has to decide before the run goes on: in the newest round, since none follows one that waits."""
+        for one in self.rounds()[-1:]:
             for sheet in sorted(one.directory.glob(layout.review_sheet("*"))):
                 sitting = int(sheet.stem.partition("-")[2])
                 if not (one.directory / layout.REVIEWED.sitting(sitting).file).exists():

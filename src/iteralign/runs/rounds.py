@@ -2,20 +2,20 @@
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from iteralign import layout
 from iteralign.algorithm import Round, iteralign
-from iteralign.constitution.forms import written
-from iteralign.constitution.ledger import Effect, RoundTally, effects, in_force, tally
+from iteralign.constitution.ledger import in_force, tally
 from iteralign.records import Checkpoint, Principle, Verdict
 from iteralign.redteam.orders import Order
 from iteralign.rundir.directory import RunDirectory
 from iteralign.rundir.jsonl import as_lines
 from iteralign.rundir.stages import Stages
 from iteralign.runs import build
+from iteralign.runs.constitution_files import ConstitutionFiles
 from iteralign.runs.curves import tell
 from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Progress, reported
@@ -24,6 +24,7 @@ from iteralign.scoreboard.ending import why_not_adopted, why_not_mended
 from iteralign.scoreboard.guard_rails import Standing
 from iteralign.scoreboard.measurement import with_numbers
 from iteralign.scoreboard.metrics import RoundMetrics, spent_tokens
+from iteralign.targets.when_used import LoadedWhenUsed
 
 
 @dataclass
@@ -51,6 +52,7 @@ def align(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
             "(revision.best_of %d): the first that passes is taken.",
             settings.revision.best_of,
         )
+    parts = replace(parts, target=LoadedWhenUsed(parts.target))
     steps = _steps(run, parts, progress, order)
     with steps.early.finishing():
         return _all_rounds(run, parts, steps, progress)
@@ -84,43 +86,66 @@ def _all_rounds(
     steps: RunSteps,
     progress: Progress,
 ) -> Outcome:
-    given = ledger = run.given_constitution(run.path)
+    given = run.given_constitution(run.path)
     base = steps.baseline(parts.base, run.prompts(layout.BENIGN))
     steps.place(run.prompts(layout.PROMPTS), given)
     metrics = [with_numbers(RoundMetrics(round=-1), base, ())]
     tell(parts.tracking, run.path, metrics[0], given)
     progress.round_done(metrics[0])
 
-    past: list[RoundTally] = []
-    standing, undetermined = Standing.first(base), list[Verdict]()
+    standing, undetermined, trained = Standing.first(base), list[Verdict](), TrainedWeights(run)
     weights, least = parts.base, run.settings.rounds.min_failures
-    for done in iteralign(base, steps.begin, constitution=given, min_failures=least):
-        ledger, weights = done.ledger, done.weights
-        past.append(tally(done.verdicts, done.examples, done.trained))
-        undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
-        last = steps.order.last(done.number)
-        row = _row(done, steps.order.ended(), collecting=not last and len(done.failures) < least)
-        if done.measured is not None:
-            row = with_numbers(row, done.measured, standing.compared_with(done.measured))
-        standing = done.standing
-        run.commit(run.round(done.number).directory / layout.ROUND_METRICS, row.model_dump_json(indent=2) + "\n")
-        if done.principles or standing.stopped is not None or done.number == 0 or last:
-            write_constitution(run, ledger, effects(ledger, past))
-        if standing.interventions:
-            run.write(run.path / layout.GUARD_RAILS, as_lines(standing.interventions))
-        metrics.append(row)
-        tell(parts.tracking, run.path, row, ledger)
-        progress.round_done(row)
-        _drop_weights(run, done.number, (weights, standing.best.checkpoint))
+    with ConstitutionFiles(run, given) as constitution:
+        for done in iteralign(base, steps.begin, constitution=given, min_failures=least):
+            weights = done.weights
+            constitution.round_done(done.ledger, tally(done.verdicts, done.examples, done.trained))
+            undetermined += [verdict for verdict in done.verdicts if verdict.label == "undetermined"]
+            last = steps.order.last(done.number)
+            row = _row(done, steps.order.ended(), collecting=not last and len(done.failures) < least)
+            if done.measured is not None:
+                row = with_numbers(row, done.measured, standing.compared_with(done.measured))
+            standing = done.standing
+            file = run.round(done.number).directory / layout.ROUND_METRICS
+            new = not file.exists()
+            run.commit(file, row.model_dump_json(indent=2) + "\n")
+            if done.principles or standing.stopped is not None or done.number == 0 or last:
+                constitution.changed(now=new)
+            if standing.interventions and (new or last or standing.stopped is not None):
+                run.commit(run.path / layout.GUARD_RAILS, as_lines(standing.interventions))
+            metrics.append(row)
+            tell(parts.tracking, run.path, row, done.ledger)
+            progress.round_done(row)
+            if done.examples:
+                trained.add(done.number)
+            trained.drop_all_but((weights, standing.best.checkpoint))
     run.settle()
-    _drop_weights(run, metrics[-1].round, (weights, standing.best.checkpoint))
-    return Outcome(run.path, metrics, in_force(ledger), weights, undetermined)
+    trained.drop_all_but((weights, standing.best.checkpoint))
+    return Outcome(run.path, metrics, in_force(constitution.ledger), weights, undetermined)
 
 
-def write_constitution(run: RunDirectory, ledger: Sequence[Principle], measured: Mapping[str, Effect]) -> None:
-    """constitution.yaml with everything known of each principle, and constitution.md to read."""
-    for name, form in ((layout.CONSTITUTION, "yaml"), (layout.CONSTITUTION_TO_READ, "md")):
-        run.write(run.path / name, written(form, ledger, measured))
+class TrainedWeights:
+    """Full weights of the rounds so far. Where the settings keep only the last, those that nobody goes back to are deleted."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        training = run.settings.training
+        self._dropped = training.method == "full" and training.keep == "last"
+        self._places: list[Path] = []
+
+    def add(self, number: int) -> None:
+        """A round has trained."""
+        self._places.append(self._run.round(number).directory / layout.FULL_WEIGHTS)
+
+    def drop_all_but(self, needed: Sequence[Checkpoint]) -> None:
+        """After all that says what is used in their place is on disk."""
+        kept = {self._run.path / checkpoint.path for checkpoint in needed}
+        dropped = [place for place in self._places if place not in kept]
+        if not self._dropped or not dropped or self._run.weights.busy:
+            return
+        self._run.settle()
+        for place in dropped:
+            shutil.rmtree(place, ignore_errors=True)
+        self._places = [place for place in self._places if place in kept]
 
 
 def _row(done: Round, ended: str | None, collecting: bool) -> RoundMetrics:
@@ -148,13 +173,3 @@ def _row(done: Round, ended: str | None, collecting: bool) -> RoundMetrics:
         stopped=done.standing.stopped or ended,
         tokens=spent_tokens(done.verdicts, done.revisions, done.weights.tokens if done.trained else 0),
     )
-
-
-def _drop_weights(run: RunDirectory, number: int, needed: Sequence[Checkpoint]) -> None:
-    """Delete full weights of the rounds up to `number` that nobody goes back to, where the settings keep only the last."""
-    training = run.settings.training
-    if training.method == "full" and training.keep == "last" and not run.weights.busy:
-        kept = {run.path / checkpoint.path for checkpoint in needed}
-        for place in (run.round(earlier).directory / layout.FULL_WEIGHTS for earlier in range(number + 1)):
-            if place not in kept:
-                shutil.rmtree(place, ignore_errors=True)
