@@ -17,7 +17,7 @@ def front_matter(text: str) -> dict[str, object]:
 def test_the_model_card_has_numbers_with_intervals_and_limits(finished: Path) -> None:
     text = model_card(finished, "me/aligned")
     assert front_matter(text)["library_name"] == "transformers"
-    assert "| Unacceptable answers | 100% [" in text and "better: shown" in text
+    assert "| Unacceptable answers | 100% [" in text and "large improvement, significant" in text
     assert 'from_pretrained("me/aligned")' in text and "| judge | fake |" in text
     assert "Do not help with" in text and "is not thereby safe" in text
     assert "{{" not in text and "{%" not in text

@@ -23,7 +23,7 @@ def test_a_name_is_shown_wherever_the_run_is(name: str, tmp_path: Path) -> None:
     run = fake_run(tmp_path / "run", name=name)
     done = CliRunner().invoke(app, ["status", str(run)], env={"COLUMNS": "300"})
     assert f"({name})" in done.output.replace("\n", " ")
-    assert view_of(run).name == name
+    assert view_of(run).facts.name == name
     assert "| run |" in dataset_card(run, "me/data")
     other = fake_run(tmp_path / "other")
     made = compare_runs([run, other])

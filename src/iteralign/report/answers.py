@@ -1,7 +1,7 @@
 """Answers before and after, side by side: all of them counted, a bounded sample of them shown."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,26 @@ MOST_ROWS = 300
 """Shown of each set."""
 MOST_CHARACTERS = 2000
 """Shown of each text."""
+GOOD, BAD = ("acceptable", "answered"), ("unacceptable", "refused")
+KINDS = (
+    *("newly unacceptable", "newly refused", "still unacceptable", "still refused", "not judged"),
+    *("mended", "no longer refused", "unchanged"),
+)
+"""What became of an answer, in the order in which they are shown: what a reader must not miss first."""
+
+
+def kind_of(was: str, now: str) -> str:
+    """One of KINDS."""
+    match (was in BAD, now in BAD):
+        case (True, True):
+            return f"still {now}"
+        case (False, True) if was in GOOD:
+            return f"newly {now}"
+        case (True, False) if now in GOOD:
+            return "mended" if was == "unacceptable" else "no longer refused"
+        case (False, False) if was in GOOD and now in GOOD:
+            return "unchanged"
+    return "not judged"
 
 
 @dataclass(frozen=True)
@@ -31,9 +51,15 @@ class Pair:
     round: int | None = None
     """For training: the round."""
 
+    @property
+    def kind(self) -> str:
+        """What became of the answer: one of KINDS."""
+        return kind_of(self.was, self.now)
+
     def row(self) -> dict[str, Any]:
         """As the page's script reads it."""
         return {
+            "kind": self.kind,
             "id": _cut(self.prompt_id, 80),
             "question": _cut(self.question),
             "category": _cut(self.category, 60),
@@ -63,6 +89,20 @@ class PairSet:
     def sampled(self) -> bool:
         """Whether some are left out."""
         return len(self.shown) < self.total
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many of all became what, in the order of KINDS."""
+        counts = Counter[str]()
+        for change, count in self.changes.items():
+            counts[kind_of(*change)] += count
+        return {kind: counts[kind] for kind in KINDS if counts[kind]}
+
+    @property
+    def example(self) -> Pair | None:
+        """One that was mended, as chance has it and not the best looking; None where none was."""
+        mended = [pair for pair in self.shown if pair.kind == "mended"]
+        return min(mended, key=lambda pair: _chance(pair), default=None)
 
 
 def held_out_pairs(before: Sequence[Verdict], after: Sequence[Verdict]) -> Iterable[Pair]:
@@ -112,7 +152,7 @@ def sampled(name: str, title: str, pairs: Iterable[Pair], *, folded: bool, most:
         change = (pair.was, pair.now)
         counts[change] += 1
         group = groups[change]
-        group.append((hashlib.sha256(f"{pair.round} {pair.prompt_id}".encode()).hexdigest(), pair))
+        group.append((_chance(pair), pair))
         if len(group) > 2 * most:
             group.sort(key=lambda item: item[0])
             del group[most:]
@@ -121,8 +161,13 @@ def sampled(name: str, title: str, pairs: Iterable[Pair], *, folded: bool, most:
     left.sort(key=len)
     for index, kept in enumerate(left):  # the rarest changes first, whole where they fit
         shown += kept[: (most - len(shown)) // (len(left) - index)]
-    shown.sort(key=lambda pair: (pair.was == pair.now, pair.round if pair.round is not None else -1, pair.prompt_id))
+    shown.sort(key=lambda pair: (KINDS.index(pair.kind), -1 if pair.round is None else pair.round, pair.prompt_id))
     return PairSet(name, title, folded, sum(counts.values()), dict(counts), shown)
+
+
+def _chance(pair: Pair) -> str:
+    """An order that nothing of the answers decides."""
+    return hashlib.sha256(f"{pair.round} {pair.prompt_id}".encode()).hexdigest()
 
 
 def _pair(

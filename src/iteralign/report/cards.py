@@ -13,8 +13,8 @@ from iteralign.errors import RunDirectoryError
 from iteralign.files import write_text
 from iteralign.integrity.verify import verify_run
 from iteralign.report.export import export_pairs
+from iteralign.report.gains import headlines
 from iteralign.report.limits import limits
-from iteralign.report.view import headlines
 from iteralign.rundir.reader import Run, read_run
 from iteralign.scoreboard.ending import ending
 from iteralign.scoreboard.metrics import RoundMetrics, final

@@ -1,7 +1,7 @@
 """Curves with interval bands, as inline SVG without scripts or styles of its own (the page's stylesheet colours it)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -28,31 +28,100 @@ class Point:
     """Its weights were not kept; it is drawn apart from the line."""
 
 
-def curve(points: Sequence[Point], title: str, *, percent: bool = True) -> Markup:
-    """A line through the values with its band. Values are shares, or plain numbers with `percent=False`."""
-    points = thinned(points)
-    bottom, top = (0.0, _nice(max(point.high for point in points))) if percent else _around(points)
-    first, last = points[0].round, points[-1].round
-    xs = [LEFT + (WIDTH - LEFT - RIGHT) * (point.round - first) / max(1, last - first) for point in points]
+@dataclass(frozen=True)
+class CurveLine:
+    """The measurements of a run."""
+
+    name: str
+    points: list[Point]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A round at which something happened."""
+
+    round: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is drawn in one picture: of one run a line, of several a line each."""
+
+    title: str
+    caption: str
+    lines: list[CurveLine]
+    percent: bool
+    """Values are shares; otherwise plain numbers."""
+    marks: list[Mark]
+
+    @property
+    def svg(self) -> Markup:
+        """The picture."""
+        return draw(self)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A share with its interval, drawn as a bar."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def svg(self) -> Markup:
+        """The bar, with a whisker for the interval. Its numbers stand beside it, so it is hidden from readers of text."""
+        low, high = 100 * self.low, 100 * self.high
+        return Markup(
+            '<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+            f'<rect width="{100 * self.value:.1f}" height="8"/>'
+            f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="4" y2="4"/></svg>'
+        )
+
+
+def draw(curve: Curve) -> Markup:
+    """Lines through the values with their bands, on axes that all of them fit."""
+    lines = [thinned(line.points) for line in curve.lines]
+    every = [point for points in lines for point in points]
+    bottom, top = (0.0, _nice(max(point.high for point in every))) if curve.percent else _around(every)
+    first, last = min(point.round for point in every), max(point.round for point in every)
+
+    def x(number: int) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * (number - first) / max(1, last - first)
 
     def y(value: float) -> float:
         share = (min(top, max(bottom, value)) - bottom) / (top - bottom)
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - share)
 
-    kept = [(x, point) for x, point in zip(xs, points, strict=True) if not point.thrown_away]
-    upper = [f"{x:.1f},{y(point.high):.1f}" for x, point in kept]
-    lower = [f"{x:.1f},{y(point.low):.1f}" for x, point in reversed(kept)]
-    line = [f"{x:.1f},{y(point.value):.1f}" for x, point in kept]
-    parts = [
-        *(_grid(y(value), _tick(value, percent)) for value in _ticks(bottom, top)),
-        f'<polygon class="band" points="{" ".join([*upper, *lower])}"/>',
-        f'<polyline class="line" points="{" ".join(line)}"/>',
-        *(_mark(x, y(point.low), y(point.value), y(point.high), point) for x, point in zip(xs, points, strict=True)),
-        *(_label(xs[index], points[index].round) for index in _labelled(xs)),
-    ]
-    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}"'
-    many = " many" if len(points) > MOST_MARKS else ""
-    return Markup(f'<svg class="curve{many}" {box}><title>{escape(title)}</title>{"".join(parts)}</svg>')
+    def parts() -> Iterator[str]:
+        for value in _ticks(bottom, top):
+            yield _grid(y(value), _tick(value, curve.percent))
+        for mark in curve.marks:
+            if first <= mark.round <= last:
+                yield _adoption(x(mark.round), mark.text)
+        for number, points in enumerate(lines):
+            kept = [point for point in points if not point.thrown_away]
+            upper = [f"{x(point.round):.1f},{y(point.high):.1f}" for point in kept]
+            lower = [f"{x(point.round):.1f},{y(point.low):.1f}" for point in reversed(kept)]
+            middle = [f"{x(point.round):.1f},{y(point.value):.1f}" for point in kept]
+            yield f'<g class="run{number}"><polygon class="band" points="{" ".join([*upper, *lower])}"/>'
+            yield f'<polyline class="line" points="{" ".join(middle)}"/>'
+            yield from (_mark(x(point.round), y(point.low), y(point.value), y(point.high), point) for point in points)
+            yield "</g>"
+        numbers = sorted({point.round for point in every})
+        xs = [x(number) for number in numbers]
+        yield from (_label(xs[index], numbers[index]) for index in _labelled(xs))
+
+    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(_in_words(curve))}"'
+    many = " many" if len(every) > MOST_MARKS else ""
+    return Markup(f'<svg class="curve{many}" {box}><title>{escape(curve.title)}</title>{"".join(parts())}</svg>')
+
+
+def _in_words(curve: Curve) -> str:
+    """What a screen reader says of the picture."""
+    ends = [f"{line.name} from {line.points[0].text} to {line.points[-1].text}" for line in curve.lines]
+    return f"{curve.title}: {'; '.join(ends)}"
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
@@ -75,6 +144,15 @@ def _grid(y: float, text: str) -> str:
     return (
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{text}</text>'
+    )
+
+
+def _adoption(x: float, text: str) -> str:
+    """A rule through the picture with a mark at its foot."""
+    y = HEIGHT - BOTTOM
+    return (
+        f'<g class="adopted"><title>{escape(text)}</title><line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{y}"/>'
+        f'<path d="M{x:.1f} {y - 6} l5 6 h-10 z"/></g>'
     )
 
 

@@ -1,9 +1,14 @@
-"""The view model as one HTML file that loads nothing: styles, script and data stand in it, and its policy forbids the rest."""
+"""The view model as one HTML file that loads nothing: styles, script and data stand in it, and its policy forbids the rest.
+
+`section` renders one part of it, for a page that is live.
+"""
 
 import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,9 +18,21 @@ from markupsafe import Markup, escape
 
 from iteralign import layout
 from iteralign.files import write_text
-from iteralign.report.chart import curve
+from iteralign.report.gains import in_points, rate
 from iteralign.report.tables import duration
-from iteralign.report.view import View, rate, view_of
+from iteralign.report.view import View, view_of
+
+SECTIONS = {
+    "result": "Result",
+    "did": "What changed",
+    "rounds": "Rounds",
+    "constitution": "Constitution",
+    "answers": "Answers",
+    "failures": "Failures",
+    "made": "Settings and cost",
+    "limits": "Limits",
+}
+"""The parts of the page: fields of the view, with what the navigation calls them."""
 
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -28,24 +45,35 @@ def write_report(run_dir: Path, output: Path | None = None) -> Path:
 
 
 def page(view: View) -> str:
-    """The whole file. Everything of the run's is escaped; the script's policy lets no other script run."""
-    style, script = _source("page.css"), _source("page.js")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"rate": rate, "duration": duration, "code": with_code}
-    template = environment.from_string(_source("page.html"))
+    """The whole file."""
+    parts = {name: section(name, getattr(view, name)) for name in SECTIONS}
+    data = {item.name: [pair.row() for pair in item.shown] for item in view.answers}
+    return whole_page("page.html", parts, data, title=view.facts.name, facts=view.facts)
+
+
+def section(name: str, shown: Any) -> Markup:
+    """A part of the page: its name in SECTIONS, and the view's field of that name. Everything of the run's is escaped."""
+    return Markup(_seen(_templates().get_template(f"parts/{name}.html").render(shown=shown)))
+
+
+def whole_page(template: str, parts: Mapping[str, Markup], data: Any, **fields: Any) -> str:
+    """A file that holds its styles and its script, and whose policy lets no other script run."""
+    style, script = source("page.css"), source("page.js")
     allowed = f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
-    policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
-    text = template.render(
-        view=view,
-        curves=[(title, caption, curve(points, title, percent=share)) for title, caption, points, share in view.curves],
-        policy=policy,
-        style=Markup(style),
-        script=Markup(script),
-        data=embedded({item.name: [pair.row() for pair in item.shown] for item in view.pairs}),
+    text = (
+        _templates()
+        .get_template(template)
+        .render(
+            parts=parts,
+            names=SECTIONS,
+            policy=f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'",
+            style=Markup(style),
+            script=Markup(script),
+            data=embedded(data),
+            **fields,
+        )
     )
-    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _seen(text)
 
 
 def with_code(text: str) -> Markup:
@@ -61,8 +89,27 @@ def embedded(data: Any) -> Markup:
     return Markup(text)
 
 
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """A file of this folder: page.css, page.js or a template."""
     return resources.files("iteralign.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.FunctionLoader(source),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"rate": rate, "points": in_points, "duration": duration, "code": with_code}
+    return made
+
+
+def _seen(text: str) -> str:
+    """Without characters that HTML has no place for."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _digest(text: str) -> str:

@@ -1,90 +1,158 @@
 "use strict";
-// Shows, searches and filters the pairs of answers. Texts reach the page by textContent alone, so that no markup in them lives.
+// Sorts tables, and lists, searches and filters the pairs of answers. Texts reach the page by textContent alone, so that no
+// markup in them lives.
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const byId = (id) => document.getElementById(id);
-  const sets = [...document.querySelectorAll("[data-set]")].map((place) => place.dataset);
-  if (!sets.length) {
-    byId("found").textContent = "There are no answers to compare yet.";
-    return;
-  }
-  const STEP = 20;
-  const [choice, change, category, text, open] = ["f-set", "f-change", "f-category", "f-text", "f-open"].map(byId);
-  let shown = 0;
-  let hits = [];
-
   const element = (name, className, content) => {
     const made = document.createElement(name);
     if (className) made.className = className;
     if (content !== undefined) made.textContent = content;
     return made;
   };
+
+  // A click on a column's name sorts the rows of each part of the table by it; what has no value stays last.
+  const sortable = (table) => {
+    const heads = [...table.tHead.rows[0].cells];
+    const value = (row, column) => row.cells[column].dataset.value ?? "";
+    const sort = (column, up) => {
+      const numeric = column > 0;
+      const order = (a, b) => {
+        const [left, right] = [value(a, column), value(b, column)];
+        if (left === "" || right === "") return (left === "") - (right === "");
+        const sign = numeric ? left - right : left.localeCompare(right);
+        return up ? sign : -sign;
+      };
+      for (const body of table.tBodies) {
+        const rows = [...body.rows].filter((row) => !row.classList.contains("group"));
+        body.append(...rows.sort(order));
+      }
+      heads.forEach((head, at) => head.setAttribute("aria-sort", at === column ? (up ? "ascending" : "descending") : "none"));
+    };
+    heads.forEach((head, column) => {
+      const button = element("button", "sort", head.textContent);
+      button.type = "button";
+      button.addEventListener("click", () => {
+        const now = head.getAttribute("aria-sort");
+        sort(column, now === "none" || now === null ? column === 0 : now === "descending");
+      });
+      head.setAttribute("aria-sort", "none");
+      head.replaceChildren(button);
+    });
+  };
+  document.querySelectorAll("table[data-sortable]").forEach(sortable);
+
+  const place = document.getElementById("filters");
+  if (!place) return;
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const sets = [...document.querySelectorAll("[data-set]")].map((one) => ({ ...one.dataset, names: [one.dataset.set] }));
+  if (!sets.length) {
+    byId("found").textContent = "There are no answers to compare yet.";
+    return;
+  }
+  const measured = sets.filter((one) => one.set !== "training");
+  if (measured.length > 1) {
+    sets.unshift({ set: "measured", title: "All that were measured", names: measured.map((one) => one.set) });
+  }
+  const folded = new Set(sets.filter((one) => one.folded === "yes").map((one) => one.set));
+  const KINDS = [
+    "newly unacceptable", "newly refused", "still unacceptable", "still refused", "not judged", "mended", "no longer refused",
+    "unchanged",
+  ];
+  const STEP = 20;
+  const [choice, change, category, text] = ["f-set", "f-change", "f-category", "f-text"].map(byId);
+  let shown = 0;
+  let hits = [];
+
   const tone = (label) => ({ acceptable: "good", answered: "good", unacceptable: "bad", refused: "bad" })[label] || "none";
-  const kind = (pair) => `${pair.was} → ${pair.now}`;
+  const kindTone = (kind) => (/^(newly|still)/.test(kind) ? "bad" : /^(mended|no longer)/.test(kind) ? "good" : "none");
+  const veils = (pair, label) => folded.has(pair.set) && label !== "acceptable";
   const options = (select, values, all) => {
     select.replaceChildren(new Option(all, ""), ...values.map((value) => new Option(value, value)));
     select.parentElement.hidden = values.length < 2;
   };
-  const marked = (className, content, word) => {
-    const place = element("p", `said ${className}`);
-    place.dir = "auto";
+  const veiled = (target, nodes, veil) => {
+    if (!veil) target.append(...nodes);
+    else {
+      const inside = element("span");
+      inside.append(...nodes);
+      const cover = element("span", "veil");
+      cover.append(inside);
+      target.append(cover);
+    }
+    return target;
+  };
+  const marked = (content, word) => {
+    const nodes = [];
     const low = content.toLowerCase();
     let from = 0;
     if (word && low.length === content.length) {
       for (let at = low.indexOf(word); at >= 0; at = low.indexOf(word, from)) {
-        place.append(content.slice(from, at), element("mark", "", content.slice(at, at + word.length)));
+        nodes.push(content.slice(from, at), element("mark", "", content.slice(at, at + word.length)));
         from = at + word.length;
       }
     }
-    place.append(content.slice(from) || (from ? "" : "(empty)"));
-    return place;
+    nodes.push(content.slice(from) || (from ? "" : "(empty)"));
+    return nodes;
   };
-  const column = (title, answer, label, reason, word) => {
-    const place = element("div");
+  const said = (className, content, word, veil) => {
+    const made = element("p", `said ${className}`);
+    made.dir = "auto";
+    return veiled(made, marked(content, word), veil);
+  };
+  const column = (title, answer, label, reason, word, veil) => {
+    const made = element("div");
     const heading = element("h4", "", `${title} `);
     heading.append(element("span", `chip ${tone(label)}`, label));
-    place.append(heading, marked("a", answer, word));
+    made.append(heading, said("a", answer, word, veil));
     if (reason) {
-      const why = element("p", "note", `judge: ${reason}`);
+      const why = element("p", "note");
       why.dir = "auto";
-      place.append(why);
+      made.append(veiled(why, [`judge: ${reason}`], veil));
     }
-    return place;
+    return made;
   };
   const fill = (item, pair, word) => {
     const body = element("div", "body");
     const columns = element("div", "columns");
-    columns.append(column("before", pair.before, pair.was, pair.reasons[0], word), column("after", pair.after, pair.now, pair.reasons[1], word));
-    body.append(marked("q", pair.question, word), columns);
+    columns.append(
+      column("before", pair.before, pair.was, pair.reasons[0], word, veils(pair, pair.was)),
+      column("after", pair.after, pair.now, pair.reasons[1], word, veils(pair, pair.now)));
+    body.append(said("q", pair.question, word, veils(pair)), columns);
     item.append(body);
   };
-  const row = (pair, folded, word) => {
+  const clip = (className, content, veil) => {
+    const made = element("span", `clip ${className}`);
+    made.dir = "auto";
+    return veiled(made, [content.slice(0, 240) || "(empty)"], veil);
+  };
+  const row = (pair, word) => {
     const item = element("details", "pair");
     const summary = element("summary");
-    const title = element("span", "title", folded ? pair.id : pair.question);
-    title.dir = "auto";
-    const chips = element("span", "nowrap");
-    chips.append(element("span", `chip ${tone(pair.was)}`, pair.was), " → ", element("span", `chip ${tone(pair.now)}`, pair.now));
-    summary.append(title, chips);
-    if (pair.category) summary.append(element("bdi", "note", pair.category));
-    if (pair.round !== null) summary.append(element("span", "note", `round ${pair.round}`));
+    const about = element("span", "about");
+    about.append(element("span", `chip ${kindTone(pair.kind)}`, pair.kind), " ", element("bdi", "note", pair.category));
+    if (pair.round !== null) about.append(" ", element("span", "note", `round ${pair.round}`));
+    about.append(" ", element("bdi", "note id", pair.id));
+    summary.append(about, clip("q", pair.question, veils(pair)),
+      clip("before", pair.before, veils(pair, pair.was)), clip("after", pair.after, veils(pair, pair.now)));
     item.append(summary);
     item.addEventListener("toggle", () => { if (item.open && item.children.length === 1) fill(item, pair, word); });
-    item.open = open.checked;
     return item;
   };
+  const all = () => sets.find((one) => one.set === choice.value).names
+    .flatMap((name) => data[name].map((pair) => ({ ...pair, set: name })))
+    .sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
+  let pairs = [];
   const more = () => {
-    const set = sets.find((one) => one.set === choice.value);
     const word = text.value.trim().toLowerCase();
-    byId("list").append(...hits.slice(shown, shown + STEP).map((pair) => row(pair, set.folded === "yes", word)));
+    byId("list").append(...hits.slice(shown, shown + STEP).map((pair) => row(pair, word)));
     shown = Math.min(hits.length, shown + STEP);
     byId("more").hidden = shown >= hits.length;
-    byId("found").textContent = `${hits.length} of ${data[choice.value].length} fit; ${shown} shown`;
+    byId("found").textContent = `${hits.length} of ${pairs.length} fit; ${shown} shown`;
   };
   const search = () => {
     const word = text.value.trim().toLowerCase();
-    hits = data[choice.value].filter((pair) =>
-      (!change.value || kind(pair) === change.value) &&
+    hits = pairs.filter((pair) =>
+      (!change.value || pair.kind === change.value) &&
       (!category.value || pair.category === category.value) &&
       (!word || [pair.id, pair.question, pair.before, pair.after].some((part) => part.toLowerCase().includes(word))));
     shown = 0;
@@ -92,18 +160,18 @@
     more();
   };
   const start = () => {
-    const pairs = data[choice.value];
-    const distinct = (values) => [...new Set(values)].filter(Boolean).sort();
-    options(change, distinct(pairs.map(kind)), "all");
-    options(category, distinct(pairs.map((pair) => pair.category)), "all");
+    pairs = all();
+    const distinct = (values) => [...new Set(values)].filter(Boolean);
+    options(change, distinct(pairs.map((pair) => pair.kind)), "all");
+    options(category, distinct(pairs.map((pair) => pair.category)).sort(), "all");
     search();
   };
 
   choice.replaceChildren(...sets.map((set) => new Option(set.title, set.set)));
-  byId("filters").hidden = false;
-  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  place.hidden = false;
+  place.addEventListener("submit", (event) => event.preventDefault());
   choice.addEventListener("change", start);
-  for (const control of [change, category, open]) control.addEventListener("change", search);
+  for (const control of [change, category]) control.addEventListener("change", search);
   text.addEventListener("input", search);
   byId("more").addEventListener("click", () => {
     const first = shown;

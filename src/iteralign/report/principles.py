@@ -1,18 +1,21 @@
-"""The constitution as a tree: category, principle, the failures that gave rise to it, and what is known of its effect."""
+"""The constitution as a table: of each principle its evidence, its trial, what was trained on, and its category's failures."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from iteralign.constitution.gate import lift
 from iteralign.constitution.ledger import Effect, in_force
-from iteralign.records import Principle, Revision, TrainingExample, Trial, Verdict
+from iteralign.records import Paired, Principle, Revision, TrainingExample, Trial, Verdict
 from iteralign.report.answers import category_of
-from iteralign.stats.intervals import Proportion
+from iteralign.report.chart import Bar
+from iteralign.stats.intervals import Difference, Proportion, paired_difference
 
 MOST_PRINCIPLES = 300
 MOST_FAILURES = 5
 """Shown of each principle."""
 MOST_CHARACTERS = 600
+MOST_LEADING = 3
 
 
 @dataclass(frozen=True)
@@ -25,28 +28,71 @@ class FailedAnswer:
 
 
 @dataclass(frozen=True)
-class Branch:
-    """A principle of the tree."""
+class PrincipleRow:
+    """A principle of the table."""
 
     id: str
     text: str
+    category: str
     round: int
+    """-1 for one that was given."""
     status: str
-    failures: list[FailedAnswer]
+    why: str
+    """Why it was not adopted, as its history has it; empty for one that was."""
     evidence: int
-    """Failures that gave rise to it, in all."""
-    effect: list[str]
-    """What was measured, a sentence each."""
+    """Failures that gave rise to it."""
+    failures: list[FailedAnswer]
+    """Some of them."""
+    lift: Difference | None
+    """Acceptable answers to failures with it alone in the context, beside those without; None where it was not tried."""
+    benign: Paired | None
+    """Refusals of benign training prompts with it and without; None where none was asked."""
+    trained_on: int
+    """Answers given under it that were trained on."""
+    before: Proportion | None
+    """Failures of its category among all prompts up to the first round that trained on it; None where none did."""
+    after: Proportion | None
+    """The same after it."""
+    notes: list[str]
+    """What else was measured, a sentence each."""
+
+    @property
+    def bars(self) -> tuple[Bar, Bar] | None:
+        """Before and after, as they are drawn."""
+        if self.before is None or self.after is None:
+            return None
+        was, now = (Bar(one.rate if one.total else 0.0, *one.interval) for one in (self.before, self.after))
+        return was, now
 
 
 @dataclass(frozen=True)
-class Tree:
-    """By category, the one with the most evidence first."""
+class PrincipleTable:
+    """The table: adopted ones, those with the most answers trained on first, and the others below."""
 
-    categories: list[tuple[str, list[Branch]]]
+    adopted: list[PrincipleRow]
+    others: list[PrincipleRow]
     total: int
-    adopted: int
-    shown: int
+    in_force: int
+
+    @property
+    def shown(self) -> int:
+        """How many rows there are."""
+        return len(self.adopted) + len(self.others)
+
+    @property
+    def leading(self) -> list[PrincipleRow]:
+        """Those that did most, by the answers trained on that were given under them."""
+        return [row for row in self.adopted if row.trained_on][:MOST_LEADING]
+
+    @property
+    def tried(self) -> bool:
+        """Whether any was tried alone."""
+        return any(row.lift for row in (*self.adopted, *self.others))
+
+    @property
+    def measured(self) -> bool:
+        """Whether any has an effect to show."""
+        return any(row.before for row in self.adopted)
 
 
 @dataclass
@@ -89,59 +135,56 @@ class Rounds:
                 self.examples.update(row.principles)
 
 
-def tree(principles: Sequence[Principle], effects: Mapping[str, Effect], rounds: Rounds) -> Tree:
-    """Of a run's principles; those with the most evidence are kept where there are too many."""
-    kept = sorted(principles, key=lambda one: -len(one.evidence))[:MOST_PRINCIPLES]
-    ids = {one.id for one in kept}
-    groups: dict[str, list[Branch]] = defaultdict(list)
-    for one in principles:
-        if one.id in ids:
-            groups[one.category or "no category"].append(_branch(one, effects.get(one.id), rounds))
-    ordered = sorted(groups.items(), key=lambda item: -sum(branch.evidence for branch in item[1]))
-    return Tree(ordered, len(principles), len(in_force(principles)), len(kept))
+def principle_table(principles: Sequence[Principle], effects: Mapping[str, Effect], rounds: Rounds) -> PrincipleTable:
+    """Of a run's principles; those with the most evidence are kept where there are too many, adopted ones before others."""
+    force = {one.id for one in in_force(principles)}
+    kept = sorted(principles, key=lambda one: (one.id not in force, -len(one.evidence)))[:MOST_PRINCIPLES]
+    rows = [_row(one, effects.get(one.id), rounds) for one in kept]
+    rows.sort(key=lambda row: (-row.trained_on, -row.evidence))
+    adopted = [row for row in rows if row.id in force]
+    return PrincipleTable(adopted, [row for row in rows if row.id not in force], len(principles), len(force))
 
 
-def _branch(principle: Principle, measured: Effect | None, rounds: Rounds) -> Branch:
-    known = [rounds.failures[one] for one in principle.evidence if one in rounds.failures]
-    return Branch(
-        id=principle.id,
-        text=principle.text,
-        round=principle.round,
-        status=principle.status,
+def _row(one: Principle, measured: Effect | None, rounds: Rounds) -> PrincipleRow:
+    known = [rounds.failures[prompt] for prompt in one.evidence if prompt in rounds.failures]
+    both = lift(one.trial) if one.trial else Paired()
+    return PrincipleRow(
+        id=one.id,
+        text=one.text,
+        category=one.category or "no category",
+        round=one.round,
+        status=one.status,
+        why=_why(one),
+        evidence=len(one.evidence),
         failures=known[:MOST_FAILURES],
-        evidence=len(principle.evidence),
-        effect=_effect(principle, measured, rounds),
+        lift=paired_difference(both) if both.total else None,
+        benign=one.trial.benign if one.trial and one.trial.benign.total else None,
+        trained_on=rounds.examples[one.id],
+        before=Proportion(measured.failed_before, measured.prompts_before) if measured else None,
+        after=Proportion(measured.failed_after, measured.prompts_after) if measured else None,
+        notes=_notes(one, rounds),
     )
 
 
-def _effect(principle: Principle, measured: Effect | None, rounds: Rounds) -> list[str]:
-    one = principle.id
-    said = [*_why(principle), *(_trial(principle.trial) if principle.trial else ())]
-    if rounds.tried[one]:
+def _notes(one: Principle, rounds: Rounds) -> list[str]:
+    said = _trial(one.trial) if one.trial else []
+    if rounds.tried[one.id]:
         said.append(
-            f"In the context of {rounds.tried[one]:,} tries at answering a failure again, of which "
-            f"{Proportion(rounds.passed[one], rounds.tried[one])} passed the second judgement."
+            f"In the context of {rounds.tried[one.id]:,} tries at answering a failure again, of which "
+            f"{Proportion(rounds.passed[one.id], rounds.tried[one.id])} passed the second judgement."
         )
-    if rounds.examples[one]:
-        said.append(f"Behind {rounds.examples[one]:,} answers that were trained on.")
-    if measured is not None:
-        before = Proportion(measured.failed_before, measured.prompts_before)
-        after = Proportion(measured.failed_after, measured.prompts_after)
-        said.append(
-            f"Failures of its category, of all prompts of a round: {before} up to the first training on it, {after} after. "
-            "Rounds have different prompts, and all principles act at once."
-        )
-    return said or ["Nothing was trained on it, so there is no effect to show."]
+    return said
 
 
-def _why(principle: Principle) -> list[str]:
-    """Why it was not adopted, as its history has it."""
-    if principle.status == "adopted" or not principle.history:
-        return []
+def _why(principle: Principle) -> str:
+    if principle.status == "adopted":
+        return ""
+    if not principle.history:
+        return f"{principle.status.capitalize()}."
     last = principle.history[-1]
     into = f" into {last.other}" if last.other and principle.status == "merged" else ""
     by, reason = f" by {last.by}" if last.by else "", f": {last.reason}" if last.reason else ""
-    return [f"{principle.status.capitalize()}{into}{by}{reason}."]
+    return f"{principle.status.capitalize()}{into}{by}{reason}."
 
 
 def _trial(trial: Trial) -> list[str]:

@@ -1,4 +1,7 @@
-"""The view model of a run: everything the page shows, read from the run directory and bounded in size."""
+"""The view model of a run: everything that is shown of it, in sections, read from the run directory and bounded in size.
+
+Each section has a function of its own, so that a page that is live makes anew only what has changed.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,24 +17,18 @@ from iteralign.records import PlaceTrial
 from iteralign.redteam.pool import in_forms
 from iteralign.report.answers import Pair, PairSet, benign_pairs, held_out_pairs, revision_pairs, sampled
 from iteralign.report.asked import AskedMap, AskedRounds
-from iteralign.report.chart import Point
+from iteralign.report.chart import Curve
+from iteralign.report.curves import curves
+from iteralign.report.gains import Gained, Headline, cost_of, gained, headlines
 from iteralign.report.limits import limits
-from iteralign.report.principles import Rounds, Tree, tree
-from iteralign.report.tables import (
-    CategoryChange,
-    Heat,
-    StageTime,
-    category_changes,
-    endpoints,
-    heat,
-    stage_times,
-)
+from iteralign.report.principles import PrincipleTable, Rounds, principle_table
+from iteralign.report.tables import CategoryChange, Heat, StageTime, category_changes, endpoints, heat, stage_times
 from iteralign.rundir.reader import Run, read_run
 from iteralign.scoreboard.ending import Ending, ending
 from iteralign.scoreboard.guard_rails import Intervention
-from iteralign.scoreboard.metrics import Comparison, Count, Perplexity, RoundMetrics, final
+from iteralign.scoreboard.measurement import Measurement
+from iteralign.scoreboard.metrics import RoundMetrics, final
 from iteralign.settings.settings import differing_keys, load_settings
-from iteralign.stats.intervals import Proportion
 from iteralign.text.bounded import read_text
 
 MOST_ROWS = 200
@@ -39,21 +36,8 @@ MOST_ROWS = 200
 
 
 @dataclass(frozen=True)
-class Headline:
-    """One measurement before and after, in words."""
-
-    name: str
-    before: str
-    after: str
-    change: str
-    verdict: str
-    tone: str
-    """good, bad, or none."""
-
-
-@dataclass(frozen=True)
-class View:
-    """The page."""
+class Facts:
+    """What the page is about."""
 
     name: str
     model: str
@@ -61,23 +45,63 @@ class View:
     state: str
     written: str
     version: str
-    ending: Ending | None
-    """None while the run goes on."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was gained, or why nothing was."""
+
     problems: list[str]
     """Why the run is not what was computed; empty where it is."""
+    ending: Ending | None
+    """None while the run goes on."""
+    learnt: bool
+    """Whether weights that a round trained are in use."""
+    gained: Gained
     headlines: list[Headline]
-    curves: list[tuple[str, str, list[Point], bool]]
-    """Title, caption, points, whether they are shares."""
+
+
+@dataclass(frozen=True)
+class Did:
+    """What the run did, by example."""
+
+    of: PairSet | None
+    """The set that the example is of; None where nothing was mended."""
+    principles: PrincipleTable
+
+
+@dataclass(frozen=True)
+class RoundsShown:
+    """What was measured, round by round."""
+
+    curves: list[Curve]
     rows: list[RoundMetrics]
-    rows_left_out: int
+    left_out: int
     interventions: list[Intervention]
-    heat: Heat
-    asked: AskedMap
-    categories: list[CategoryChange]
+
+
+@dataclass(frozen=True)
+class Constitution:
+    """Its principles."""
+
+    principles: PrincipleTable
     places: list[PlaceTrial]
     """Where principles were tried to stand; empty where the settings say it."""
-    tree: Tree
-    pairs: list[PairSet]
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What was asked and what failed."""
+
+    heat: Heat
+    categories: list[CategoryChange]
+    asked: AskedMap
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the run was made, and what it took."""
+
     stages: list[StageTime]
     calls: dict[str, Total]
     """By step."""
@@ -85,6 +109,30 @@ class View:
     changed_settings: str
     settings: str
     environment: dict[str, Any]
+
+    @property
+    def cost(self) -> str:
+        """In US dollars."""
+        return cost_of(self.calls.values())
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock of the stages."""
+        return sum(stage.seconds for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class View:
+    """All sections, in the order of the page."""
+
+    facts: Facts
+    result: Result
+    did: Did
+    rounds: RoundsShown
+    constitution: Constitution
+    answers: list[PairSet]
+    failures: Failures
+    made: Made
     limits: list[str]
 
 
@@ -92,43 +140,72 @@ def view_of(run_dir: Path) -> View:
     """Read a run. Raises RunDirectoryError. A run that goes on is shown as far as it is."""
     run = read_run(run_dir)
     rows = run.metrics()
-    last = final(rows)
     base, after = run.before_and_after()
     rounds, asking = Rounds(), AskedRounds(run.settings.form.name)
-    pairs = [
-        sampled("training", "Training prompts", _learnt(run, rows, rounds, asking), folded=True),
+    learnt = sampled("training", "Training prompts", _learnt(run, rows, rounds, asking), folded=True)
+    answers = [*measured_answers(base, after), learnt]
+    principles = principle_table(*run.ledger(), rounds)
+    pool = in_forms([*run.prompts(), *asking.grown], run.settings.redteam.forms)
+    return View(
+        facts=facts(run, rows),
+        result=result(run, rows),
+        did=did(answers, principles),
+        rounds=rounds_shown(run, rows),
+        constitution=Constitution(principles, run.baseline.places()),
+        answers=answers,
+        failures=Failures(
+            heat(rounds.failed, rounds.judged), category_changes(base.held_out, after.held_out), asking.map(pool)
+        ),
+        made=made(run),
+        limits=limits(run.settings, run.judges, rows, base, after, finished=run.finished),
+    )
+
+
+def facts(run: Run, rows: list[RoundMetrics]) -> Facts:
+    """What the run is, and how far."""
+    written = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return Facts(run.name, run.settings.model.path, run.judge, _state(run, rows), written, iteralign.__version__)
+
+
+def result(run: Run, rows: list[RoundMetrics]) -> Result:
+    """What was gained so far."""
+    return Result(
+        problems=verify_run(run.path, big=False).problems,
+        ending=ending(rows) if run.finished else None,
+        learnt=rows[-1].weights >= 0,
+        gained=gained(rows, run.ledger()[0], totals_by_step(run.calls()), sum(run.seconds().values())),
+        headlines=headlines(rows[0], final(rows)),
+    )
+
+
+def did(answers: list[PairSet], principles: PrincipleTable) -> Did:
+    """The first set of those in which something was mended, and the principles."""
+    return Did(next((item for item in answers if item.example is not None), None), principles)
+
+
+def rounds_shown(run: Run, rows: list[RoundMetrics]) -> RoundsShown:
+    """The curves and the table."""
+    kept = _interesting(rows)
+    return RoundsShown(curves([(run.name, rows)]), kept, len(rows) - len(kept), run.interventions())
+
+
+def measured_answers(base: Measurement, after: Measurement) -> list[PairSet]:
+    """Those to the prompts that nothing was trained on."""
+    return [
         sampled("held-out", "Held-out red-team prompts", held_out_pairs(base.held_out, after.held_out), folded=True),
         sampled("benign", "Held-out benign prompts", benign_pairs(base.benign, after.benign), folded=False),
     ]
-    pairs = [*pairs[1:], pairs[0]]
-    kept = _interesting(rows)
-    return View(
-        name=run.name,
-        model=run.settings.model.path,
-        judge=run.judge,
-        state=_state(run, rows),
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=iteralign.__version__,
-        ending=ending(rows) if run.finished else None,
-        problems=verify_run(run_dir, big=False).problems,
-        headlines=headlines(rows[0], last),
-        curves=_curves(rows),
-        rows=kept,
-        rows_left_out=len(rows) - len(kept),
-        interventions=run.interventions(),
-        heat=heat(rounds.failed, rounds.judged),
-        asked=asking.map(in_forms([*run.prompts(), *asking.grown], run.settings.redteam.forms)),
-        categories=category_changes(base.held_out, after.held_out),
-        places=run.baseline.places(),
-        tree=tree(*run.ledger(), rounds),
-        pairs=pairs,
+
+
+def made(run: Run) -> Made:
+    """Settings, environment, cost and time."""
+    return Made(
         stages=stage_times(run.timings()),
         calls=totals_by_step(run.calls()),
-        endpoints=endpoints(run_dir / layout.ENDPOINTS),
+        endpoints=endpoints(run.path / layout.ENDPOINTS),
         changed_settings=_changed(run),
-        settings=read_text(run_dir / layout.CONFIG),
+        settings=read_text(run.path / layout.CONFIG),
         environment=run.environment,
-        limits=limits(run.settings, run.judges, rows, base, after, finished=run.finished),
     )
 
 
@@ -149,74 +226,6 @@ def _state(run: Run, rows: list[RoundMetrics]) -> str:
     if not run.finished:
         return f"not finished when this page was written: {done} of {planned} rounds done"
     return "ended early, see below" if rows[-1].stopped else f"finished, {done} rounds"
-
-
-def headlines(base: RoundMetrics, last: RoundMetrics) -> list[Headline]:
-    """What was measured, before and after."""
-    against_base: dict[str, Comparison] = {item.what: item for item in last.comparisons if item.against == -1}
-    lines = []
-    for key, name in (("held_out", "Unacceptable answers"), ("benign_refusals", "Benign prompts refused")):
-        if (before := getattr(base, key)) is not None:
-            words, tone, change = _in_words(against_base.get(key))
-            lines.append(Headline(name, rate(before), rate(getattr(last, key)), change, words, tone))
-    if base.capability is not None and last.capability is not None:
-        words, tone, change = _in_words(against_base.get("capability"))
-        was, now = (f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}]" for one in (base.capability, last.capability))
-        lines.append(Headline("Capability check: perplexity", was, now, change, words, tone))
-    return lines
-
-
-def _in_words(change: Comparison | None) -> tuple[str, str, str]:
-    """(words, tone, numbers)."""
-    if change is None:
-        return "no trained weights in use", "none", ""
-    words, tone = {
-        0: ("no change shown", "none"),
-        1: ("worse: shown", "bad"),
-        -1: ("better: shown", "good"),
-    }[change.direction]
-    if change.p is None:
-        return words, tone, f"{change.difference:+.3f} nats per token [{change.low:+.3f}, {change.high:+.3f}]"
-    chance = f"p = {change.p:.2g}" if change.p >= 0.001 else "p < 0.001"
-    points = f"{100 * change.difference:+.1f} points [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
-    return words, tone, f"{points}, McNemar {chance}"
-
-
-def rate(count: Count | None) -> str:
-    """With its Wilson interval; - where nothing was measured."""
-    return "-" if count is None else str(Proportion(count.count, count.total))
-
-
-def _curves(rows: list[RoundMetrics]) -> list[tuple[str, str, list[Point], bool]]:
-    measured = [row for row in rows if row.measured is not None or row.round < 0]
-    found = []
-    for key, title in (("held_out", "Unacceptable held-out answers"), ("benign_refusals", "Benign prompts refused")):
-        points = [_share_point(row, getattr(row, key)) for row in measured if getattr(row, key) is not None]
-        found.append((title, "share, with its 95% Wilson interval", points, True))
-    points = [_perplexity_point(row, row.capability) for row in measured if row.capability is not None]
-    found.append(("Capability check", "perplexity, with its 95% bootstrap interval; lower is better", points, False))
-    return [curve for curve in found if curve[2]]
-
-
-def _share_point(row: RoundMetrics, count: Count) -> Point:
-    share = Proportion(count.count, count.total)
-    text = f"{_label(row)}: {share} ({count.count} of {count.total})"
-    return Point(row.round, share.rate if count.total else 0.0, *share.interval, text, _thrown_away(row))
-
-
-def _perplexity_point(row: RoundMetrics, one: Perplexity) -> Point:
-    text = f"{_label(row)}: {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"
-    return Point(row.round, one.value, one.low, one.high, text, _thrown_away(row))
-
-
-def _thrown_away(row: RoundMetrics) -> bool:
-    return row.problem is not None and row.measured == row.round
-
-
-def _label(row: RoundMetrics) -> str:
-    if row.round < 0:
-        return "base model"
-    return f"round {row.round}" + (", thrown away" if _thrown_away(row) else "")
 
 
 def _interesting(rows: list[RoundMetrics]) -> list[RoundMetrics]:
