@@ -82,5 +82,5 @@ def test_the_command_prints_it(runs: list[Path], monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(out, "width", 160)
     done = CliRunner().invoke(app, ["compare", *map(str, runs)])
     assert done.exit_code == 0, done.output
-    for words in ("unacceptable, after", "training.learning_rate", "more: shown", "McNemar p"):
+    for words in ("unacceptable, after", "training.learning_rate", "more: large", "McNemar p"):
         assert words in done.output

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from iteralign.cli.as_json import print_json
-from iteralign.cli.options import JsonOption
+from iteralign.cli.options import ForceOption, JsonOption
 
 if TYPE_CHECKING:
     from iteralign.report.compare import Compared
@@ -19,12 +19,20 @@ def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN RUN ...", help="Run directories; the first is the reference.")
     ],
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page of two to five runs to look at, and print nothing else."),
+    ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Runs side by side: settings that differ, first and last measurement, paired tests on the prompts they share."""
     from iteralign.cli.console import out
     from iteralign.report.compare import compare_runs
 
+    if html is not None:
+        _write_page(runs, html, force=force, as_json=as_json)
+        return
     made = compare_runs(runs)
     if as_json:
         print_json(made)
@@ -39,6 +47,19 @@ def compare(
     )
     for note in made.notes:
         out.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
+
+
+def _write_page(runs: list[Path], path: Path, *, force: bool, as_json: bool) -> None:
+    from iteralign.cli.console import out
+    from iteralign.errors import ConfigError
+    from iteralign.files import check_outputs
+    from iteralign.report.html import write_comparison
+
+    if as_json:
+        raise ConfigError("--html writes a page and --json prints an object: give one of them.")
+    check_outputs(path, force=force)
+    write_comparison(runs, path)
+    out.print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Open it in a browser.", markup=False)
 
 
 def _table(title: str) -> Table:
@@ -80,13 +101,15 @@ def _settings(made: "Compared") -> Table:
 
 
 def _tests(made: "Compared") -> Table:
+    from iteralign.report.gains import difference_in_words
+
     table = _table(f"After, against {escape(made.columns[0].name)}, on the same prompts")
     for name in ("run", "", "prompts", "difference", "McNemar p", ""):
         table.add_column(name, justify="right" if name in ("prompts", "difference", "McNemar p") else "left")
     for test in made.tests:
         change = test.change
         points = f"{100 * change.difference:+.1f} points [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
-        words = {-1: "fewer: shown", 0: "no difference shown", 1: "more: shown"}[change.direction]
+        words = difference_in_words(change)
         p = f"{change.p:.2g}" if change.p is not None else ""
         table.add_row(escape(test.run), test.what, str(change.total), escape(points), p, words)
     return table

@@ -34,6 +34,8 @@ class CurveLine:
 
     name: str
     points: list[Point]
+    run: int = 0
+    """Which of the runs on the page, by which it has its colour."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,12 @@ def draw(curve: Curve) -> Markup:
         for mark in curve.marks:
             if first <= mark.round <= last:
                 yield _adoption(x(mark.round), mark.text)
-        for number, points in enumerate(lines):
+        for line, points in zip(curve.lines, lines, strict=True):
             kept = [point for point in points if not point.thrown_away]
             upper = [f"{x(point.round):.1f},{y(point.high):.1f}" for point in kept]
             lower = [f"{x(point.round):.1f},{y(point.low):.1f}" for point in reversed(kept)]
             middle = [f"{x(point.round):.1f},{y(point.value):.1f}" for point in kept]
-            yield f'<g class="run{number}"><polygon class="band" points="{" ".join([*upper, *lower])}"/>'
+            yield f'<g class="run{line.run}"><polygon class="band" points="{" ".join([*upper, *lower])}"/>'
             yield f'<polyline class="line" points="{" ".join(middle)}"/>'
             yield from (_mark(x(point.round), y(point.low), y(point.value), y(point.high), point) for point in points)
             yield "</g>"

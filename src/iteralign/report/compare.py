@@ -7,7 +7,7 @@ from typing import Any
 
 from iteralign.constitution.ledger import in_force
 from iteralign.errors import ConfigError
-from iteralign.records import Verdict
+from iteralign.records import RedTeamPrompt, Verdict
 from iteralign.rundir.reader import Run, read_run
 from iteralign.scoreboard.measurement import Measurement
 from iteralign.scoreboard.metrics import RoundMetrics, final
@@ -53,7 +53,11 @@ def compare_runs(paths: Sequence[Path]) -> Compared:
     """Two or more runs; the first is what the others are tested against. Raises ConfigError, RunDirectoryError."""
     if len(paths) < 2:
         raise ConfigError("Give two or more run directories to compare.")
-    runs = [read_run(path) for path in paths]
+    return compared([read_run(path) for path in paths])
+
+
+def compared(runs: Sequence[Run]) -> Compared:
+    """The same of runs that are read."""
     names = _names(runs)
     columns = [_column(name, run) for name, run in zip(names, runs, strict=True)]
     measured = [run.measurement(column.last) for run, column in zip(runs, columns, strict=True)]
@@ -122,9 +126,13 @@ def _tests(name: str, first: Measurement, other: Measurement, judged_alike: bool
 
 
 def _by_question(verdicts: Sequence[Verdict], values: dict[str, bool]) -> dict[str, bool]:
-    """By what was asked, since ids need not mean the same in two runs."""
     prompts = [verdict.response.prompt for verdict in verdicts]
-    return {repr((prompt.history, prompt.question)): values[prompt.id] for prompt in prompts if prompt.id in values}
+    return {asked(prompt): values[prompt.id] for prompt in prompts if prompt.id in values}
+
+
+def asked(prompt: RedTeamPrompt) -> str:
+    """What was asked: ids need not mean the same in two runs."""
+    return repr((prompt.history, prompt.question))
 
 
 def _pair_notes(

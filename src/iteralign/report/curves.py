@@ -29,7 +29,11 @@ def _curve(
     *,
     percent: bool,
 ) -> Curve:
-    lines = [CurveLine(name, points) for name, rows in runs if len(points := points_of(rows)) > 1]
+    lines = [
+        CurveLine(name, points, number)
+        for number, (name, rows) in enumerate(runs)
+        if len(points := points_of(rows)) > 1
+    ]
     marks = [mark for _, rows in runs for mark in _adopted(rows)] if len(runs) == 1 else []
     return Curve(title, caption, lines, percent, marks)
 

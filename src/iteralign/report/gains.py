@@ -11,6 +11,7 @@ from iteralign.report.chart import Bar
 from iteralign.report.tables import duration
 from iteralign.scoreboard.metrics import Comparison, Count, Perplexity, RoundMetrics, final
 from iteralign.stats.intervals import Difference, Proportion
+from iteralign.stats.paired import Change
 
 SIZES = ((0.01, "negligible"), (0.05, "small"), (0.2, "moderate"), (math.inf, "large"))
 """How large a change is called that is smaller than this: of a share, or of the perplexity as a share of what it was."""
@@ -121,20 +122,27 @@ def _headline(name: str, before: str, after: str, change: Comparison | None, bar
     return Headline(name, before, after, numbers(change), size if change.difference else "no change", heavy, tone, bars)
 
 
-def size_of(change: Comparison) -> str:
+def size_of(change: Comparison | Change) -> str:
     """How large, by SIZES, whether or not it may be chance."""
     share = abs(change.difference) if change.p is not None else abs(math.expm1(change.difference))
     return next(word for bound, word in SIZES if share < bound)
 
 
-def significance(change: Comparison) -> str:
+def significance(change: Comparison | Change) -> str:
     """Whether it may be chance."""
     if not change.difference:
         return ""
     return "significant" if change.direction else "may be chance"
 
 
-def numbers(change: Comparison) -> str:
+def difference_in_words(change: Change) -> str:
+    """Of a run from another: `more: large difference, significant`."""
+    if not change.difference:
+        return "no difference"
+    return f"{'more' if change.difference > 0 else 'fewer'}: {size_of(change)} difference, {significance(change)}"
+
+
+def numbers(change: Comparison | Change) -> str:
     """The difference with its interval and its test."""
     if change.p is None:
         return f"{change.difference:+.3f} nats per token [{change.low:+.3f}, {change.high:+.3f}]"

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -16,8 +16,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+import iteralign
 from iteralign import layout
 from iteralign.files import write_text
+from iteralign.report.beside import SideBySide, side_by_side
 from iteralign.report.gains import in_points, rate
 from iteralign.report.tables import duration
 from iteralign.report.view import View, view_of
@@ -34,6 +36,16 @@ SECTIONS = {
 }
 """The parts of the page: fields of the view, with what the navigation calls them."""
 
+COMPARED = {
+    "result": "Result",
+    "rounds": "Rounds",
+    "constitution": "Constitutions",
+    "answers": "Answers",
+    "settings": "Settings",
+    "limits": "Limits",
+}
+"""Those of the page of several runs."""
+
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -44,11 +56,23 @@ def write_report(run_dir: Path, output: Path | None = None) -> Path:
     return path
 
 
+def write_comparison(runs: Sequence[Path], output: Path) -> Path:
+    """Write the page of two to five runs side by side. Raises ConfigError, RunDirectoryError."""
+    write_text(output, comparison(side_by_side(runs)))
+    return output
+
+
+def comparison(view: SideBySide) -> str:
+    """The whole file."""
+    title = " beside ".join(view.names)
+    return _whole("compare.html", COMPARED, data={}, title=title, shown=view, version=iteralign.__version__)
+
+
 def page(view: View) -> str:
     """The whole file."""
     parts = {name: section(name, getattr(view, name)) for name in SECTIONS}
     data = {item.name: [pair.row() for pair in item.shown] for item in view.answers}
-    return whole_page("page.html", parts, data, title=view.facts.name, facts=view.facts)
+    return _whole("page.html", SECTIONS, data, parts=parts, title=view.facts.name, facts=view.facts)
 
 
 def section(name: str, shown: Any) -> Markup:
@@ -56,7 +80,7 @@ def section(name: str, shown: Any) -> Markup:
     return Markup(_seen(_templates().get_template(f"parts/{name}.html").render(shown=shown)))
 
 
-def whole_page(template: str, parts: Mapping[str, Markup], data: Any, **fields: Any) -> str:
+def _whole(template: str, names: Mapping[str, str], data: Any, **fields: Any) -> str:
     """A file that holds its styles and its script, and whose policy lets no other script run."""
     style, script = source("page.css"), source("page.js")
     allowed = f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
@@ -64,8 +88,7 @@ def whole_page(template: str, parts: Mapping[str, Markup], data: Any, **fields: 
         _templates()
         .get_template(template)
         .render(
-            parts=parts,
-            names=SECTIONS,
+            names=names,
             policy=f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'",
             style=Markup(style),
             script=Markup(script),

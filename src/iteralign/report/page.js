@@ -28,14 +28,15 @@
       heads.forEach((head, at) => head.setAttribute("aria-sort", at === column ? (up ? "ascending" : "descending") : "none"));
     };
     heads.forEach((head, column) => {
-      const button = element("button", "sort", head.textContent);
+      const button = element("button", "sort");
       button.type = "button";
+      button.append(...head.childNodes);
       button.addEventListener("click", () => {
         const now = head.getAttribute("aria-sort");
         sort(column, now === "none" || now === null ? column === 0 : now === "descending");
       });
       head.setAttribute("aria-sort", "none");
-      head.replaceChildren(button);
+      head.append(button);
     });
   };
   document.querySelectorAll("table[data-sortable]").forEach(sortable);
