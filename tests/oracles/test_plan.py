@@ -53,6 +53,36 @@ def answers(least: int, most: int) -> Answers:
     return Answers(Range(least, least), Range(0, 0), Range(0, most - least), Range(0, 0))
 
 
+def with_twins(handler: play.Handler, body: dict[str, Any]) -> None:
+    """The same, and writes twins that it finds harmless."""
+    required = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("required")
+    if required == ["questions"]:
+        failed = re.findall(r"question (\d+) \w+ begins -----\n(.*)", body["messages"][0]["content"])
+        twins = [{"order": int(number), "question": f"{text[:-1]} in a game of chess?"} for number, text in failed]
+        return play.text(json.dumps({"questions": twins}))(handler, body)
+    if required == ["harmful"]:
+        return play.text(json.dumps({"harmful": False}))(handler, body)
+    return sensible(handler, body)
+
+
+def test_what_twins_take_lies_within_the_plan(server: play.Server, tmp_path: Path) -> None:
+    server.usual = with_twins
+    off = settings(tmp_path, server.url)
+    chosen = load_settings(off.model_dump(mode="json"), ["constitution.twins=2"])
+    plan, without = make_plan(chosen), make_plan(off)
+    here = tmp_path / "run"
+    run(chosen, here, target=FakeTarget(), trainer=FakeTrainer(here))
+    kept = [json.loads(line) for file in here.glob("rounds/*/3f_twins.jsonl") for line in file.read_text().splitlines()]
+    assert kept and all("in a game of chess" in one["response"]["prompt"]["question"] for one in kept)
+    calls = read_calls(here / "oracle" / "calls.jsonl")
+    asked = sum(call.step in ("twins", "wish") for call in calls)
+    (step,) = [step for step in plan.oracle_steps if step.step == "twins"]
+    assert 2 <= asked <= step.calls.most
+    answered = plan.answers.looped.most - without.answers.looped.most
+    assert len(kept) <= answered and plan.trained_rows.most > without.trained_rows.most
+    assert not any(step.step == "twins" for step in without.oracle_steps)
+
+
 @pytest.mark.parametrize("fails", [True, False], ids=["all fail", "none fails"])
 def test_what_a_run_takes_lies_within_its_plan(fails: bool, server: play.Server, tmp_path: Path) -> None:
     server.usual = sensible
