@@ -32,7 +32,6 @@ def test_saved_settings_load_equal(tmp_path: Path) -> None:
         ("oracle.kind=magic", "'rules' or 'openai'"),
         ("data.held_out=1.5", "data.held_out"),
         ("nonsense", "a.b=value"),
-        ("training.processes=4", "full"),
         ("oracle.kind=openai", "oracle.judge.model must be given"),
         ("seed.deeper=1", "no keys of its own"),
         ("seed=[", "no YAML"),

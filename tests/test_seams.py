@@ -23,6 +23,8 @@ LOOKED_FOR = {
     "quantization_config": "of transformers' configurations, which differ by model",
     "intermediate_size": "the same",
     "max_position_embeddings": "the same",
+    "num_key_value_heads": "the same",
+    "head_dim": "the same",
     "_commit_hash": "the same",
     "config": "the same, by the names in a list",
     "network.config": "the same",

@@ -1,26 +1,35 @@
 """DistributedTrainer with two gloo processes on the CPU."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from iteralign.errors import TrainingError
-from iteralign.records import Sampling, TrainingExample
-from iteralign.settings.training import TrainingSettings
-from iteralign.targets.transformers import TransformersTarget
+from iteralign.errors import TrainingDiverged, TrainingError
+from iteralign.records import Checkpoint, TrainingExample
+from iteralign.settings.training import Method, Objective, TrainingSettings
 from iteralign.trainers.distributed import DistributedTrainer
-from iteralign.trainers.sft import SFT
+from iteralign.trainers.group import Group
+from iteralign.trainers.objectives import TRAINERS
+from iteralign.weights import shares
 from iteralign.weights.model import LocalModel
 
 EXAMPLES = [
     TrainingExample(
-        prompt=f"\n\nHuman: question {n}?\n\nAssistant:", completion=" no.", kind="revision", prompt_id=f"p{n}", round=0
+        prompt=f"\n\nHuman: question {n}?\n\nAssistant:",
+        completion=" no.",
+        rejected=" yes.",
+        kind="revision",
+        prompt_id=f"p{n}",
+        round=0,
     )
     for n in range(8)
 ]
@@ -34,28 +43,121 @@ def model(tiny_llama: Path, tmp_path: Path) -> LocalModel:
     return LocalModel(str(tiny_llama), root=tmp_path, device="cpu")
 
 
+def trained(model: LocalModel, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The weights that were trained, by name."""
+    network = model.at(checkpoint)
+    kept = {name: value for name, value in network.state_dict().items() if checkpoint.kind == "full" or "lora_" in name}
+    return {name: value.detach().clone() for name, value in kept.items()}
+
+
+def furthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys() and one
+    return max(float((value - other[name]).abs().max()) for name, value in one.items())
+
+
+@pytest.fixture(scope="module")
+def group() -> Iterator[Group]:
+    """Two processes that do the jobs of all tests here, so that they also show what one job leaves to the next."""
+    one = Group(2, "cpu")
+    yield one
+    one.close()
+    assert not pids()
+
+
 @pytest.mark.slow
-def test_two_processes_train_like_one_with_the_same_rows_a_step(model: LocalModel, tmp_path: Path) -> None:
-    import torch
+@pytest.mark.parametrize(
+    ("objective", "method", "sharded", "tied"),
+    [
+        ("sft", "full", True, False),
+        ("sft", "full", True, True),
+        ("sft", "lora", True, False),
+        ("dpo", "full", True, False),
+        ("dpo", "lora", True, False),
+        ("sft", "full", False, True),
+        ("sft", "lora", False, False),
+    ],
+)
+def test_two_processes_train_like_one(
+    tiny_llama: Path, tmp_path: Path, group: Group, objective: Objective, method: Method, sharded: bool, tied: bool
+) -> None:
+    """Two rounds with the same rows a step, of a group that lives on; each weight within 1e-5, and equal files beside them."""
+    path = tied_copy(tiny_llama, tmp_path / "tied") if tied else tiny_llama
+    model, alone = (LocalModel(str(path), root=tmp_path / name, device="cpu") for name in ("both", "alone"))
+    usual: dict[str, Any] = {"objective": objective, "method": method, "learning_rate": 1e-4, "epochs": 2, "lora_r": 4}
+    shared = TrainingSettings(**usual, batch_size=4, processes=2, sharded=sharded)
+    both = DistributedTrainer(model, shared, 0, group=group)
+    one = TRAINERS[objective](alone, TrainingSettings(**usual, batch_size=8), 0)
+    starts, processes = [model.base, alone.base], set()
+    for number in range(2):
+        made = both.finetune(starts[0], EXAMPLES, tmp_path / "both" / "rounds" / f"{number}", number)
+        single = one.finetune(starts[1], EXAMPLES, tmp_path / "alone" / "rounds" / f"{number}", number)
+        processes.add(tuple(pids()))
+        assert made.loss == pytest.approx(single.loss, abs=1e-5)
+        assert made.model_copy(update={"loss": single.loss}) == single
+        assert furthest(trained(model, made), trained(alone, single)) < 1e-5
+        if number:
+            assert furthest(trained(alone, single), trained(alone, starts[1])) > 5e-5
+        starts = [made, single]
+    assert len(processes) == 1 and len(processes.pop()) == 2
+    alone.storage.wait()
+    kind = "checkpoint" if method == "full" else "adapter"
+    ours, theirs = (tmp_path / name / "rounds" / "1" / kind for name in ("both", "alone"))
+    files = {file.name for file in theirs.iterdir()}
+    assert {file.name for file in ours.iterdir()} == files
+    for name in files - {"model.safetensors", "adapter_model.safetensors"}:
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+    if method == "full":
+        names = set(load_file(ours / "model.safetensors"))
+        assert names == set(load_file(theirs / "model.safetensors")) and ("lm_head.weight" in names) is not tied
 
-    target = TransformersTarget(model)
-    target.generate(["hello"], Sampling(max_new_tokens=2))
-    both = DistributedTrainer(
-        model, TrainingSettings(method="full", processes=2, learning_rate=0.001, epochs=1, batch_size=4), 0
-    )
-    checkpoint = both.finetune(model.base, EXAMPLES, tmp_path / "rounds" / "0000", 0)
-    assert (checkpoint.kind, checkpoint.path) == ("full", "rounds/0000/checkpoint")
-    assert (checkpoint.steps, checkpoint.examples) == (1, 8)
-    assert [path.name for path in (tmp_path / "rounds" / "0000").iterdir()] == ["checkpoint"]
-    distributed = {name: value.clone() for name, value in model.at(checkpoint).state_dict().items()}
-    target.load(checkpoint)
-    target.generate(["hello"], Sampling(max_new_tokens=2))
 
-    one = SFT(model, TrainingSettings(method="full", learning_rate=0.001, epochs=1, batch_size=8), 0)
-    alone = one.finetune(model.base, EXAMPLES, tmp_path / "alone", 0)
-    assert alone.loss == pytest.approx(checkpoint.loss, rel=1e-3)
-    state = model.at(alone).state_dict()
-    assert all(torch.allclose(distributed[name], state[name], atol=1e-4) for name in state)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_training_that_diverges_in_one_part_is_told(
+    model: LocalModel, tmp_path: Path, group: Group, method: Method
+) -> None:
+    broken = TrainingSettings(method=method, processes=2, learning_rate=10, epochs=40, batch_size=1)
+    examples = [row.model_copy(update={"completion": " no" * (1 + n)}) for n, row in enumerate(EXAMPLES)]
+    try:
+        made = DistributedTrainer(model, broken, 0, group=group).finetune(model.base, examples, tmp_path / "r", 0)
+    except TrainingDiverged as error:
+        assert "diverged in round 0" in str(error) and not list(tmp_path.glob("r/*"))
+        return
+    assert all(bool(value.isfinite().all()) for value in trained(model, made).values())
+
+
+def test_weights_are_written_file_by_file(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that writes holds one file's weights at a time; what is written loads as the same model."""
+    import transformers
+
+    monkeypatch.setattr(shares, "_FILE", "60KB")
+    network = transformers.AutoModelForCausalLM.from_pretrained(tiny_llama)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_llama)
+    shares.write_shared(network, tokenizer, tmp_path)
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).state_dict()
+    assert furthest(network.state_dict(), again) == 0.0
+    assert (tmp_path / "config.json").read_bytes() == (tiny_llama / "config.json").read_bytes()
+
+
+def pids() -> list[int]:
+    """Of the training processes of this one."""
+    import psutil
+
+    return [child.pid for child in psutil.Process().children() if "iteralign.trainers.worker" in child.cmdline()]
+
+
+def tied_copy(source: Path, path: Path) -> Path:
+    """The same model with its output layer tied to the input."""
+    import transformers
+
+    network = transformers.AutoModelForCausalLM.from_pretrained(source)
+    network.config.tie_word_embeddings = True
+    network.tie_weights()
+    network.save_pretrained(path)
+    for file in source.glob("tokenizer*"):
+        (path / file.name).write_bytes(file.read_bytes())
+    return path
 
 
 @pytest.mark.slow
@@ -75,9 +177,11 @@ def test_a_worker_that_dies_shows_the_end_of_its_log(model: LocalModel, tmp_path
         trainer.finetune(model.base, EXAMPLES, tmp_path / "r", 0)
 
 
-def test_only_full_weights(model: LocalModel) -> None:
-    with pytest.raises(TrainingError, match="full"):
-        DistributedTrainer(model, TrainingSettings(processes=2, method="lora"), 0)
+def test_shared_out_weights_are_not_for_distilling(model: LocalModel) -> None:
+    settings = TrainingSettings(processes=2, objective="distill")
+    with pytest.raises(TrainingError, match=r"training\.sharded to false"):
+        DistributedTrainer(model, settings, 0).check()
+    DistributedTrainer(model, settings.model_copy(update={"sharded": False}), 0).check()
 
 
 OWNER = """
@@ -86,7 +190,7 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from iteralign.weights.model import LocalModel
 from iteralign.records import TrainingExample
@@ -103,7 +207,7 @@ DistributedTrainer(model, settings, 0).finetune(model.base, [row] * 8, root / "r
 @pytest.mark.slow
 def test_the_training_of_a_killed_run_ends_by_itself(tiny_llama: Path, tmp_path: Path) -> None:
     """Else it would write its checkpoint into the round that the resumed run trains anew."""
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tiny_llama), str(tmp_path)])
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tiny_llama), str(tmp_path)], env=within(tmp_path))
     try:
         wait_for(lambda: len(workers_of(tmp_path)) >= 2)
     finally:
@@ -118,7 +222,7 @@ def test_no_socket_of_a_training_is_open_to_the_network(tiny_llama: Path, tmp_pa
     """Whoever reaches a rendezvous of torchrun's can run code as the run's user."""
     import psutil
 
-    owner = psutil.Popen([sys.executable, "-c", OWNER, str(tiny_llama), str(tmp_path)])
+    owner = psutil.Popen([sys.executable, "-c", OWNER, str(tiny_llama), str(tmp_path)], env=within(tmp_path))
 
     def addresses() -> set[str]:
         found: set[str] = set()
@@ -145,6 +249,11 @@ def test_no_socket_of_a_training_is_open_to_the_network(tiny_llama: Path, tmp_pa
         owner.kill()
         owner.wait()
     assert seen == {"127.0.0.1"}
+
+
+def within(place: Path) -> dict[str, str]:
+    """An environment in which a group of training processes has its files in `place`."""
+    return os.environ | {"TMPDIR": str(place)}
 
 
 def connected(owner: Any) -> bool:

@@ -1,15 +1,20 @@
 """What a CPU is asked before a model is loaded, what is concluded, and that a run keeps to it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import iteralign.weights.arithmetic as arithmetic
 import iteralign.weights.hardware as hardware
 from iteralign import load_settings, run
+from iteralign.records import Checkpoint
 from iteralign.rundir.weights import RunWeights
+from iteralign.runs.build import build_model
 from iteralign.weights.model import LocalModel
 
 
@@ -42,8 +47,6 @@ def test_a_containers_quota(text: str, cores: int | None) -> None:
 
 
 def test_threads_are_measured_in_turn_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
     tried: list[int] = []
 
     def speed(width: int, inner: int, dtype: Any) -> float:
@@ -109,6 +112,37 @@ def test_a_large_model_takes_what_is_fast(fast: None, tiny_llama: Path) -> None:
 def test_weights_that_are_trained_in_full_stay_float32(fast: None, tiny_llama: Path) -> None:
     model = owner(tiny_llama, full=True).arithmetic
     assert (model.dtype, model.autocast) == ("float32", True)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "trained", "generating"),
+    [
+        (["training.method=full"], "float32", "float32"),
+        (["training.method=full", "model.engine=vllm"], "float32", "bfloat16"),
+        (["training.method=full", "model.engine=vllm", "model.dtype=float16"], "float32", "float16"),
+        (["training.method=full", "training.processes=2"], "bfloat16", "bfloat16"),
+        (["training.method=full", "training.processes=2", "model.dtype=float32"], "float32", "float32"),
+        (["training.method=lora", "model.engine=vllm"], "bfloat16", "bfloat16"),
+    ],
+)
+def test_what_has_weights_of_its_own_generates_in_16_bits(
+    fast: None, tiny_llama: Path, tmp_path: Path, chosen: list[str], trained: str, generating: str
+) -> None:
+    """With several processes the model here only generates: those that train read float32."""
+    settings = load_settings({"model": {"path": str(tiny_llama), "device": "cpu"}, "oracle": {"kind": "rules"}}, chosen)
+    model = build_model(settings, tmp_path).arithmetic
+    assert (model.dtype, model.generating) == (trained, generating)
+    assert model.record().get("generating") == (None if trained == generating else generating)
+
+
+def test_full_weights_are_exported_as_they_were_trained(tiny_llama: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_llama, tmp_path / "trained")
+    model = LocalModel(str(tiny_llama), root=tmp_path, device="cpu", dtype="bfloat16")
+    checkpoint = Checkpoint(kind="full", path="trained", round=0)
+    assert next(model.at(checkpoint).parameters()).dtype == torch.bfloat16
+    model.export(checkpoint, tmp_path / "model")
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("trained", "model"))
+    assert all(torch.equal(value, after[name]) and value.dtype == torch.float32 for name, value in before.items())
 
 
 def test_what_the_settings_say_is_not_measured(fast: None, tiny_llama: Path) -> None:

@@ -45,16 +45,20 @@ def build_model(settings: Settings, run: Path | None = None) -> LocalModel:
         import torch
 
         torch.set_num_threads(settings.threads)
+    in_process = settings.training.processes == 1
+    shared = in_process and model.engine == "transformers"  # what generates has the weights that are trained
+    here = in_process and settings.training.method == "full"
     return LocalModel(
         demo_model() if model.path == "demo" else model.path,
         root=Path() if run is None else RunWeights(run),
         device=model.device,  # type: ignore[arg-type]
-        dtype=model.dtype,
+        dtype="auto" if here and not shared else model.dtype,
+        generating=None if shared else model.dtype,
         trust_remote_code=model.trust_remote_code,
         revision=model.revision,
         attention=model.attention,
         threads=settings.threads or "auto",
-        full=settings.training.method == "full",
+        full=here,
     )
 
 
@@ -88,11 +92,11 @@ def build_tracking(settings: Settings, directory: Path) -> Tracking:
 
 def build_trainer(settings: Settings, model: LocalModel, tracking: Tracking | None = None) -> Trainer:
     """Fine-tuning in this process, or in several of its own."""
-    match settings.training.method:
-        case "full" if settings.training.processes > 1:
-            from iteralign.trainers.distributed import DistributedTrainer
+    if settings.training.processes > 1:
+        from iteralign.trainers.distributed import DistributedTrainer
 
-            return DistributedTrainer(model, settings.training, settings.seed, tracking)
+        return DistributedTrainer(model, settings.training, settings.seed, tracking)
+    match settings.training.method:
         case "lora" | "full":
             from iteralign.trainers.objectives import TRAINERS
 

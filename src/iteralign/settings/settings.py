@@ -96,12 +96,6 @@ class Settings(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _processes_train_full_weights(self) -> "Settings":
-        if self.training.processes > 1 and self.training.method != "full":
-            raise ValueError("training.processes above 1 trains full weights: set training.method to full")
-        return self
-
 
 def load_settings(source: Path | str | Mapping[str, Any], overrides: Sequence[str] = ()) -> Settings:
     """Settings from a YAML file or a mapping, with `a.b=value` overrides (values are read as YAML).

@@ -78,7 +78,10 @@ class TrainingSettings(Section):
     min_benign: int = Field(default=16, ge=0)
     """... and at least this many, if there are so many."""
     processes: int = Field(default=1, gt=0, le=1024)
-    """Processes on this machine that train together (FSDP on GPUs). More than one train full weights only."""
+    """Processes on this machine that train together, one a GPU. They live on from round to round."""
+    sharded: bool = True
+    """Whether each of several processes holds only its part of the weights (FSDP), so that larger models fit. false: a copy
+    each, which objective distill needs."""
     keep: Literal["all", "last"] = "last"
     """Which rounds' full weights stay on disk: of all, or of the last and the best. Adapters are always kept."""
     report_to: tuple[str, ...] = ()

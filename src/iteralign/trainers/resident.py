@@ -11,20 +11,20 @@ from typing import Any, Literal
 
 from iteralign import layout
 from iteralign.activity import tell
-from iteralign.errors import TrainingError
 from iteralign.interfaces import Trainer
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.settings.training import Method, TrainingSettings
 from iteralign.trainers.tracking import Tracking
+from iteralign.trainers.trainee import check_start, trainee
 from iteralign.trainers.training import Objective, as_training_error, check_finite, train
 from iteralign.weights.model import LocalModel
+from iteralign.weights.writing import not_finite
 
 KEPT: dict[Method, tuple[Literal["adapter", "full"], str]] = {
     "lora": ("adapter", layout.ADAPTER),
     "full": ("full", layout.FULL_WEIGHTS),
 }
 """Kind of a method's checkpoints, and the directory that they have in their round."""
-_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 class ResidentTrainer(Trainer):
@@ -55,10 +55,10 @@ class ResidentTrainer(Trainer):
         kind, place = KEPT[self.settings.method]
         try:
             with self.model.training(start) as resident:
-                trainee = self._trainee(resident, start, seed)
+                network = trainee(self.model, resident, self.settings, start, seed)
                 trained = train(
                     self.objective,
-                    trainee,
+                    network,
                     self.model.tokenizer,
                     rows,
                     self.settings,
@@ -72,8 +72,8 @@ class ResidentTrainer(Trainer):
                 )
                 if self.tracking:
                     self.tracking.training(round_number, start.total_steps, trained.log)
-                changed = [(name, value) for name, value in trainee.named_parameters() if value.requires_grad]
-                check_finite(trained.loss, changed, round_number)
+                changed = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
+                check_finite(trained.loss, not_finite(changed), round_number)
                 path = self.model.write(directory / place)
         except Exception as error:
             raise as_training_error(error, round_number) from error
@@ -91,48 +91,9 @@ class ResidentTrainer(Trainer):
         self.model.holds(checkpoint)
         return checkpoint
 
-    def _trainee(self, resident: Any, start: Checkpoint, seed: int) -> Any:
-        """The resident weights, those of `start`, ready to be trained."""
-        import transformers
-
-        if self.settings.method == "lora":
-            if start.kind == "adapter":
-                return resident
-            transformers.set_seed(seed)
-            return self.model.add_adapter(self._lora(resident))
-        if self.model.dtype != "float32":
-            raise TrainingError(
-                f"Full fine-tuning needs its weights in float32, they are in {self.model.dtype}: steps of a usual size "
-                "would be lost in rounding. Set the model's dtype to float32, or use LoRA."
-            )
-        return resident.requires_grad_(True)
-
     def _reference(self, start: Checkpoint) -> Any:
         """The weights to compare with once more, where training changes them all; beside an adapter they stay."""
         wanted = self.objective.compared_with(self.settings, start, self.model.base)
         if wanted is None or self.settings.method == "lora":
             return None
         return self.model.apart(wanted) if wanted != start or self.objective.compares_throughout else None
-
-    def _lora(self, network: Any) -> Any:
-        import peft
-
-        present = {name.rpartition(".")[2] for name, _ in network.named_modules()}
-        return peft.LoraConfig(
-            task_type=peft.TaskType.CAUSAL_LM,
-            r=self.settings.lora_r,
-            lora_alpha=self.settings.lora_alpha,
-            lora_dropout=self.settings.lora_dropout,
-            target_modules=list(_ATTENTION) if present.issuperset(_ATTENTION) else "all-linear",
-            fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in network.modules()),  # GPT-2's layers
-        )
-
-
-def check_start(start: Checkpoint, method: Method) -> None:
-    """TrainingError when weights of this kind can't be trained on by this method."""
-    refused = {"lora": "full", "full": "adapter"}[method]
-    if start.kind == refused:
-        raise TrainingError(
-            f"{start.path} is a checkpoint of kind {start.kind}, which method {method} can't train on from. Keep one "
-            "method for a whole run, or export that checkpoint and start a new run from it."
-        )

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from iteralign.errors import TrainingDiverged, TrainingError
@@ -13,7 +13,6 @@ from iteralign.settings.training import Scheduler, TrainingSettings
 from iteralign.trainers.restoring import collecting_only_new_objects, restored
 from iteralign.trainers.rows import TokenRow
 from iteralign.weights.model import LocalModel
-from iteralign.weights.writing import not_finite
 
 StepCallback = Callable[[int, int], None]
 """Called with (optimiser steps done, steps in all)."""
@@ -76,13 +75,10 @@ def train(
     log_steps: bool,
     reference: Any = None,
     progress: StepCallback | None = None,
-    finish: Callable[[Any, float], None] | None = None,
-    **arguments: Any,
 ) -> Trained:
     """Train in place. The model is in eval mode and otherwise as before after it.
 
     `autocast`: multiply in bfloat16, whatever the weights are. `log_steps`: keep transformers' log of every step.
-    `finish` is called with trainer and loss while it still holds the model wrapped or sharded; `arguments` go to trl's config.
     """
     import datasets  # type: ignore[import-untyped, unused-ignore]
     import transformers
@@ -96,8 +92,7 @@ def train(
             settings,
             reference,
             _arguments(settings, seed, use_cpu)
-            | {"output_dir": scratch, "logging_strategy": "steps" if log_steps else "no", "bf16": autocast}
-            | arguments,
+            | {"output_dir": scratch, "logging_strategy": "steps" if log_steps else "no", "bf16": autocast},
             model=trainee,
             processing_class=tokenizer,
             train_dataset=datasets.Dataset.from_list([dataclasses.asdict(row) for row in rows]),
@@ -107,15 +102,12 @@ def train(
         trainer.remove_callback(transformers.PrinterCallback)  # prints to stdout
         output = trainer.train()
         objective.check(trainer, round_number)
-        if finish is not None:
-            finish(trainer, float(output.training_loss))
         loss, steps, log = float(output.training_loss), int(trainer.state.global_step), list(trainer.state.log_history)
         return Trained(loss, steps, objective.tokens(trainer, rows, settings), log)
 
 
-def check_finite(loss: float, weights: Iterable[tuple[str, Any]], round_number: int) -> None:
-    """TrainingDiverged unless the loss and all weights are finite."""
-    broken = not_finite(weights)
+def check_finite(loss: float, broken: str | None, round_number: int) -> None:
+    """TrainingDiverged unless the loss is finite and all weights are. `broken` is the name of one that is not."""
     if broken is not None or not math.isfinite(loss):
         what = f"the weights of {broken} are not finite" if broken is not None else f"the loss is {loss}"
         raise TrainingDiverged(

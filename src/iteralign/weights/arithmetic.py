@@ -21,12 +21,21 @@ class Arithmetic:
     """Of one model. Nothing is measured before it is asked for."""
 
     def __init__(
-        self, files: ModelFiles, storage: Storage, *, device: Device, dtype: Dtype, threads: Threads, full: bool
+        self,
+        files: ModelFiles,
+        storage: Storage,
+        *,
+        device: Device,
+        dtype: Dtype,
+        threads: Threads,
+        full: bool,
+        generating: Dtype | None = None,
     ) -> None:
         """`device="auto"`: cuda, else mps, else cpu. `dtype="auto"`: bfloat16 where the device multiplies faster in it and,
         on a CPU, the model is large enough to matter; else float32. `full`: its weights are to be trained, so `auto` is
         float32. `threads` on a CPU: a number, auto for the fastest now, kept for as they are. What is auto stays as
         `storage` says that it was.
+        `generating`: the number format of what generates with weights of its own; None: the same.
         """
         self._files = files
         self._storage = storage
@@ -34,10 +43,12 @@ class Arithmetic:
         self._dtype = dtype
         self._threads = threads
         self._full = full
+        self._generating = generating
 
     def record(self) -> dict[str, Any]:
         """What a run writes down, so that it goes on computing in the same way wherever and whenever it is resumed."""
-        return {"device": self.device, "dtype": self.dtype, "autocast": self.autocast, "threads": self.threads}
+        own = {} if self.generating == self.dtype else {"generating": self.generating}
+        return {"device": self.device, "dtype": self.dtype, "autocast": self.autocast, "threads": self.threads} | own
 
     @cached_property
     def device(self) -> str:
@@ -64,6 +75,15 @@ class Arithmetic:
         if "dtype" in self._begun:
             return str(self._begun["dtype"])
         return "bfloat16" if self._bfloat16_pays and not self._full else "float32"
+
+    @cached_property
+    def generating(self) -> str:
+        """Name of the dtype of an engine that has weights of its own."""
+        if self._generating is None or "dtype" in self._begun:
+            return str(self._begun.get("generating", self.dtype))
+        if self._generating != "auto":
+            return self._generating
+        return "bfloat16" if self._bfloat16_pays else "float32"
 
     @cached_property
     def autocast(self) -> bool:

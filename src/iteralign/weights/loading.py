@@ -9,8 +9,9 @@ from iteralign.weights.load_errors import cannot_load, first_line
 from iteralign.weights.tensors import check_directory, quiet_transformers, refuse_strays, tensor_shapes
 
 
-def read_network(files: ModelFiles, trained: Path | None, dtype: str, attention: str | None) -> Any:
-    """The PreTrainedModel of the base weights, or of full ones `trained` from them."""
+def read_network(files: ModelFiles, trained: Path | None, dtype: str, attention: str | None, shares: Any = None) -> Any:
+    """The PreTrainedModel of the base weights, or of full ones `trained` from them; with `shares` (shared_out) this process's
+    part of it, where it is to be."""
     import torch
     import transformers
 
@@ -28,6 +29,7 @@ def read_network(files: ModelFiles, trained: Path | None, dtype: str, attention:
             use_safetensors=True,  # .bin files are pickles
             ignore_mismatched_sizes=True,  # refused below, by name
             output_loading_info=True,
+            **({} if shares is None else {"distributed_config": shares}),
         )
     except Exception as error:
         raise cannot_load(error, files.name_or_path if trained is None else source, "model") from error

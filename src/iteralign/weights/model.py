@@ -36,14 +36,20 @@ class LocalModel(ModelFiles):
         attention: str | None = None,
         threads: Threads = "auto",
         full: bool = False,
+        shares: Any = None,
+        generating: Dtype | None = None,
     ) -> None:
         """`root`: where the checkpoints trained from it lie. `attention`: a name that transformers knows, None for its own
-        choice. Device, dtype, threads and `full` are those of Arithmetic.
+        choice. Device, dtype, threads, `full` and `generating` are those of Arithmetic. `shares`: this process is of a group
+        that shares the weights out (shares.shared_out).
         """
         super().__init__(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
         self.storage = root if isinstance(root, Storage) else Storage(root)
         self.attention = attention
-        self.arithmetic = Arithmetic(self, self.storage, device=device, dtype=dtype, threads=threads, full=full)
+        self._shares = shares
+        self.arithmetic = Arithmetic(
+            self, self.storage, device=device, dtype=dtype, threads=threads, full=full, generating=generating
+        )
         self._network: Any = None
         """The PreTrainedModel; an adapter's layers are put into it in place."""
         self._adapter: Any = None
@@ -85,7 +91,8 @@ class LocalModel(ModelFiles):
                 self._adapter = read_adapter(self._network, self.storage.place(checkpoint))
             self._held = checkpoint
         resident = self._network if self._adapter is None else self._adapter
-        resident.to(self.device)  # back from `set_aside`
+        if self._shares is None:
+            resident.to(self.device)  # back from `set_aside`
         resident.eval()
         return resident
 
@@ -166,7 +173,11 @@ class LocalModel(ModelFiles):
         if checkpoint.kind == "adapter":
             network = read_adapter(self._read(self.base), self.storage.place(checkpoint)).merge_and_unload()
         else:
-            network = self.at(checkpoint) if self._has(checkpoint) else self._read(checkpoint)
+            network = (
+                self.at(checkpoint)
+                if self._has(checkpoint) and self._as_kept(checkpoint)
+                else self._read_kept(checkpoint)
+            )
         broken = not_finite(network.named_parameters())
         if broken is not None:
             raise TargetError(
@@ -186,9 +197,20 @@ class LocalModel(ModelFiles):
     def _read(self, checkpoint: Checkpoint) -> Any:
         """Base or full weights from disk or hub, on the CPU."""
         trained = None if checkpoint.kind == "base" else self.storage.place(checkpoint)
-        return read_network(self, trained, self.dtype, self.attention)
+        return read_network(self, trained, self.dtype, self.attention, self._shares)
+
+    def _as_kept(self, checkpoint: Checkpoint) -> bool:
+        """Whether it is held as it was written: full weights are trained in float32, whatever generates."""
+        return checkpoint.kind != "full" or self.dtype == "float32"
+
+    def _read_kept(self, checkpoint: Checkpoint) -> Any:
+        if self._as_kept(checkpoint):
+            return self._read(checkpoint)
+        return read_network(self, self.storage.place(checkpoint), "float32", self.attention)
 
     def _placed(self, network: Any) -> Any:
+        if self._shares is not None:
+            return network
         if self.arithmetic.threads is not None:
             import torch
 
