@@ -101,7 +101,8 @@ def measured(prompts: int, failing: float, place: Path) -> dict[str, Any]:
         print(f"{prompts:7} prompts: {name:7} {numbers}", flush=True)
     files = [path for path in (place / "run").rglob("*") if path.is_file()]
     found["files"], found["bytes"] = len(files), sum(path.stat().st_size for path in files)
-    found["cpu_ms_per_prompt"] = 1000 * found["run"]["cpu_seconds"] / prompts
+    found["rounds"] = len(list((place / "run" / "rounds").iterdir()))
+    found["trained"] = len(list((place / "run" / "rounds").glob("*/6_checkpoint.json")))
     print(f"{prompts:7} prompts: {len(files):,} files, {found['bytes'] / 1e6:.0f} MB", flush=True)
     return found
 
@@ -126,6 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, nargs="+", default=[200, 2000, 20000])
     parser.add_argument("--failing", type=float, default=0.012, help="share of the prompts that fail at first")
+    parser.add_argument("--add", action="store_true", help="to the sizes that the results have already")
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -136,6 +138,8 @@ def main() -> None:
     for count in given.prompts:
         with tempfile.TemporaryDirectory() as scratch:
             sizes.append(measured(count, given.failing, Path(scratch)))
+    if given.add and given.output is not None and given.output.exists():
+        sizes = json.loads(given.output.read_text())["sizes"] + sizes
     record = {"start_up": start_up(), "failing": given.failing, "sizes": sizes, "surroundings": scene.surroundings()}
     if given.output is not None:
         given.output.parent.mkdir(parents=True, exist_ok=True)

@@ -116,14 +116,16 @@ def scaling() -> str:
     found = result("scaling")
     if found is None:
         return "Not measured yet: `make bench`."
-    smallest = found["sizes"][0]
     lines = [
-        "| prompts | CPU time a prompt, against the smallest | peak memory, against the smallest |",
-        "|---|---|---|",
+        "| prompts | rounds that train | run, s CPU | peak MB | files | resume, s CPU | status | plan | report |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found["sizes"]:
-        time = row["cpu_ms_per_prompt"] / smallest["cpu_ms_per_prompt"]
-        lines.append(f"| {row['prompts']:,} | {time:.2f} | {row['peak_mb'] / smallest['peak_mb']:.2f} |")
+        cpu = {name: f"{row[name]['cpu_seconds']:.1f}" for name in ("run", "resume", "status", "plan", "report")}
+        lines.append(
+            f"| {row['prompts']:,} | {row['trained']:,} of {row['rounds']:,} | {cpu['run']} | {row['run']['peak_mb']:.0f} "
+            f"| {row['files']:,} | {cpu['resume']} | {cpu['status']} | {cpu['plan']} | {cpu['report']} |"
+        )
     more = found["start_up"]["help"] - found["start_up"]["interpreter"]
     text = f"`iteralign --help`: {more:.2f} s of CPU time more than the interpreter alone. {measured_on(found)}"
     return "\n".join([*lines, "", text])

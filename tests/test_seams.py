@@ -38,7 +38,6 @@ SET_FROM_OUTSIDE = {
     "network.name_or_path": "the same",
     "network.config.name_or_path": "the same",
     "network.generation_config": "the same",
-    "network.generation_config.do_sample": "the same",
     "self._callback.logging_dir": "transformers' tracker",
     "done.rows": "filled by the functions of evaluate.py, which made it",
     "done.verdicts": "the same",

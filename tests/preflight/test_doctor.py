@@ -1,5 +1,6 @@
 """What the doctor finds, and what it says to do."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -10,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from oracles import conftest as play
 
 from iteralign.preflight import doctor
 from iteralign.preflight.cost import Range
+from iteralign.preflight.memory import Memory, memory_of
 from iteralign.preflight.plan import make_plan
 from iteralign.settings.oracle import OracleSettings
 from iteralign.settings.settings import Settings, load_settings
+from iteralign.weights.model import LocalModel
 
 PROPOSAL = json.dumps({"principles": [{"text": "Decline to insult.", "category": "", "failures": [1]}]})
 BASE: dict[str, Any] = {
@@ -132,11 +136,53 @@ def test_strange_tensors_and_a_template_that_raises_are_found(tmp_path: Path, ti
     assert "chat template" in finding.found and "Not to you" in finding.found
 
 
+@pytest.mark.parametrize(
+    ("processes", "process", "host", "expected"),
+    [
+        (1, 30, 1, {"memory": "ok", "machine memory": "ok"}),
+        (2, 30, 1, {"memory": "fail", "machine memory": "ok"}),
+        (2, 10, 10**9, {"memory": "ok", "machine memory": "fail"}),
+        (3, 1, 1, {"memory": "fail"}),
+    ],
+)
+def test_each_gpu_and_the_machine_are_held_against_the_plan(
+    monkeypatch: pytest.MonkeyPatch, processes: int, process: int, host: int, expected: dict[str, str]
+) -> None:
+    """Two GPUs, the second with less free."""
+    settings = load_settings(BASE, [f"training.processes={processes}"])
+    plan = dataclasses.replace(make_plan(settings), process_bytes=process * 2**30, host_bytes=host * 2**30)
+    monkeypatch.setattr(LocalModel, "device", "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: ([80 * 2**30, 20 * 2**30][number], 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "H100")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    found = states(doctor.check_plan(settings, plan))
+    assert {topic: found[topic] for topic in found if "memory" in topic} == expected
+
+
+def test_what_each_process_and_the_machine_need_is_computed() -> None:
+    def memory(*chosen: str, device: str = "cuda") -> Memory:
+        settings = load_settings(BASE, chosen)
+        full = settings.training.method == "full"
+        sizes = {"parameters": 7 * 10**9, "trained": 7 * 10**9 if full else 10**7, "width": 4 if full else 2}
+        return memory_of(settings, device, **sizes, generating=2)
+
+    alone, shared = memory("training.method=full"), memory("training.method=full", "training.processes=8")
+    assert alone.process == alone.training == shared.training == 112 * 10**9 and shared.process == 14 * 10**9
+    copies = memory("training.method=full", "training.processes=8", "training.sharded=false")
+    assert copies.process == alone.process and copies.training == 8 * alone.training
+    lora = memory("training.processes=8")
+    assert lora.process == 14 * 10**9 / 8 + 16 * 10**7
+    assert memory().host == 0 and memory("model.engine=vllm").host == 28 * 10**9
+    assert memory(device="cpu").host == memory(device="cpu").training
+
+
 def test_memory_and_disk_are_held_against_the_plan() -> None:
     settings = load_settings(BASE)
     plan = make_plan(settings)
     assert set(states(doctor.check_plan(settings, plan)).values()) == {"ok"}
-    huge = plan.__class__(**(vars(plan) | {"memory_bytes": 10**18, "disk_bytes": Range(10**18, 10**19)}))
+    huge = plan.__class__(**(vars(plan) | {"host_bytes": 10**18, "disk_bytes": Range(10**18, 10**19)}))
     assert states(doctor.check_plan(settings, huge)) == {"prompts": "ok", "memory": "fail", "disk": "fail"}
     wide = plan.__class__(**(vars(plan) | {"disk_bytes": Range(1, 10**19), "too_long": ["a"]}))
     assert states(doctor.check_plan(settings, wide)) == {"prompts": "warn", "memory": "ok", "disk": "warn"}

@@ -1,6 +1,7 @@
 """ServedTarget against a scripted completions server on loopback, and against vLLM's own where `make test-vllm` has one."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -138,6 +139,27 @@ def test_each_round_has_an_adapter_of_its_own_name(server: Server, llama: LocalM
     target.load(llama.base)
     target.generate(INPUTS[:1], SAMPLING)
     assert [path for path, _ in server.requests] == ["/v1/unload_lora_adapter", "/v1/completions"]
+
+
+def test_each_replica_behind_the_address_is_told_of_an_adapter(server: Server, llama: LocalModel) -> None:
+    replicas = [Server(), Server()]
+    urls = tuple(one.url for one in replicas)
+    target = ServedTarget(llama, ServedSettings(base_url=server.url, base_urls=urls, name="base"))
+    for number in range(2):
+        (llama.storage.root / f"{number}").mkdir()
+        target.load(Checkpoint(kind="adapter", path=f"{number}", round=number))
+        target.generate(INPUTS[:2], SAMPLING)
+    assert {path for path, _ in server.requests} == {"/v1/completions"}
+    assert replicas[0].requests == replicas[1].requests
+    did = [path.rpartition("/")[2] for path, _ in replicas[0].requests]
+    assert did == ["load_lora_adapter", "unload_lora_adapter", "load_lora_adapter"]
+    replicas[1].script = [(404, '{"detail": "Not Found"}')]
+    target.load(llama.base)
+    with pytest.raises(TargetError, match=re.escape(urls[1])):
+        target.generate(INPUTS[:1], SAMPLING)
+    for one in replicas:
+        one.shutdown()
+        one.server_close()
 
 
 def test_a_server_without_adapters_is_explained(server: Server, target: ServedTarget) -> None:

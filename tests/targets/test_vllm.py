@@ -252,6 +252,25 @@ def test_it_sleeps_while_it_rests_and_only_on_a_gpu(llama: LocalModel, monkeypat
     assert told == ["sleep", "wake"]
 
 
+def test_weights_are_compared_again_after_a_sleep(llama: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reported of vLLM: an adapter is lost in it, without a word (vllm#53888)."""
+    trained = Checkpoint(kind="adapter", path="rounds/0000/adapter", round=0)
+    target = VllmTarget(llama, VllmSettings(python=Path("python")))
+    target.load(trained)
+
+    class Engine:
+        def call(self, do: str, **_: Any) -> Any:
+            return [-1000.0, -1000.0] if do == "logprobs" else True
+
+        def close(self) -> None:
+            pass
+
+    for name, value in {"_engine": Engine(), "_loaded": trained, "_asleep": True, "_expected": [-20.0, -30.0]}.items():
+        monkeypatch.setattr(target, name, value)
+    with pytest.raises(TargetError, match="does not generate with the weights that were trained"):
+        target._ready()
+
+
 @pytest.fixture
 def server(llama: LocalModel, tmp_path: Path) -> Iterator[str]:
     """vLLM's own server, with adapters at run time; its base URL."""

@@ -129,7 +129,10 @@ def test_what_has_weights_of_its_own_generates_in_16_bits(
     fast: None, tiny_llama: Path, tmp_path: Path, chosen: list[str], trained: str, generating: str
 ) -> None:
     """With several processes the model here only generates: those that train read float32."""
-    settings = load_settings({"model": {"path": str(tiny_llama), "device": "cpu"}, "oracle": {"kind": "rules"}}, chosen)
+    settings = load_settings(
+        {"model": {"path": str(tiny_llama), "device": "cpu"}, "data": {"prompts": "demo"}, "oracle": {"kind": "rules"}},
+        chosen,
+    )
     model = build_model(settings, tmp_path).arithmetic
     assert (model.dtype, model.generating) == (trained, generating)
     assert model.record().get("generating") == (None if trained == generating else generating)

@@ -32,6 +32,11 @@ def plan_table(plan: Plan, settings: Settings) -> Table:
     share = f"{plan.trained_parameters:,} trained ({settings.training.method})"
     table.add_row("parameters", f"{plan.parameters:,}", share)
     table.add_row("memory, training", size_text(plan.memory_bytes), "weights, gradients, optimiser; activations extra")
+    if settings.training.processes > 1:
+        table.add_row(
+            "memory, a process", size_text(plan.process_bytes), f"of {settings.training.processes} that train"
+        )
+    table.add_row("memory, machine", size_text(plan.host_bytes), "what computes or waits there; libraries extra")
     table.add_row("disk", _sizes(plan.disk_bytes), "run directory with RUN/model")
     table.add_row("time", *_time(plan))
     if plan.too_long:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -137,7 +138,7 @@ def check_plan(settings: Settings, plan: Plan) -> Iterator[Finding]:
         yield Finding("prompts", "fail" if len(plan.too_long) == plan.prompts else "warn", count, advice)
     else:
         yield Finding("prompts", "ok", f"{plan.prompts:,} in {plan.rounds:,} rounds, {plan.held_out:,} held out")
-    yield _memory(settings, plan.memory_bytes)
+    yield from _memory(settings, plan)
     yield _disk(settings.run_dir or Path("runs"), plan.disk_bytes.least, plan.disk_bytes.most)
 
 
@@ -221,9 +222,10 @@ def _device() -> Finding:
     import torch
 
     if torch.cuda.is_available():
-        count, name = torch.cuda.device_count(), torch.cuda.get_device_name(0)
+        names = Counter(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))
+        gpus = ", ".join(f"{count} x {name}" for name, count in names.items())
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Finding("device", "ok", f"cuda, {count} x {name}, {'bfloat16' if native else 'float32 (no bfloat16)'}")
+        return Finding("device", "ok", f"cuda, {gpus}, {'bfloat16' if native else 'float32 (no bfloat16)'}")
     if torch.backends.mps.is_available():
         return Finding("device", "ok", "mps, float32")
     threads = torch.get_num_threads()
@@ -235,22 +237,31 @@ def _device() -> Finding:
     return Finding("device", "warn", found, advice)
 
 
-def _memory(settings: Settings, needed: int) -> Finding:
+def _memory(settings: Settings, plan: Plan) -> Iterator[Finding]:
+    """Of each device that trains, and of the machine."""
     import psutil
     import torch
 
-    device = build.build_model(settings).device
-    cuda = device == "cuda" and torch.cuda.is_available()
-    free = torch.cuda.mem_get_info()[0] if cuda else psutil.virtual_memory().available
-    found = f"{size_text(free)} free on {device}, {size_text(needed)} for weights, gradients and optimiser"
+    processes, topic = settings.training.processes, "memory"
+    if build.build_model(settings).device == "cuda" and torch.cuda.is_available():
+        if processes > (gpus := torch.cuda.device_count()):
+            yield Finding(topic, "fail", f"{gpus} GPUs", f"Set training.processes, which is {processes}, to that.")
+            return
+        free = min(torch.cuda.mem_get_info(number)[0] for number in range(processes))
+        yield _room(topic, free, "each GPU", plan.process_bytes, "weights, gradients and optimiser")
+        topic = "machine memory"
+    host = psutil.virtual_memory().available
+    yield _room(topic, host, "the machine", plan.host_bytes, "what computes or waits there")
+
+
+def _room(topic: str, free: int, place: str, needed: int, why: str) -> Finding:
+    found = f"{size_text(free)} free on {place}, {size_text(needed)} for {why}"
     advice = "Use training.method lora, a smaller model, model.dtype bfloat16 or a larger machine."
-    if needed > free * settings.training.processes:
-        return Finding("memory", "fail", found, advice)
-    if needed * 1.5 > free * settings.training.processes:
+    if needed <= free < needed * 1.5:
         return Finding(
-            "memory", "warn", found, f"Activations come on top. If it runs out: {advice[0].lower()}{advice[1:]}"
+            topic, "warn", found, f"Activations come on top. If it runs out: {advice[0].lower()}{advice[1:]}"
         )
-    return Finding("memory", "ok", found)
+    return Finding(topic, "fail", found, advice) if needed > free else Finding(topic, "ok", found)
 
 
 def _disk(directory: Path, least: int, most: int) -> Finding:

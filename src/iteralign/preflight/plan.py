@@ -19,6 +19,7 @@ from iteralign.preflight.cost import (
     total_cost,
 )
 from iteralign.preflight.hours import Counts, Hours, measured_hours
+from iteralign.preflight.memory import memory_of
 from iteralign.prompts.forms import Place
 from iteralign.redteam.pool import in_forms
 from iteralign.runs import check as preflight
@@ -60,7 +61,11 @@ class Plan:
     parameters: int
     trained_parameters: int
     memory_bytes: int
-    """Weights, gradients and optimiser while training; activations are not in it."""
+    """Weights, gradients and optimiser while training, of all its processes; activations are not in it."""
+    process_bytes: int
+    """The same on each device that trains."""
+    host_bytes: int
+    """In the machine's own memory: what computes there, and what is set aside while something else has the devices."""
     disk_bytes: Range
     notes: list[str]
     time: Hours | None = None
@@ -111,6 +116,14 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         scored=len(sets.benign_held_out),
     )
     sizes = _sizes(settings, model)
+    memory = memory_of(
+        settings,
+        model.device,
+        parameters=sizes["parameters"],
+        trained=sizes["trained"],
+        width=sizes["weight_bytes"],
+        generating=4 if model.arithmetic.generating == "float32" else 2,
+    )
     if settings.oracle.kind == "rules":
         notes.append("oracle: the rules that ship with iteralign, a stand-in that needs no calls")
     return Plan(
@@ -132,7 +145,9 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         trained_rows=rows,
         parameters=sizes["parameters"],
         trained_parameters=sizes["trained"],
-        memory_bytes=sizes["memory"],
+        memory_bytes=memory.training,
+        process_bytes=memory.process,
+        host_bytes=memory.host,
         disk_bytes=_disk(settings, sizes, rounds),
         notes=notes,
         time=measured_hours(settings, sets.prompts, counts) if measure else None,
@@ -199,17 +214,13 @@ def _places(settings: Settings, prompts: int) -> Range:
 
 
 def _sizes(settings: Settings, model: LocalModel) -> dict[str, int]:
-    """Parameters, trained parameters, bytes of memory."""
+    """Parameters, trained parameters, bytes of a number of the weights in training."""
     network = model.empty_network()
     parameters = sum(weight.numel() for weight in network.parameters())
     training = settings.training
     weight_bytes = 4 if training.method == "full" or model.dtype == "float32" else 2
     trained = parameters if training.method == "full" else _lora_parameters(network, training.lora_r)
-    # AdamW keeps two moments in float32 beside weights and gradients (16 bytes a trained parameter in all).
-    memory = parameters * weight_bytes + trained * (12 if training.method == "full" else 16)
-    if training.method == "full" and training.objective == "distill":
-        memory += parameters * weight_bytes  # of the teacher
-    return {"parameters": parameters, "trained": trained, "memory": memory, "weight_bytes": weight_bytes}
+    return {"parameters": parameters, "trained": trained, "weight_bytes": weight_bytes}
 
 
 def _lora_parameters(network: Any, rank: int) -> int:

@@ -14,8 +14,9 @@ class VllmSettings(Section):
 
     python: Path | None = None
     """The Python of an environment that has vLLM. null: this one."""
-    memory: float = Field(default=0.45, gt=0, lt=1)
-    """Share of the GPU's memory that the engine may take. The trainer needs room too; meanwhile the engine sleeps."""
+    memory: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the GPU's memory that the engine may take. null: as much as its weights and 256 answers at once need, within
+    what is free. While the trainer works the engine sleeps."""
 
 
 class ServedSettings(Section):
@@ -23,6 +24,8 @@ class ServedSettings(Section):
 
     base_url: Address = "http://127.0.0.1:8000/v1"
     """The server's address."""
+    base_urls: tuple[Address, ...] = ()
+    """Where it spreads requests over several servers: the address of each, so that each is told of new adapters."""
     name: str | None = None
     """What the server calls the model. null: the path that it is loaded from here."""
     api_key_env: VariableName | None = None
@@ -47,8 +50,9 @@ class ModelSettings(Section):
     """Where the model computes. auto takes cuda, then mps, then cpu."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the weights. auto takes bfloat16 where it is faster: on a GPU that has it, and on a CPU if a short
-    measurement says so and the model has 50 million parameters or more. Otherwise, and for weights that are trained in
-    full, it takes float32."""
+    measurement says so and the model has 50 million parameters or more; otherwise float32. Weights that are trained in
+    full are float32. What generates takes this format all the same where it has weights of its own: with the engine vllm, and
+    beside a training in several processes."""
     attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] | None = None
     """null takes the choice of transformers (sdpa). The flash kernels need their package and 16-bit weights; with them,
     training rows are packed without padding."""

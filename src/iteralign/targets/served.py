@@ -45,6 +45,11 @@ class ServedTarget(Target):
         self.concurrency = settings.concurrency
         key = endpoint_key(settings.api_key_env, self.base_url) or NO_KEY
         self._endpoint = Endpoint(self.base_url, key, connect_timeout=_CONNECT_TIMEOUT, timeout=settings.timeout)
+        self._told = [
+            Endpoint(url.rstrip("/"), key, connect_timeout=_CONNECT_TIMEOUT, timeout=settings.timeout)
+            for url in settings.base_urls
+        ] or [self._endpoint]
+        """Who is told of adapters."""
         self._retries = Retries(self._endpoint, most=settings.max_retries, seconds=settings.timeout, backoff=1.0)
         self._plain = False
         """Whether the server takes OpenAI's own parameters alone."""
@@ -171,22 +176,26 @@ class ServedTarget(Target):
         return name
 
     def _tell(self, what: str, body: dict[str, str]) -> None:
+        for endpoint in self._told:
+            self._tell_one(endpoint, what, body)
+
+    def _tell_one(self, endpoint: Endpoint, what: str, body: dict[str, str]) -> None:
         try:
-            self._endpoint.post(f"/{what}", body)
+            endpoint.post(f"/{what}", body)
         except NoContact as problem:
-            raise self._explained(problem) from None
+            raise self._explained(problem, endpoint) from None
         except (Failure, Inaccessible) as problem:
             raise TargetError(
-                f"{self.base_url} did not take a new adapter ({problem}). "
+                f"{endpoint.base_url} did not take a new adapter ({problem}). "
                 "A vLLM server takes them when started with --enable-lora, --max-lora-rank at least training.lora_r, "
                 "and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True; it must see the run directory under the same path."
             ) from None
 
-    def _explained(self, error: BaseException) -> BaseException:
+    def _explained(self, error: BaseException, endpoint: Endpoint | None = None) -> BaseException:
         if isinstance(error, NoContact):
             error = Inaccessible(f"it can't be reached: {error}. Is it running?")
         if isinstance(error, (Failure, Inaccessible)):
-            return TargetError(f"The target's server {self.base_url} failed: {error}")
+            return TargetError(f"The target's server {(endpoint or self._endpoint).base_url} failed: {error}")
         return error
 
 

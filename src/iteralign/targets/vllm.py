@@ -27,6 +27,8 @@ from iteralign.records import Checkpoint, Generation, Sampling
 from iteralign.settings.model import VllmSettings
 from iteralign.targets.scoring import token_pairs
 from iteralign.targets.tokens import as_generation, encoded, end_tokens, row_seed
+from iteralign.targets.vllm_room import cache_bytes, memory_share
+from iteralign.targets.vllm_room import lora_rank as engine_rank
 from iteralign.weights.files import encode
 from iteralign.weights.model import LocalModel
 
@@ -67,7 +69,7 @@ class VllmTarget(Target):
         self.model = model
         self.python = Path(python or sys.executable)
         self.memory = settings.memory
-        self.lora_rank = lora_rank
+        self.lora_rank = None if lora_rank is None else engine_rank(lora_rank)
         self.arguments = arguments or {}
         self._wanted = model.base
         self._loaded: Checkpoint | None = None
@@ -75,6 +77,8 @@ class VllmTarget(Target):
         self._adapters = 0
         self._engine: _Engine | None = None
         self._asleep = False
+        self._expected: list[float] | None = None
+        """Of the weights loaded: what the trainer's give for the prompts that are compared; None for the base model's."""
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Generate with these weights from now on; nothing is read before the next `generate`, at which the engine takes
@@ -145,13 +149,16 @@ class VllmTarget(Target):
     def _ready(self) -> "_Engine":
         """The engine, awake and with the weights wanted."""
         checkpoint, same = self._wanted, self._engine is not None and self._loaded == self._wanted
-        trained = checkpoint.kind != "base" and not same
-        expected = reference_logprobs(self.model, checkpoint) if trained else None
+        if not same:
+            self._expected = None if checkpoint.kind == "base" else reference_logprobs(self.model, checkpoint)
         self.model.set_aside()
-        if self._engine is not None and self._asleep:
+        woken = self._engine is not None and self._asleep
+        if self._engine is not None and woken:
             self._engine.call(do="wake")
             self._asleep = False
         if self._engine is not None and same:
+            if woken:  # an adapter may be lost in its sleep
+                self._compare(self._engine)
             return self._engine
         if checkpoint.kind == "adapter" and self.model.device != "cpu":
             path = str(self.model.storage.place(checkpoint).resolve())
@@ -162,8 +169,7 @@ class VllmTarget(Target):
             engine = self._with_full_weights(checkpoint)
             self._adapter = None
         self._loaded = checkpoint
-        if expected is not None:
-            self._compare(engine, expected)
+        self._compare(engine)
         return engine
 
     def _with_full_weights(self, checkpoint: Checkpoint) -> "_Engine":
@@ -188,7 +194,7 @@ class VllmTarget(Target):
     def _start(self, path: str) -> "_Engine":
         arguments: dict[str, Any] = {
             "model": path,
-            "dtype": self.model.dtype,
+            "dtype": self.model.arithmetic.generating,
             "generation_config": "vllm",
             "trust_remote_code": self.model.trust_remote_code,
         }
@@ -197,18 +203,35 @@ class VllmTarget(Target):
         if self.model.device == "cpu":
             arguments |= {"enforce_eager": True, "kv_cache_memory_bytes": 2**30}
         else:
-            arguments |= {"gpu_memory_utilization": self.memory, "enable_sleep_mode": True}
+            arguments |= {"gpu_memory_utilization": self.memory or self._share(), "enable_sleep_mode": True}
             if self.lora_rank is not None:
-                arguments |= {"enable_lora": True, "max_lora_rank": max(8, self.lora_rank), "max_loras": 1}
+                arguments |= {"enable_lora": True, "max_lora_rank": self.lora_rank, "max_loras": 1}
         self._engine = _Engine(self.python, arguments | self.arguments)
         return self._engine
 
-    def _compare(self, engine: "_Engine", expected: Sequence[float]) -> None:
+    def _share(self) -> float:
+        """Of the GPU's memory, computed."""
+        import torch
+
+        free, total = torch.cuda.mem_get_info()
+        width = 4 if self.model.arithmetic.generating == "float32" else 2
+        return memory_share(
+            total=total,
+            free=free,
+            weights=width * self.model.parameters,
+            token=cache_bytes(self.model.config.get_text_config(), width),
+            context=self.model.context_length or 4096,
+        )
+
+    def _compare(self, engine: "_Engine") -> None:
+        """That the engine has the weights that were trained."""
+        if self._expected is None:
+            return
         prompts = [encode(self.model.tokenizer, text) for text in _CHECKED]
         found = engine.call(do="logprobs", prompts=prompts, starts=[0] * len(prompts), adapter=self._adapter)
         tokens = sum(len(ids) - 1 for ids in prompts)
-        apart = sum(abs(one - other) for one, other in zip(found, expected, strict=True)) / tokens
-        if not apart <= _AGREE[self.model.dtype]:
+        apart = sum(abs(one - other) for one, other in zip(found, self._expected, strict=True)) / tokens
+        if not apart <= _AGREE[self.model.arithmetic.generating]:
             self.close()
             raise TargetError(
                 f"vLLM does not generate with the weights that were trained: log-probabilities of "

@@ -42,7 +42,7 @@ def average_gradients(parameters: Iterable[Any]) -> None:
 
     def averaged(parameter: Any) -> None:
         torch.distributed.all_reduce(parameter.grad)
-        parameter.grad /= count
+        parameter.grad.div_(count)
 
     for parameter in parameters:
         parameter.register_post_accumulate_grad_hook(averaged)
