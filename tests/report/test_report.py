@@ -89,6 +89,8 @@ def test_a_run_that_did_nothing_says_why_in_place_of_it(tmp_path: Path) -> None:
     assert lead is not None and "Nothing to learn: none of" in lead[1]
     seen = " ".join(parsed(text).text.split())
     assert "The weights are the base model's. 0 principles adopted, $0.00" in seen
+    assert "Unacceptable answers base model 0% [0, " in seen and "no trained weights in use" in seen
+    assert " after " not in seen.partition("How to read these figures")[0], "there is nothing to put beside it"
     assert "No answer was mended, and no principle was proposed." in seen
 
 
