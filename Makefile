@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-fast coverage test-real real torture check format wheel clean
+.PHONY: demo test test-fast coverage test-real real torture check docs format wheel clean
 
 demo: $(VENV)/.demo   ## install into .venv and run the whole loop on the embedded default
 	$(BIN)/iteralign demo
@@ -65,6 +65,9 @@ check: $(VENV)/.test   ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs   ## the docs site in build/site, with broken links as errors
+	$(BIN)/python docs/make_site.py
+
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -93,4 +96,8 @@ $(VENV)-vllm/.done: | $(VENV)/bin/python
 
 $(VENV)/.test: $(VENV)/.demo
 	$(PIP) --editable ".[test]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.demo
+	$(PIP) --editable ".[docs]"
 	touch $@
