@@ -28,7 +28,7 @@ def run(place: Path, failing: float) -> None:
     """The run, or what is left of it."""
     from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
     from iteralign.prompts.forms import prompt_form
-    from iteralign.records import Checkpoint, Principle, Verdict
+    from iteralign.records import Checkpoint, Generation, Principle, Response, Sampling, Verdict
     from iteralign.runs.parts import Parts
     from iteralign.runs.run import resume_run, start_run
     from iteralign.settings.settings import load_settings
@@ -46,8 +46,17 @@ def run(place: Path, failing: float) -> None:
             subject = " ".join(words[place : place + 6] for place in range(0, 48, 6))
             return [Principle(id="", text=f"Do not help with {subject}.", round=0, evidence=evidence)]
 
+        def judge(self, responses: Sequence[Response]) -> list[Verdict]:
+            self.judged.clear()  # what was asked is not to be kept: its memory is none of iteralign's
+            return super().judge(responses)
+
+    class Target(FakeTarget):
+        def generate(self, inputs: Sequence[str], sampling: Sampling) -> list[Generation]:
+            self.calls.clear()
+            return super().generate(inputs, sampling)
+
     base = Checkpoint(kind="base", path="base")
-    parts = Parts(FakeTarget(answer), Proposer(), FakeTrainer(place / "run"), prompt_form("plain"), base)
+    parts = Parts(Target(answer), Proposer(), FakeTrainer(place / "run"), prompt_form("plain"), base)
     if (place / "run").exists():
         resume_run(place / "run", parts=parts)
     else:

@@ -158,6 +158,16 @@ def count_records(path: Path) -> int:
         raise CorruptFileError(f"{path} can't be read: {error.strerror or error}.") from error
 
 
+def size_text(count: int) -> str:
+    """Bytes in a readable unit."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
 def number(value: object) -> float:
     """A figure of a log's line; 0 for what is none."""
     known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max

@@ -16,7 +16,7 @@ from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrai
 from iteralign.interfaces import Trainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, Principle, TrainingExample, Verdict
-from iteralign.rundir import kept_files
+from iteralign.rundir import jsonl, kept_files
 from iteralign.rundir.manifest import Manifest
 from iteralign.runs import constitution_files
 from iteralign.runs.parts import Parts
@@ -195,3 +195,25 @@ def test_a_run_that_is_stopped_leaves_all_that_it_has_computed(tmp_path: Path, m
     done = [path for path in rounds if (path / layout.ROUND_METRICS).exists()]
     files = [path / layout.PRINCIPLES.file for path in done if (path / layout.PRINCIPLES.file).exists()]
     assert len(ledger) == sum(path.read_text().count("\n") for path in files) == 3
+
+
+def test_resuming_reads_each_answer_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verdict has its response in it, and the prompts are asked for by several parts of a run."""
+    run = tmp_path / "run"
+    start_run(settings(), run, parts=parts(run))
+    read: list[str] = []
+    real = jsonl.read_records
+
+    def counted(path: Path, kind: Any) -> Any:
+        read.append(path.relative_to(run).as_posix())
+        return real(path, kind)
+
+    monkeypatch.setattr("iteralign.rundir.stages.read_records", counted)
+    monkeypatch.setattr("iteralign.rundir.begun.read_records", counted)
+    resume_run(run, parts=parts(run))
+    assert layout.begun_with(layout.PROMPTS) in read and f"rounds/0003/{layout.VERDICTS.file}" in read
+    assert len(read) == len(set(read)) and f"rounds/0003/{layout.RESPONSES.file}" not in read
+    (run / "rounds" / "0003" / layout.RESPONSES.file).unlink()
+    again = FakeTarget(fails_in_every_round)
+    resume_run(run, parts=parts(run, again))
+    assert (run / "rounds" / "0003" / layout.RESPONSES.file).exists() and len(again.calls) == 1

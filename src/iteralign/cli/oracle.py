@@ -10,9 +10,9 @@ from rich.table import Table
 
 from iteralign.cli.console import out
 from iteralign.errors import OracleError
+from iteralign.files import size_text
 from iteralign.oracles.budget import Call, Total, total_of, totals_by_step
 from iteralign.oracles.cache import ReplyCache
-from iteralign.preflight.plan import size_text
 
 
 def calls_table(calls: Sequence[Call]) -> Table | None:

@@ -2,8 +2,9 @@
 
 from rich.table import Table
 
+from iteralign.files import size_text
 from iteralign.preflight.cost import Budget, Range
-from iteralign.preflight.plan import Plan, size_text
+from iteralign.preflight.plan import Plan
 from iteralign.settings.settings import Settings
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal
 from packaging.requirements import Requirement
 
 from iteralign.errors import IteralignError, OracleReplyError
-from iteralign.preflight.plan import Plan, planned, size_text
+from iteralign.files import size_text
+from iteralign.preflight.plan import Plan, planned
 from iteralign.records import RedTeamPrompt, Response, Verdict
 from iteralign.runs import build
 from iteralign.runs import check as preflight
@@ -250,8 +251,7 @@ def _memory(settings: Settings, plan: Plan) -> Iterator[Finding]:
         free = min(torch.cuda.mem_get_info(number)[0] for number in range(processes))
         yield _room(topic, free, "each GPU", plan.process_bytes, "weights, gradients and optimiser")
         topic = "machine memory"
-    host = psutil.virtual_memory().available
-    yield _room(topic, host, "the machine", plan.host_bytes, "what computes or waits there")
+    yield _room(topic, psutil.virtual_memory().available, "the machine", plan.host_bytes, "what waits or works there")
 
 
 def _room(topic: str, free: int, place: str, needed: int, why: str) -> Finding:

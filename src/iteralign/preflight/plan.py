@@ -185,16 +185,6 @@ def _rows(settings: Settings, prompts: int, rounds: int) -> Range:
     return Range(0, prompts + math.ceil(rounds * beside) + twins)
 
 
-def size_text(count: int) -> str:
-    """Bytes in a readable unit."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
-
-
 def _trials(settings: Settings, rounds: int) -> Range:
     """Of the gate: from no failure to as many principles as the proposer may give, in every round."""
     if not settings.constitution.gate.enabled or not (settings.constitution.propose or settings.constitution.file):

@@ -39,6 +39,7 @@ class RunDirectory(KeptFiles):
     def __init__(self, path: Path, settings: Settings) -> None:
         super().__init__(path)
         self.settings = settings
+        self._prompts: dict[str, list[RedTeamPrompt]] = {}
 
     @classmethod
     @contextlib.contextmanager
@@ -97,7 +98,9 @@ class RunDirectory(KeptFiles):
 
     def prompts(self, name: str) -> list[RedTeamPrompt]:
         """One of the prompt sets given to `start`."""
-        return begun.prompts_of(self.path, name)
+        if name not in self._prompts:
+            self._prompts[name] = begun.prompts_of(self.path, name)
+        return self._prompts[name]
 
     given_constitution = staticmethod(begun.given_constitution)
 

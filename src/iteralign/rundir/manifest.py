@@ -106,7 +106,7 @@ class Manifest:
 
     def gone(self) -> dict[str, Entry | None]:
         """The files that have an entry and are not there."""
-        return {name: None for name in self.files if not (self.run / name).exists()}
+        return {name: None for name in self.files if not os.path.exists(f"{self.run}/{name}")}
 
     def unsure(self, *names: str) -> dict[str, Entry | None]:
         """As they are: `names`, what the last line speaks of, and what is gone. The process before may have been killed."""
@@ -232,12 +232,13 @@ def ours(run: Path) -> list[str]:
     """The files that a run has written, relative to it and sorted: logs, locks and what is half written left out."""
     if not run.is_dir():
         return []
-    top = [entry for entry in run.iterdir() if entry.is_file()]
-    below = [file for part in layout.DIRECTORIES for file in (run / part).rglob("*")]
-    names = [file.relative_to(run).as_posix() for file in [*top, *below] if file.is_file()]
-    return sorted(
-        name for name in names if _is(name, (*layout.OURS, *layout.IN_FLUX)) and not _is(name, layout.NOT_OURS)
-    )
+    root, names = str(run), [entry.name for entry in run.iterdir()]
+    for part in layout.DIRECTORIES:
+        for place, _, files in os.walk(os.path.join(root, part)):
+            below = os.path.relpath(place, root).replace(os.sep, "/")
+            names += [f"{below}/{file}" for file in files]
+    ours = (name for name in names if _is(name, (*layout.OURS, *layout.IN_FLUX)) and not _is(name, layout.NOT_OURS))
+    return sorted(name for name in ours if os.path.isfile(f"{root}/{name}"))
 
 
 def names_in(run: Path, directory: Path) -> list[str]:

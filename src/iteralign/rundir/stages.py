@@ -52,6 +52,10 @@ class Stages:
         self._log(f"{self.directory.name}/{stage}", time.perf_counter() - begin)
         return result
 
+    def kept(self, *stages: str) -> bool:
+        """Whether all of these are."""
+        return all((self.directory / _known(stage).file).exists() for stage in stages)
+
     def read(self, stage: str) -> list[Record] | Record | None:
         """What is kept as `stage`; None if nothing is."""
         kept = read_stage(self.directory, _known(stage))

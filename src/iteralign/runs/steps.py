@@ -134,7 +134,8 @@ class RoundSteps:
 
     def answer_and_judge(self, prompts: Sequence[RedTeamPrompt]) -> list[Verdict]:
         """The target's answers to the round's prompts, in their order, judged; coming rounds may be answered meanwhile."""
-        responses = self.keep(layout.RESPONSES, self.run.ahead.respond, prompts)
+        done = self.keep.kept(layout.RESPONSES, layout.VERDICTS)  # verdicts have their responses in them
+        responses = [] if done else self.keep(layout.RESPONSES, self.run.ahead.respond, prompts)
         self._verdicts = self.keep(layout.VERDICTS, self.run.ahead.judge, responses)
         self.run.order.judged(self._verdicts)
         if self.run.growth is not None:
