@@ -285,3 +285,27 @@ def wait_for(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it did not happen within two minutes")
+
+
+@pytest.mark.slow
+def test_nothing_of_a_round_stays_in_the_processes(tmp_path: Path, group: Group) -> None:
+    """Else they would hold one share more of the model after each."""
+    from conftest import byte_tokenizer, random_llama
+
+    shape = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 8}
+    tokenizer = byte_tokenizer()
+    random_llama(tokenizer, **shape).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    share = (tmp_path / "model" / "model.safetensors").stat().st_size / 2**21
+    model = LocalModel(str(tmp_path / "model"), root=tmp_path, device="cpu")
+    trainer = DistributedTrainer(model, TrainingSettings(processes=2, epochs=1, batch_size=4), 0, group=group)
+    start, held = model.base, []
+    for number in range(7):
+        start = trainer.finetune(start, EXAMPLES, tmp_path / f"{number}", number)
+        held.append(max(anonymous_mb(pid) for pid in pids()))
+    assert held[-1] - held[2] < 2 * share, f"{share:.0f} MB each; after the rounds {held}"
+
+
+def anonymous_mb(pid: int) -> float:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) / 1024

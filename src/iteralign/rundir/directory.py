@@ -83,6 +83,7 @@ class RunDirectory(KeptFiles):
         """Write what the run begins with; environment.json last, as the sign that the rest is there."""
         for name, prompts in prompt_sets.items():
             self.write(self.path / layout.begun_with(name), as_lines(prompts))
+            self._prompts[name] = [prompt for prompt in prompts if isinstance(prompt, RedTeamPrompt)]
         facts = {
             "run_directory": begun.VERSION,
             "manifest": True,

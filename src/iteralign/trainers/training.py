@@ -103,7 +103,9 @@ def train(
         output = trainer.train()
         objective.check(trainer, round_number)
         loss, steps, log = float(output.training_loss), int(trainer.state.global_step), list(trainer.state.log_history)
-        return Trained(loss, steps, objective.tokens(trainer, rows, settings), log)
+        found = Trained(loss, steps, objective.tokens(trainer, rows, settings), log)
+        trainer.let_go()
+        return found
 
 
 def check_finite(loss: float, broken: str | None, round_number: int) -> None:
@@ -182,6 +184,10 @@ def ours(trainer: Any) -> Any:
 
         def _send_telemetry(self) -> None:
             pass
+
+        def let_go(self) -> None:
+            """Of all that it holds. With sharded weights it is in a circle that Python's collector does not see."""
+            self.__dict__.clear()
 
     return Trainer
 
