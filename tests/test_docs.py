@@ -24,6 +24,7 @@ RECIPES = {
     "laptop-base.yaml",
     "single-gpu-lora.yaml",
     "8-gpu-full.yaml",
+    "8-gpu-lora.yaml",
     "paper.yaml",
 }
 

@@ -161,6 +161,18 @@ def test_each_gpu_and_the_machine_are_held_against_the_plan(
     assert {topic: found[topic] for topic in found if "memory" in topic} == expected
 
 
+@pytest.mark.parametrize(
+    ("recipe", "billions", "most"),
+    [("8-gpu-full.yaml", 7.6, 20), ("8-gpu-lora.yaml", 32.8, 12), ("single-gpu-lora.yaml", 7.6, 20)],
+)
+def test_what_a_recipe_trains_with_fits_its_gpus(recipe: str, billions: float, most: int) -> None:
+    settings = load_settings(Path(__file__).parents[2] / "recipes" / recipe)
+    full, parameters = settings.training.method == "full", int(billions * 10**9)
+    trained = parameters if full else 10**8
+    need = memory_of(settings, "cuda", parameters=parameters, trained=trained, width=4 if full else 2, generating=2)
+    assert need.process < most * 2**30
+
+
 def test_what_each_process_and_the_machine_need_is_computed() -> None:
     def memory(*chosen: str, device: str = "cuda") -> Memory:
         settings = load_settings(BASE, chosen)
