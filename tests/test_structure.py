@@ -24,7 +24,7 @@ FLOORS = [
     *("targets", "trainers", "lookahead", "redteam", "constitution"),
     *("scoreboard", "algorithm", "rundir", "integrity", "report"),
     "runs",
-    *("preflight", "evals"),
+    *("preflight", "evals", "view"),
     "cli",
 ]
 """What stands directly below iteralign, from the ground up: each may import what stands before it."""

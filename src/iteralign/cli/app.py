@@ -32,6 +32,7 @@ from iteralign.cli.report import report
 from iteralign.cli.sign import sign
 from iteralign.cli.trace import trace
 from iteralign.cli.verify import verify
+from iteralign.cli.view import view
 from iteralign.errors import ConfigError, Interrupted
 from iteralign.settings.choices import PairForm
 
@@ -219,6 +220,7 @@ def export(
 app.command()(schema)
 app.command()(evaluate)
 app.command()(report)
+app.command()(view)
 app.command()(compare)
 app.command()(verify)
 app.command()(trace)

@@ -108,6 +108,8 @@ class SheetEntry(BaseModel):
     decision: Decision | None = None
     into: str | None = None
     reason: str | None = None
+    by: str | None = None
+    """Who decided; None for the reviewer of the whole file."""
 
 
 class Sheet(BaseModel):
@@ -178,7 +180,7 @@ def filled(text: str, decisions: Sheet) -> str:
     """The file `text` with these decisions in it; what else it says stays."""
     head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     data = load_yaml(text)
-    made = {entry.id: entry.model_dump() for entry in decisions.principles}
+    made = {entry.id: entry.model_dump(exclude={"by"} if entry.by is None else None) for entry in decisions.principles}
     entries = [{**entry, **made.get(entry["id"], {})} for entry in data["principles"]]
     data = {**data, "reviewer": decisions.reviewer, "principles": entries}
     return head + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
@@ -219,10 +221,10 @@ def decide(
         for one in (*adopted, *principles)
         if (one.status == "adopted" and one.id not in asked) or _decision(entries, one.id) in ("accept", "edit")
     }
-    by = (decisions.reviewer or "").strip() or "reviewer"
+    everybody = (decisions.reviewer or "").strip() or "reviewer"
     waiting = [id for id in asked if _decision(entries, id) is None]
     decided = [
-        _apply(entries[one.id], one, staying, by, where, round_number)
+        _apply(entries[one.id], one, staying, (entries[one.id].by or "").strip() or everybody, where, round_number)
         if one.id in asked and one.id not in waiting
         else one
         for one in principles

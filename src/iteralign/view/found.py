@@ -1,0 +1,84 @@
+"""The runs under a directory, a line of the first page each."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from iteralign.errors import IteralignError
+from iteralign.oracles.budget import totals_by_step
+from iteralign.report.gains import Gained, cost_of, gained
+from iteralign.rundir.begun import holds_a_run
+from iteralign.rundir.reader import Run, State, read_run
+
+_DEEPEST = 4
+"""Directories between the one that is looked into and a run."""
+_MOST_RUNS = 500
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """What the first page says of a run."""
+
+    key: str
+    """Its directory below the one that is served; `.` for that itself."""
+    name: str
+    state: State | None
+    """None where the run can't be read; `problem` says why."""
+    problem: str = ""
+    done: int = 0
+    rounds: int = 0
+    rates: tuple[float, ...] = ()
+    """Unacceptable held-out answers, by measurement."""
+    cost: str = ""
+    gained: Gained | None = None
+
+
+def runs_under(directory: Path) -> dict[str, Path]:
+    """Run directories by their key, newest first; what is inside a run is not looked at."""
+    found = sorted(_runs(directory, _DEEPEST), key=_changed, reverse=True)[:_MOST_RUNS]
+    return {path.relative_to(directory).as_posix(): path for path in found}
+
+
+def _runs(directory: Path, deeper: int) -> Iterator[Path]:
+    if holds_a_run(directory):
+        yield directory
+    elif deeper:
+        try:
+            inside = [Path(entry) for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return
+        for path in inside:
+            yield from _runs(path, deeper - 1)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return max(path.stat().st_mtime, *(entry.stat().st_mtime for entry in os.scandir(path) if entry.is_file()))
+    except OSError:
+        return 0.0
+
+
+def line_of(key: str, path: Path) -> RunLine:
+    """What is known of it; a run that can't be read has a line that says why."""
+    try:
+        run = read_run(path)
+        return _line(key, run)
+    except (IteralignError, OSError) as error:  # also of a run that is being deleted
+        return RunLine(key, path.name, None, str(error))
+
+
+def _line(key: str, run: Run) -> RunLine:
+    rows = run.metrics()
+    calls = totals_by_step(run.calls())
+    counts = [row.held_out for row in rows if row.held_out is not None and row.held_out.total]
+    return RunLine(
+        key=key,
+        name=run.name,
+        state=run.state,
+        done=sum(row.round >= 0 for row in rows),
+        rounds=run.planned_rounds(),
+        rates=tuple(count.count / count.total for count in counts),
+        cost=cost_of(calls.values()),
+        gained=gained(rows, run.ledger()[0], calls, sum(run.seconds().values())),
+    )
