@@ -70,6 +70,10 @@ class AnswerIndex:
         self._database.commit()
         self.counts = Counter[str](dict(self._database.execute("select name, count(*) from answers group by name")))
         """Rows of each set."""
+        self._choices = {
+            column: set(self._database.execute(f"select distinct name, {column} from answers"))
+            for column in ("kind", "category")
+        }
 
     def close(self) -> None:
         """Its file goes."""
@@ -87,25 +91,22 @@ class AnswerIndex:
         if query.words:
             where.append("instr(words, ?)")
             values.append(query.words.casefold())
-        chosen = f"from answers where {' and '.join(where)}"
-        page = f"select row {chosen} order by place, number limit ? offset ?"
+        fitting = f"select number from answers where {' and '.join(where)} order by place, number"
         with self._lock, closing(self._database.cursor()) as cursor:
-            fit = cursor.execute(f"select count(*) {chosen}", values).fetchone()[0]
-            rows = [json.loads(row) for (row,) in cursor.execute(page, [*values, query.count, query.start])]
-            kinds, categories = (
-                [
-                    value
-                    for (value,) in cursor.execute(f"select distinct {name} from answers where {named}", query.names)
-                ]
-                for name in ("kind", "category")
-            )
+            fit = [number for (number,) in cursor.execute(fitting, values)]
+            page = fit[query.start : query.start + query.count]
+            known = f"select number, row from answers where number in ({', '.join('?' * len(page))})"
+            rows = dict(cursor.execute(known, page))
+        kinds, categories = (
+            [value for name, value in self._choices[column] if name in query.names] for column in ("kind", "category")
+        )
         order = {kind: place for place, kind in enumerate(KINDS)}
         return Hits(
             total=sum(self.counts[name] for name in query.names),
-            fit=fit,
-            kinds=sorted(kinds, key=lambda kind: order.get(kind, len(order))),
-            categories=sorted(filter(None, categories)),
-            rows=rows,
+            fit=len(fit),
+            kinds=sorted(set(kinds), key=lambda kind: order.get(kind, len(order))),
+            categories=sorted(set(filter(None, categories))),
+            rows=[json.loads(rows[number]) for number in page],
         )
 
 

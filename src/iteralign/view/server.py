@@ -46,11 +46,11 @@ _MOST_ROWS = 100
 _STATIC = {"page.css": "text/css", "view.css": "text/css", "page.js": "text/javascript", "view.js": "text/javascript"}
 _STATIC |= {"review.js": "text/javascript"}
 _MEASURED: dict[str, Callable[..., Any]] = {
-    "result": result,
+    "result": lambda run, rows: result(run, rows, check=run.finished),
     "rounds": rounds_shown,
     "made": lambda run, rows: made(run),
 }
-"""Parts of the report that need no look at every round."""
+"""Parts of the report that need no look at every round. Of a run that goes on the files are not checked after each."""
 
 
 class Decided(BaseModel):
