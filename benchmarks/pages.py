@@ -1,6 +1,6 @@
 """`iteralign view` on a large run: when its page is there, how long a filter takes, and the server's memory.
 
-    python benchmarks/view.py PLACE [--prompts 40000] [-o results.json]
+    python benchmarks/pages.py PLACE [--prompts 40000] [-o results.json]
 
 PLACE gets a run on iteralign's public fakes (kept, and used again the next time). The server is a process of its own. Times are
 of whole requests on loopback, the least of several, first ones apart. Memory is the server's peak beyond that of an
