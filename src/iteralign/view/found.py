@@ -27,7 +27,8 @@ class RunLine:
     """None where the run can't be read; `problem` says why."""
     problem: str = ""
     done: int = 0
-    rounds: int = 0
+    planned: int = 0
+    """Rounds."""
     rates: tuple[float, ...] = ()
     """Unacceptable held-out answers, by measurement."""
     cost: str = ""
@@ -77,7 +78,7 @@ def _line(key: str, run: Run) -> RunLine:
         name=run.name,
         state=run.state,
         done=sum(row.round >= 0 for row in rows),
-        rounds=run.planned_rounds(),
+        planned=run.planned_rounds(),
         rates=tuple(count.count / count.total for count in counts),
         cost=cost_of(calls.values()),
         gained=gained(rows, run.ledger()[0], calls, sum(run.seconds().values())),

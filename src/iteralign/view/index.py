@@ -31,7 +31,8 @@ class Query:
     """What a page asks for."""
 
     names: tuple[str, ...] = MEASURED
-    kind: str = ""
+    became: str = ""
+    """What became of the answer, or its label."""
     category: str = ""
     words: str = ""
     start: int = 0
@@ -84,7 +85,7 @@ class AnswerIndex:
         """The rows of a page, what a reader must not miss first."""
         named = f"name in ({', '.join('?' * len(query.names))})"
         where, values = [named], list[Any](query.names)
-        for column, wanted in (("kind", query.kind), ("category", query.category)):
+        for column, wanted in (("kind", query.became), ("category", query.category)):
             if wanted:
                 where.append(f"{column} = ?")
                 values.append(wanted)

@@ -172,7 +172,7 @@ class Pages:
         names = tuple(name for name in given.getlist("set") if name in SETS)
         query = Query(
             names=names or Query.names,
-            kind=given.get("kind", ""),
+            became=given.get("kind", ""),
             category=given.get("category", ""),
             words=given.get("words", "").strip(),
             start=_number(given.get("start", "")),
