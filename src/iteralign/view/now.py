@@ -20,7 +20,7 @@ _NEWEST = 5
 
 
 @dataclass(frozen=True)
-class Spent:
+class OracleSpent:
     """Of the oracle's budget."""
 
     tokens: int
@@ -47,7 +47,7 @@ class Now:
     """Seconds that this stage took in earlier rounds, on average."""
     left: float | None
     """Seconds that the rounds still to come take, if they take as long as those that are done."""
-    spent: Spent
+    spent: OracleSpent
     warnings: list[str]
     failures: list[Verdict]
     principles: list[Principle]
@@ -67,7 +67,7 @@ def now_of(run: Run) -> Now:
         doing="" if stage is None else stage.in_full,
         usual=None if stage is None else _usual(run, stage),
         left=_left(status),
-        spent=Spent(sum(one.tokens for one in totals), oracle.token_budget, cost_of(totals), oracle.cost_budget),
+        spent=OracleSpent(sum(one.tokens for one in totals), oracle.token_budget, cost_of(totals), oracle.cost_budget),
         warnings=list(dict.fromkeys(run.warnings()))[-_NEWEST:],
         failures=_failures(newest),
         principles=_principles(newest),

@@ -12,7 +12,7 @@ _MOST = 5
 
 
 @dataclass(frozen=True)
-class Failure:
+class Origin:
     """One that gave rise to the principle."""
 
     question: str
@@ -32,7 +32,7 @@ class Card:
     figures: str
     neighbours: list[str]
     """The most similar principles, with their likeness."""
-    failures: list[Failure]
+    failures: list[Origin]
     into: list[str]
     """Ids that it can be merged into."""
 
@@ -60,11 +60,11 @@ def cards(desk: Desk) -> list[Card]:
     ]
 
 
-def _answers(desk: Desk) -> dict[str, Failure]:
+def _answers(desk: Desk) -> dict[str, Origin]:
     """The failures of the round that waits, or for a finished run of all rounds, by prompt id."""
     rounds = desk.run.rounds() if desk.round is None else [desk.run.round(desk.round)]
     return {
-        verdict.response.prompt.id: Failure(verdict.response.prompt.question, verdict.response.text)
+        verdict.response.prompt.id: Origin(verdict.response.prompt.question, verdict.response.text)
         for one in rounds
         for verdict in one.verdicts()
         if verdict.label == "unacceptable"
