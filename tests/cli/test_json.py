@@ -18,7 +18,7 @@ from iteralign.integrity.trace import Step, Trace
 from iteralign.integrity.verify import Verified
 from iteralign.oracles.budget import Total
 from iteralign.preflight.cost import Answers, Budget, Range, StepCost
-from iteralign.preflight.doctor import Examined, Finding
+from iteralign.preflight.findings import Examined, Finding
 from iteralign.preflight.hours import Hours, Speeds
 from iteralign.preflight.plan import Plan
 from iteralign.records import Principle

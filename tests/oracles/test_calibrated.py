@@ -17,6 +17,7 @@ from iteralign.evals.calibrate import Rated, calibrated, halves, labels_hash
 from iteralign.evals.human_labels import Labelled, read_human_labels
 from iteralign.fakes import FakeTarget, FakeTrainer
 from iteralign.preflight import doctor
+from iteralign.preflight.findings import Finding
 from iteralign.records import Verdict
 from iteralign.rundir.jsonl import read_records
 from iteralign.runs.run import run
@@ -178,7 +179,7 @@ def test_a_run_keeps_the_content_of_its_calibration(server: play.Server, labels:
 
 
 def test_the_doctor_asks_for_a_calibration_and_tells_what_is_missing(server: play.Server, tmp_path: Path) -> None:
-    def judged(**judge: Any) -> doctor.Finding:
+    def judged(**judge: Any) -> Finding:
         oracle = load_settings(settings(server, **judge)).oracle
         return next(one for one in doctor.check_oracle(oracle) if one.topic == "judge")
 

@@ -16,6 +16,7 @@ from oracles import conftest as play
 
 from iteralign.preflight import doctor
 from iteralign.preflight.cost import Range
+from iteralign.preflight.findings import Finding
 from iteralign.preflight.memory import Memory, memory_of
 from iteralign.preflight.plan import make_plan
 from iteralign.settings.oracle import OracleSettings
@@ -45,7 +46,7 @@ def server() -> Iterator[play.Server]:
     one.server_close()
 
 
-def states(findings: Iterator[doctor.Finding]) -> dict[str, str]:
+def states(findings: Iterator[Finding]) -> dict[str, str]:
     return {finding.topic: finding.state for finding in findings}
 
 

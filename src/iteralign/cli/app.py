@@ -170,7 +170,8 @@ def doctor(
     """Check environment, model, oracle (one small real call each), cache, memory and disk; say what to do."""
     settings = None if config is None else _settings(config, overrides or [])
     from iteralign.cli.doctor import print_findings
-    from iteralign.preflight.doctor import Examined, examine
+    from iteralign.preflight.doctor import examine
+    from iteralign.preflight.findings import Examined
 
     if as_json:
         found = Examined.of(examine(settings))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from iteralign.cli.console import out
-from iteralign.preflight.doctor import Examined, Finding
+from iteralign.preflight.findings import Examined, Finding
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 

@@ -8,16 +8,17 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
 from iteralign.errors import IteralignError, OracleReplyError
 from iteralign.files import size_text
+from iteralign.preflight.cluster import examined
+from iteralign.preflight.findings import Finding, State
 from iteralign.preflight.plan import Plan, planned
 from iteralign.records import RedTeamPrompt, Response, Verdict
 from iteralign.runs import build
@@ -32,38 +33,8 @@ from iteralign.weights.loading import check_tensors
 if TYPE_CHECKING:
     from iteralign.oracles.chat import Client
 
-State = Literal["ok", "warn", "fail"]
-
 _HEAVY = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "openai")
 _SLOW_REPLY = 20.0  # seconds
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report."""
-
-    topic: str
-    state: State
-    found: str
-    advice: str = ""
-    """What to do; empty where nothing needs doing."""
-
-
-@dataclass(frozen=True)
-class Examined:
-    """All that was found."""
-
-    findings: list[Finding]
-    ok: int
-    warnings: int
-    failures: int
-
-    @classmethod
-    def of(cls, findings: Iterable[Finding]) -> "Examined":
-        """The findings with their counts."""
-        listed = list(findings)
-        states = [finding.state for finding in listed]
-        return cls(listed, states.count("ok"), states.count("warn"), states.count("fail"))
 
 
 def check_environment() -> Iterator[Finding]:
@@ -174,6 +145,8 @@ def examine(settings: Settings | None) -> Iterator[Finding]:
             yield from check_plan(settings, _plan(settings))
         except IteralignError as error:
             yield Finding("settings", "fail", *_split(error))
+    if settings.cluster.address is not None:
+        yield examined(settings)
     yield from check_oracle(settings.oracle)
 
 

@@ -102,7 +102,9 @@ def estimated(settings: Settings, counts: Counts, found: Speeds) -> tuple[float,
     texts = (
         answers.total().most + answers.looped.most * (ahead - 1) + answers.revised.most * (counts.revision_texts - 1)
     )
-    answering = found.answer * answers.total().least * _FASTER, found.answer * texts * longest * _SLOWER
+    replicas = settings.cluster.replicas if settings.cluster.address is not None else 1
+    answer = found.answer / replicas
+    answering = answer * answers.total().least * _FASTER, answer * texts * longest * _SLOWER
     judge = settings.oracle.judge
     at_once = judge.concurrency if judge is not None else 1
     judging = found.verdict * counts.calls.least * _FASTER / at_once, found.verdict * counts.calls.most * _SLOWER
@@ -115,11 +117,12 @@ def estimated(settings: Settings, counts: Counts, found: Speeds) -> tuple[float,
 
 
 def measure(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Speeds:
-    """With parts built as a run builds them. The trained weights are thrown away."""
+    """With parts built as a run builds them, and one replica of the target. The trained weights are thrown away."""
     with tempfile.TemporaryDirectory(prefix="iteralign-plan-") as place:
         fresh = settings.model_copy(
             update={
                 "oracle": settings.oracle.model_copy(update={"cache": False}),
+                "cluster": settings.cluster.model_copy(update={"address": None}),
                 "training": settings.training.model_copy(update={"epochs": 1, "report_to": ()}),
             }
         )

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from iteralign.constitution.gate import most_answers
 from iteralign.oracles.prices import load_prices
+from iteralign.preflight import cluster
 from iteralign.preflight.cost import (
     Answers,
     Budget,
@@ -124,6 +125,8 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         width=sizes["weight_bytes"],
         generating=4 if model.arithmetic.generating == "float32" else 2,
     )
+    if settings.cluster.address is not None:
+        notes.append(f"cluster: {cluster.described(settings)}")
     if settings.oracle.kind == "rules":
         notes.append("oracle: the rules that ship with iteralign, a stand-in that needs no calls")
     return Plan(

@@ -1,8 +1,9 @@
 """Settings -> objects: the only place that names backends. One `match` per seam; an unknown name lists the choices."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from iteralign import layout
 from iteralign.constitution.doubles import Doubles
@@ -19,7 +20,7 @@ from iteralign.redteam.chances import Weighing
 from iteralign.redteam.growth import Growth
 from iteralign.redteam.orders import FileOrder, Order, Seeking, Shuffled, groups_of
 from iteralign.redteam.pool import in_forms
-from iteralign.rundir.weights import RunWeights
+from iteralign.rundir.weights import RunWeights, SharedWeights
 from iteralign.settings.calibration import calibration_of
 from iteralign.settings.file import flat
 from iteralign.settings.oracle import LOCAL, EndpointSettings, GuardSettings, OracleSettings
@@ -27,6 +28,7 @@ from iteralign.settings.settings import Settings
 from iteralign.text.similarity import Similarity, by_embeddings, by_words
 from iteralign.trainers.tracking import Tracking
 from iteralign.weights.model import LocalModel
+from iteralign.weights.storage import Storage
 
 if TYPE_CHECKING:
     from iteralign.oracles.budget import Account
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
     from iteralign.oracles.probability import ProbabilityOracle
 
 
-def build_model(settings: Settings, run: Path | None = None) -> LocalModel:
-    """The owner of the target's weights; loads nothing yet. `run`: the run directory, where there is one."""
+def build_model(settings: Settings, run: Path | Storage | None = None) -> LocalModel:
+    """The owner of the target's weights; loads nothing yet. `run`: the run directory, or what knows of its weights."""
     model = settings.model
     if settings.threads is not None:
         import torch
@@ -50,7 +52,7 @@ def build_model(settings: Settings, run: Path | None = None) -> LocalModel:
     here = in_process and settings.training.method == "full"
     return LocalModel(
         demo_model() if model.path == "demo" else model.path,
-        root=Path() if run is None else RunWeights(run),
+        root=Path() if run is None else RunWeights(run) if isinstance(run, Path) else run,
         device=model.device,  # type: ignore[arg-type]
         dtype="auto" if here and not shared else model.dtype,
         generating=None if shared else model.dtype,
@@ -65,6 +67,10 @@ def build_model(settings: Settings, run: Path | None = None) -> LocalModel:
 def build_target(settings: Settings, model: LocalModel) -> Target:
     """The model as something that answers."""
     match settings.model.engine:
+        case "transformers" | "vllm" if settings.cluster.address is not None:
+            from iteralign.targets.cluster import ClusterTarget
+
+            return ClusterTarget(model, settings.cluster, settings.model.device, partial(build_replica, settings))
         case "transformers":
             from iteralign.targets.transformers import TransformersTarget
 
@@ -73,11 +79,22 @@ def build_target(settings: Settings, model: LocalModel) -> Target:
             from iteralign.targets.vllm import VllmTarget
 
             rank = settings.training.lora_r if settings.training.method == "lora" else None
-            return VllmTarget(model, settings.model.vllm, rank)
+            parallel = settings.cluster.tensor_parallel
+            return VllmTarget(
+                model, settings.model.vllm, rank, {"tensor_parallel_size": parallel} if parallel > 1 else None
+            )
         case "served":
             from iteralign.targets.served import ServedTarget
 
             return ServedTarget(model, settings.model.served)
+
+
+def build_replica(settings: Settings, root: Path, arithmetic: Mapping[str, Any]) -> tuple[Target, Callable[[], object]]:
+    """The target of one replica, in the process that Ray gives it, and what takes its weights off the GPU. `root`: where the
+    run's weights lie. Raises TargetError where this machine does not see them."""
+    model = build_model(settings, SharedWeights(root, arithmetic))
+    alone = settings.model_copy(update={"cluster": settings.cluster.model_copy(update={"address": None})})
+    return build_target(alone, model), model.set_aside
 
 
 def build_tracking(settings: Settings, directory: Path) -> Tracking:

@@ -105,7 +105,18 @@ def _check_same(run: RunDirectory, settings: Settings, sets: PromptSets | None) 
 
 def environment(settings: Settings, model: LocalModel | None = None) -> dict[str, Any]:
     """Versions, hardware, seed and the base model's fingerprint: what someone who repeats the run wants to know."""
-    names = ("iteralign", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "openai", "tokenizers")
+    names = (
+        "iteralign",
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "accelerate",
+        "datasets",
+        "openai",
+        "tokenizers",
+        "ray",
+    )
     versions = {}
     for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from iteralign.errors import ConfigError
 from iteralign.records import Sampling
+from iteralign.settings.cluster import ClusterSettings
 from iteralign.settings.constitution import ConstitutionSettings
 from iteralign.settings.data import DataSettings, FormSettings
 from iteralign.settings.file import explain, flat, read_yaml, with_override
@@ -56,6 +57,7 @@ class Settings(Section):
     measure: MeasureSettings = MeasureSettings()
     lookahead: LookAheadSettings = LookAheadSettings()
     guard_rails: GuardRailSettings = GuardRailSettings()
+    cluster: ClusterSettings = ClusterSettings()
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Seeds order, sampling, replay and training."""
     threads: int | None = Field(default=None, gt=0, le=4096)
@@ -77,6 +79,17 @@ class Settings(Section):
                 "revision.best_of above 1 asks the target which revision it finds likeliest, and a server can't say: set "
                 "it to 1, or model.engine to transformers or vllm"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_server_has_its_own_replicas(self) -> "Settings":
+        if self.cluster.address is not None and self.model.engine == "served":
+            raise ValueError(
+                "cluster.address starts replicas of this model, and a server has replicas of its own: set it to null, or "
+                "model.engine to transformers or vllm"
+            )
+        if self.cluster.tensor_parallel > 1 and self.model.engine != "vllm":
+            raise ValueError("cluster.tensor_parallel above 1 is vLLM's: set model.engine to vllm")
         return self
 
     @model_validator(mode="after")
@@ -129,6 +142,7 @@ CHANGEABLE = (
     "model.batch_size",
     "lookahead.rounds",
     "lookahead.wasted_verdicts",
+    *(f"cluster.{name}" for name in ClusterSettings.model_fields),
     "threads",
     "name",
 )
