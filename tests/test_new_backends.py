@@ -31,7 +31,7 @@ SECTIONS = {
 CASES = {
     'case "rules":\n            from iteralign.oracles.rules': ("strict", "oracles.strict", "StrictOracle"),
     'case "transformers":\n            from iteralign.targets': ("parrot", "targets.parrot", "ParrotTarget"),
-    'case "full" if': ("idle", "trainers.idle", "IdleTrainer"),
+    'case "lora" | "full"': ("idle", "trainers.idle", "IdleTrainer"),
 }
 """The case of runs/build.py that the new one stands before."""
 CASE = """case "{}":
