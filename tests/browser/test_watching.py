@@ -1,0 +1,155 @@
+"""A demo from its start over a person's review to its end, as it is seen in the pages of `iteralign view`."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from iteralign.rundir.reader import read_run
+
+from .window import Window
+
+PATIENCE = 1_200_000
+"""Milliseconds for what the run itself has to do; the machine may be busy."""
+SMALL = ("data.limit=40", "data.benign_limit=100", "constitution.review=required")
+COMMAND = [sys.executable, "-m", "iteralign"]
+
+
+@contextmanager
+def viewer(directory: Path) -> Iterator[str]:
+    """The address of a server of the runs there."""
+    command = [*COMMAND, "view", str(directory), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "400"}) as server:
+        assert server.stdout is not None
+        try:
+            yield next(word for line in server.stdout for word in line.split() if word.startswith("http"))
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def working(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command that goes on meanwhile."""
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, text=True) as command:
+        try:
+            yield command
+        finally:
+            command.kill()
+
+
+@pytest.mark.timeout(3600)
+def test_a_demo_is_watched_reviewed_and_finished(chromium: Browser, pictures: Path, tmp_path: Path) -> None:
+    """By two people, one at a desk and one with a phone."""
+    demo = tmp_path / "demo"
+    with (
+        viewer(tmp_path) as address,
+        Window.opened(chromium, "desktop", pictures) as desk,
+        Window.opened(chromium, "phone", pictures) as phone,
+    ):
+        desk.page.goto(address)
+        expect(desk.page.get_by_text("There is no run here yet")).to_be_visible()
+        desk.look("view-nothing")
+        with working("demo", "--run-dir", str(demo), *(word for one in SMALL for word in ("--set", one))) as run:
+            entry = desk.page.get_by_role("link", name="demo")
+            expect(entry).to_be_visible(timeout=PATIENCE)
+            run.send_signal(signal.SIGSTOP)  # or it may be done before we have looked
+            entry.click()
+            desk.page.wait_for_url("**/run?*")
+            phone.page.goto(desk.page.url)
+            for window in (desk, phone):
+                expect(window.page.locator(".doing")).to_contain_text("running base model: ")
+                window.look("view-running")
+            run.send_signal(signal.SIGCONT)
+            expect(desk.page.get_by_role("link", name="Review them")).to_be_visible(timeout=PATIENCE)
+            expect(desk.page.get_by_role("heading", name="Newest failures")).to_be_visible()
+            assert run.wait() == 4, "it waits for a person"
+        review(desk, phone)
+        command = desk.page.locator("#all-done code").inner_text()
+        assert command == f"iteralign resume {demo}"
+        desk.page.get_by_role("link", name="demo").click()
+        with working(*command.split()[1:]) as run:
+            assert run.wait() == 4, "what was edited is tried again, and then it waits once more"
+        expect(desk.page.locator(".doing .chip")).to_have_text("waiting")
+        again(phone)
+        with working(*command.split()[1:]) as run:
+            assert run.wait() == 0
+        expect(desk.page.locator(".doing .chip")).to_have_text("finished")
+        for window in (desk, phone):
+            finished(window, address)
+    first, *_, last = read_run(demo).constitution()[0]
+    assert first.text.endswith(" Say why.") and (first.status, last.status) == ("adopted", "rejected")
+
+
+def review(desk: Window, phone: Window) -> None:
+    """The first is edited at the desk, which the phone is told; the last is rejected on the phone."""
+    for window in (desk, phone):
+        window.page.get_by_role("link", name="Review them").click()
+        window.page.get_by_label("Your name").fill({"desktop": "Ann", "phone": "Bo"}[window.size])
+        window.look("view-review")
+    cards = desk.page.locator(".principle-card")
+    count = cards.count()
+    assert count >= 2
+    keys, left = desk.page.keyboard, desk.page.get_by_role("status")
+    cards.first.focus()
+    keys.press("e")
+    keys.press("Control+End")
+    keys.type(" Say why.")
+    keys.press("Tab")
+    keys.press("Tab")
+    keys.type("a reader wants the reason")
+    keys.press("Enter")
+    expect(left).to_have_text(f"{count - 1} of {count} to decide")
+    for number in range(1, count - 1):
+        expect(cards.nth(number)).to_be_focused()
+        keys.press("a")
+        expect(left).to_have_text(f"{count - 1 - number} of {count} to decide")
+
+    first, last = phone.page.locator(".principle-card").first, phone.page.locator(".principle-card").last
+    first.get_by_role("button", name="Accept").tap()
+    expect(first.get_by_role("alert")).to_contain_text("Ann has decided meanwhile: edit")
+    assert [told for told in phone.complaints if "409" not in told] == []
+    phone.complaints.clear()
+    phone.page.reload()
+    expect(first.locator(".decided")).to_have_text("edit by Ann")
+    last.get_by_label("Why (optional)").fill("said already")
+    last.get_by_role("button", name="Reject").tap()
+    expect(phone.page.get_by_text("All decided.")).to_be_visible()
+    desk.page.reload()
+    expect(cards.last.locator(".decided")).to_have_text("reject by Bo")
+    for window in (desk, phone):
+        window.look("view-decided")
+
+
+def again(phone: Window) -> None:
+    """The edited one, with its new trial."""
+    phone.page.get_by_role("link", name="demo").tap()
+    phone.page.get_by_role("link", name="Review them").tap()
+    expect(phone.page.get_by_role("status")).to_have_text("1 of 1 to decide")
+    expect(phone.page.get_by_role("heading", level=2)).to_contain_text("Say why.")
+    phone.page.get_by_role("button", name="Accept").tap()
+    expect(phone.page.get_by_text("All decided.")).to_be_visible()
+
+
+def finished(window: Window, address: str) -> None:
+    """What was gained is on the first page and on the run's, whose answers are searched."""
+    page: Page = window.page
+    page.goto(address)
+    expect(page.get_by_text("→").first).to_be_visible()
+    window.look("view-runs")
+    page.get_by_role("link", name="demo").click()
+    expect(page.locator("#result .lead")).to_contain_text("held-out questions")
+    expect(page.locator(".pair").first).to_be_visible(timeout=PATIENCE)
+    window.look("view-finished")
+    page.get_by_role("searchbox").fill("no such words anywhere")
+    expect(page.locator("#found")).to_contain_text("0 of")
+    page.get_by_role("searchbox").fill("")
+    page.locator(".pair summary").first.click()
+    expect(page.locator(".pair .body").first).to_be_visible()
+    page.get_by_label("Show texts that may offend").check()
+    window.look("view-unfolded")
