@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from iteralign.constitution.given import read_constitution
 from iteralign.constitution.review import read_sheet
 from iteralign.data.files import read_rows
 from iteralign.errors import ConfigError, DataError
+from iteralign.oracles.guards.families import Safeguard
 from iteralign.oracles.guards.policy import policy_principles
+from iteralign.prompts import read_template
 from iteralign.records import RedTeamPrompt
 from iteralign.settings.file import read_yaml
-from iteralign.text.bounded import MAX_DEPTH, BeyondBounds, load_json, load_yaml
+from iteralign.steps.measure import file_texts
+from iteralign.text.bounded import MAX_DEPTH, MAX_TEXT, BeyondBounds, load_json, load_yaml
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
 MEMORY = 1_500 * 1024**2
@@ -222,3 +226,24 @@ def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(ConfigError, match="no file"):
         read_yaml(tmp_path / "pipe.yaml")
+
+
+@pytest.mark.parametrize(
+    ("read", "error"),
+    [
+        (lambda path: read_template("judge_system", set(), path), ConfigError),
+        (lambda path: file_texts(str(path)), DataError),
+        (Safeguard, ConfigError),
+    ],
+    ids=["template", "capability", "policy"],
+)
+def test_a_text_of_ones_own_is_bounded_and_no_pipe(
+    tmp_path: Path, read: Callable[[Path], object], error: type[Exception]
+) -> None:
+    with (tmp_path / "long.txt").open("wb") as file:
+        file.truncate(MAX_TEXT + 1)  # a sparse file: it takes no room on the disk
+    with pytest.raises(error, match=r"long\.txt.* more than \d+ MiB"):
+        read(tmp_path / "long.txt")
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(error, match=r"pipe\.txt.* no file"):
+        read(tmp_path / "pipe.txt")

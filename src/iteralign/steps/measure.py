@@ -11,6 +11,7 @@ from iteralign.prompts.forms import PromptForm
 from iteralign.records import RedTeamPrompt, Sampling, TextScore, Verdict
 from iteralign.steps.judge import judge
 from iteralign.steps.respond import Told, nobody, respond
+from iteralign.text.bounded import read_text
 from iteralign.text.degenerate import is_degenerate
 from iteralign.text.refusals import is_refusal
 
@@ -58,8 +59,8 @@ def file_texts(path: str | None) -> CapabilityTexts:
     if path is None:
         return CapabilityTexts()
     try:
-        paragraphs = [part.strip() for part in Path(path).read_text(encoding="utf-8").split("\n\n") if part.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        paragraphs = [part.strip() for part in read_text(Path(path)).split("\n\n") if part.strip()]
+    except (OSError, ValueError) as error:
         raise DataError(f"measure.capability: {path} can't be read as text: {error}.") from error
     if not paragraphs:
         raise DataError(f"measure.capability: {path} holds no text.")

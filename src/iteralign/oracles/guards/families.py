@@ -21,6 +21,7 @@ from iteralign.oracles.guards.policy import SafeguardReply, policy_principles
 from iteralign.oracles.reading import Fence, Unreadable, read_json
 from iteralign.prompts import Template, read_template
 from iteralign.records import Response
+from iteralign.text.bounded import read_text
 from iteralign.text.control import defused
 
 Question = str | tuple[Message, ...]
@@ -185,7 +186,7 @@ class Safeguard:
     def __init__(self, policy: Path) -> None:
         self.principles = policy_principles(policy)
         if self.principles is None:
-            self.policy = policy.read_text(encoding="utf-8")
+            self.policy = read_text(policy)
         else:
             numbered = "\n".join(f"{number}. {text}" for number, text in enumerate(self.principles, start=1))
             self.policy = _own("safeguard_policy", {"principles"}).fill(principles=numbered)
