@@ -197,10 +197,35 @@ class Found:
     seconds: float
 
 
+class AllKnowing(Order):
+    """What is likeliest to fail now, and of each intent one wording first: no order can find much more."""
+
+    def __init__(self, items: Sequence[Item], rounds: int) -> None:
+        super().__init__(rounds)
+        self.left = list(items)
+        self.known: Callable[[Item], float] = lambda item: 0.0
+        """The chance of each to fail, from who plants the failures."""
+        self.failed = set[str]()
+
+    def coming(self, number: int, weights: Checkpoint, keep: KeepDraws) -> Groups:
+        first, further, seen = list[Item](), list[Item](), set(self.failed)
+        for item in sorted(self.left, key=lambda item: -self.known(item)):
+            (further if item.intent in seen else first).append(item)
+            seen.add(item.intent)
+        chosen, self.left = (first + further)[:SIZE], (first + further)[SIZE:]
+        self.asked = {item.prompt.id: item.intent for item in chosen}
+        return [[item.prompt for item in chosen]]
+
+    def judged(self, verdicts: Sequence[Verdict]) -> None:
+        self.failed |= {self.asked[v.response.prompt.id] for v in verdicts if v.label == "unacceptable"}
+
+
 def simulate(items: Sequence[Item], world: World, order: Order, seed: int, rounds: int, rated: bool = False) -> Found:
     """A run of so many rounds."""
     draw = random.Random(f"target {seed}")
     target = SimulatedTarget(items, world, draw)
+    if isinstance(order, AllKnowing):
+        order.known = target.chance
     by_id = {item.prompt.id: item for item in items}
     left = dict(by_id)
     weights = Checkpoint(kind="base", path="base")
@@ -246,24 +271,31 @@ def simulate(items: Sequence[Item], world: World, order: Order, seed: int, round
     return found
 
 
-Make = Callable[[list[RedTeamPrompt], int, int], Order]
-"""(prompts, rounds, seed) -> an order."""
+Make = Callable[[Sequence[Item], int, int], Order]
+"""(items, rounds, seed) -> an order."""
+
+
+def prompts_of(items: Sequence[Item]) -> list[RedTeamPrompt]:
+    return [item.prompt for item in items]
 
 
 def seeking(how: Weighing, **settings: Any) -> Make:
     chosen = RedTeamSettings(order="seeking", **settings)
-    return lambda prompts, rounds, seed: Seeking(prompts, SIZE, rounds, chosen, seed, how)
+    return lambda items, rounds, seed: Seeking(prompts_of(items), SIZE, rounds, chosen, seed, how)
 
 
 def greedy(epsilon: float) -> Make:
-    return lambda prompts, rounds, seed: EpsilonGreedy(prompts, rounds, epsilon, seed)
+    return lambda items, rounds, seed: EpsilonGreedy(prompts_of(items), rounds, epsilon, seed)
 
 
 ORDERS: dict[str, Make] = {
-    "file": lambda prompts, rounds, seed: FileOrder(groups_of(prompts, SIZE, rounds)),
-    "shuffled": lambda prompts, rounds, seed: Shuffled(prompts, SIZE, rounds, RedTeamSettings(order="shuffled"), seed),
+    "file": lambda items, rounds, seed: FileOrder(groups_of(prompts_of(items), SIZE, rounds)),
+    "shuffled": lambda items, rounds, seed: Shuffled(
+        prompts_of(items), SIZE, rounds, RedTeamSettings(order="shuffled"), seed
+    ),
     "epsilon-greedy": greedy(0.2),
     "seeking": seeking(Weighing()),
+    "all-knowing": lambda items, rounds, seed: AllKnowing(items, rounds),
 }
 REAL = {
     "HarmfulQA: subtopics": World("topic", 5),
@@ -333,7 +365,7 @@ def run_of(name: str, world: World, make: Make, seed: int, data: Path | None, ra
     half; of the rate over the last 200 draws, whether its interval holds the true one, and its error."""
     items = pool_of(name, world, seed, data)
     rounds = len(items) // SIZE // 2
-    run = simulate(items, world, make([item.prompt for item in items], rounds, seed), seed, rounds, rated)
+    run = simulate(items, world, make(items, rounds, seed), seed, rounds, rated)
     found = {
         "tenth": float(run.distinct[rounds // 5 - 1]),
         "quarter": float(run.distinct[rounds // 2 - 1]),
@@ -419,8 +451,9 @@ def main() -> None:
 def table(runs: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     """Markdown: a line a world."""
     lines = [
-        "| world | file | shuffled | greedy | seeking | seeking / shuffled | seeking / greedy | regions met | rate holds |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| world | file | shuffled | greedy | seeking | at most | seeking / shuffled | seeking / greedy | regions met "
+        "| rate holds |",
+        "|---" * 10 + "|",
     ]
     for name, orders in runs.items():
         mean = {order: means(found) for order, found in orders.items()}

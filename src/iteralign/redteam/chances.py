@@ -24,9 +24,9 @@ class Weighing:
     """What a failure still counts after a training,"""
     passed: float = 0.9
     """and a pass."""
-    alike: float = 1.5
+    alike: float = 2.0
     """The power that a likeness is raised to: the higher, the less a distant likeness counts."""
-    sharpness: float = 7.0
+    sharpness: float = 20.0
     """The power that an estimate is raised to: the higher, the rarer is a draw of what is not likely to fail."""
     least: float = 0.05
     """Estimates below count as this: among prompts that hardly fail one is as good as another."""
