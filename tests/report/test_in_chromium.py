@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from iteralign.records import Principle
-from iteralign.report.html import page
+from iteralign.report.html import page, write_comparison
 from iteralign.report.principles import Rounds, principle_table
 from iteralign.report.view import Constitution, view_of
 
@@ -114,6 +114,21 @@ def test_nothing_is_wider_than_the_window(browser: Browser, finished: Path, host
           return document.documentElement.scrollWidth - window.innerWidth;
         """
         assert int(browser(run / "report.html", script, width)) <= 0
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_runs_side_by_side_fit_the_window_and_nothing_in_them_comes_alive(
+    browser: Browser, finished: Path, hostile: Path, tmp_path: Path, width: int
+) -> None:
+    file = write_comparison([finished, hostile, finished], tmp_path / "compared.html")
+    script = """
+      document.querySelectorAll('details').forEach((one) => { one.open = true; });
+      document.getElementById('texts').click();
+      const alive = document.querySelectorAll('img, iframe, main style').length;
+      return JSON.stringify([document.documentElement.scrollWidth - window.innerWidth, alive, document.title]);
+    """
+    over, alive, title = json.loads(browser(file, script, width))
+    assert over <= 0 and alive == 0 and " beside " in title
 
 
 def test_everything_that_can_be_operated_takes_the_keyboard(browser: Browser, finished: Path) -> None:
