@@ -43,12 +43,13 @@ real: $(VENV)/.test   ## whole runs on SmolLM2 beside what they have to be bette
 	$(BIN)/python tests/real/fetch.py $(REAL) smollm2 qwen-0.5b qwen-1.5b llama-server
 	$(BIN)/python benchmarks/real_models.py $(DATA) recipes/laptop.yaml runs/real$(if $(SMALL),-small) --serve $(REAL) $(if $(SMALL),--small)
 
-torture: $(VENV)/.test   ## kill -9 a run a hundred times, resume it, compare every file; change 500 files, see them noticed; change 500 killed runs, resume them; 456 runs against a hostile server; 900 reads of damaged run directories
+torture: $(VENV)/.test   ## kill -9 a run a hundred times, resume it, compare every file; change 500 files, see them noticed; change 500 killed runs, resume them; 456 runs against a hostile server; 900 reads of damaged run directories; 50 faults of replicas, nodes and drivers on a Ray cluster
 	$(BIN)/python tests/kill/campaign.py --kills 100
 	$(BIN)/python tests/integrity/corruption.py --changes 500
 	$(BIN)/python tests/integrity/stopped.py --changes 500
 	$(BIN)/python tests/hostile/campaign.py
 	$(BIN)/python tests/rundir/test_run_directory_fuzz.py 11 900
+	$(BIN)/python tests/cluster/campaign.py --faults 50
 
 test-vllm: $(VENV)/.test $(VENV)-vllm/.done   ## the vLLM engine against a real vLLM on the CPU (an environment of 3.4 GB)
 	ITERALIGN_VLLM_PYTHON=$(CURDIR)/$(VENV)-vllm/bin/python $(BIN)/python -m pytest tests/targets/test_vllm.py tests/oracles/test_servers.py -k vllm
