@@ -175,6 +175,8 @@ def test_a_run_that_goes_on_is_shown_as_far_as_it_is(tmp_path: Path) -> None:
             return super().stage(round_number, rounds, stage)
 
     start_run(load_settings(small(tmp_path)), run, parts=fake_parts(run), progress=Looks())
+    assert "are not judged yet" in texts[0] and "are not judged yet" not in texts[-1]
+    assert not any("were held out, so nothing" in text for text in texts), "they are held out, and come"
     assert len(texts) > 15 and all("not finished when this page was written" in text for text in texts)
     assert "Nothing has been measured yet" in texts[0] and "large improvement" in texts[-1]
 

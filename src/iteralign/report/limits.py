@@ -21,7 +21,7 @@ def limits(
     finished: bool,
 ) -> list[str]:
     """A sentence or two each, the weightiest first. `judges`: who really judged."""
-    return [*_judging(judges, finished), *_limits(settings, rows, base, after)]
+    return [*_judging(judges, finished), *_limits(settings, rows, base, after, finished)]
 
 
 def _judging(judges: Sequence[str], finished: bool) -> Iterator[str]:
@@ -48,10 +48,12 @@ def _grown(settings: Settings) -> Iterator[str]:
         )
 
 
-def _limits(settings: Settings, rows: Sequence[RoundMetrics], base: Measurement, after: Measurement) -> Iterator[str]:
+def _limits(
+    settings: Settings, rows: Sequence[RoundMetrics], base: Measurement, after: Measurement, finished: bool
+) -> Iterator[str]:
     yield from _grown(settings)
-    yield from _held_out(base)
-    yield from _benign(base)
+    yield from _held_out(base, coming=not finished and settings.data.held_out > 0)
+    yield from _benign(base, coming=not finished and settings.data.benign is not None)
     unknown = sum(verdict.label == "undetermined" for verdict in after.held_out)
     if unknown:
         yield (
@@ -80,9 +82,12 @@ def _limits(settings: Settings, rows: Sequence[RoundMetrics], base: Measurement,
     yield "A model that did well here is not thereby safe."
 
 
-def _held_out(base: Measurement) -> Iterator[str]:
+def _held_out(base: Measurement, coming: bool) -> Iterator[str]:
+    """`coming`: the run will measure them, as far as its settings say."""
     count = len(base.held_out)
-    if not count:
+    if not count and coming:
+        yield "The base model's answers to the held-out red-team prompts are not judged yet."
+    elif not count:
         yield "No red-team prompts were held out, so nothing here shows whether the model fails less (`data.held_out`)."
     elif count < _FEW:
         yield f"Only {count} red-team prompts were held out: a difference must be large to be told from chance."
@@ -93,8 +98,10 @@ def _held_out(base: Measurement) -> Iterator[str]:
         )
 
 
-def _benign(base: Measurement) -> Iterator[str]:
-    if not base.benign:
+def _benign(base: Measurement, coming: bool) -> Iterator[str]:
+    if not base.benign and coming:
+        yield "The base model's answers to the held-out benign prompts are not there yet."
+    elif not base.benign:
         yield (
             "No benign prompts were held out: a model that refuses everything would look perfect on this page "
             "(`data.benign`)."
