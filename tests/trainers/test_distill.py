@@ -219,15 +219,16 @@ def test_several_gpus_are_refused_before_anything_is_done(tiny_llama: Path, tmp_
 
     with pytest.raises(TrainingError, match=r"training\.processes to 1"):
         DistributedTrainer(OnGpu(str(tiny_llama), root=tmp_path), settings("full", processes=2), 0).check()
-    DistributedTrainer(
-        LocalModel(str(tiny_llama), root=tmp_path, device="cpu"), settings("full", processes=2), 0
-    ).check()
+    on_cpu = LocalModel(str(tiny_llama), root=tmp_path, device="cpu")
+    with pytest.raises(TrainingError, match=r"training\.sharded to false"):
+        DistributedTrainer(on_cpu, settings("full", processes=2), 0).check()
+    DistributedTrainer(on_cpu, settings("full", processes=2, sharded=False), 0).check()
 
 
 @pytest.mark.slow
 def test_two_processes_train_repeatably(model: LocalModel, tmp_path: Path) -> None:
     eight = [example(n) for n in range(8)]
-    two = settings("full", processes=2, epochs=8, batch_size=2, learning_rate=0.003)
+    two = settings("full", processes=2, sharded=False, epochs=8, batch_size=2, learning_rate=0.003)
     both = DistributedTrainer(model, two, 0).finetune(model.base, eight, tmp_path / "r0", 0)
     assert (both.kind, both.steps) == ("full", 16)
     assert apart(model, both, eight) < apart(model, model.base, eight) / 2

@@ -10,6 +10,7 @@ import pytest
 
 from iteralign.errors import RunDirectoryError, TargetError
 from iteralign.records import Principle
+from iteralign.rundir import kept_files
 from iteralign.rundir.directory import RunDirectory
 from iteralign.runs.progress import Silent
 from iteralign.runs.rounds import Outcome
@@ -82,7 +83,10 @@ def assert_set(event: threading.Event) -> None:
     assert event.wait(10)
 
 
-def test_stages_wait_for_the_weights_before_them_in_their_order(tmp_path: Path) -> None:
+def test_stages_wait_for_the_weights_before_them_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_files, "WRITTEN_TOGETHER", 0.0)  # else quick stages are written together, later
     go = threading.Event()
     with RunDirectory.create(tmp_path / "run", keeping("all")) as run:
         keep = run.round(0)
