@@ -63,7 +63,7 @@ def test_a_demo_is_watched_reviewed_and_finished(chromium: Browser, pictures: Pa
             desk.page.wait_for_url("**/run?*")
             phone.page.goto(desk.page.url)
             for window in (desk, phone):
-                expect(window.page.locator(".doing")).to_contain_text("running base model: ")
+                expect(window.page.locator(".doing")).to_contain_text("running")
                 window.look("view-running")
             run.send_signal(signal.SIGCONT)
             expect(desk.page.get_by_role("link", name="Review them")).to_be_visible(timeout=PATIENCE)
