@@ -5,6 +5,9 @@ makes it. Nothing here knows of models, files
 or networks. Read after `algorithm.py`.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -23,6 +26,19 @@ class Record(BaseModel):
     """Base of all records: immutable, no unknown fields, no silent type conversion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, serialize_by_alias=True)
+
+
+@contextmanager
+def many() -> Iterator[None]:
+    """While many records are made: no record is part of a cycle, and looking for one among them takes as long as making
+    them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Turn(Record):

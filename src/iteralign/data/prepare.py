@@ -11,9 +11,9 @@ from typing import Any, Literal
 from iteralign.data.given import Questions
 from iteralign.data.questions import Question, find_field, keep_where, read_question
 from iteralign.data.sources import slug, source_rows
-from iteralign.data.split import prompt_key, split_held_out, without_questions_of
+from iteralign.data.split import split_held_out, turns_key, without_questions_of
 from iteralign.errors import DataError
-from iteralign.records import RedTeamPrompt
+from iteralign.records import RedTeamPrompt, many
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Prepared:
         return dict(named.most_common())
 
 
+@many()
 def prepare(
     source: str | Questions,
     path: Path | str | None = None,
@@ -88,7 +89,7 @@ def prepare(
     if not asked:
         raise DataError(f"{kept[0].where}: in none of the {len(kept)} rows does anybody ask anything.")
     _check_ids(asked)
-    distinct = _without_doubles([_prompt(question, name, benign) for question in asked])
+    distinct = _without_doubles(asked, name, benign)
     _check_generated_ids(distinct)
     ordered = list(distinct)
     if shuffle:
@@ -142,27 +143,25 @@ def load_prompts(
     return list(prepare(source, path, limit=limit, seed=seed, shuffle=shuffle, benign=benign, **options).prompts)
 
 
-def _prompt(question: Question, source: str, benign: bool) -> RedTeamPrompt:
+def _without_doubles(questions: Sequence[Question], source: str, benign: bool) -> list[RedTeamPrompt]:
+    """The first of those that ask the same after the same conversation."""
+    first: dict[str, Question] = {}
+    for question in questions:
+        first.setdefault(turns_key(question.turns), question)
+    prefix = slug(source)
+    return [_prompt(question, key, source, prefix, benign) for key, question in first.items()]
+
+
+def _prompt(question: Question, key: str, source: str, prefix: str, benign: bool) -> RedTeamPrompt:
     *history, last = question.turns
-    prompt = RedTeamPrompt(
-        id=question.own_id or "",
+    return RedTeamPrompt(
+        id=question.own_id or f"{prefix}-{hashlib.sha256(key.encode()).hexdigest()[:12]}",
         question=last.text,
         history=tuple(history),
         source=source,
         category=question.category,
         benign=benign or bool(question.benign),
     )
-    if question.own_id is not None:
-        return prompt
-    digest = hashlib.sha256(prompt_key(prompt).encode()).hexdigest()[:12]
-    return prompt.model_copy(update={"id": f"{slug(source)}-{digest}"})
-
-
-def _without_doubles(prompts: Sequence[RedTeamPrompt]) -> list[RedTeamPrompt]:
-    first: dict[str, RedTeamPrompt] = {}
-    for prompt in prompts:
-        first.setdefault(prompt_key(prompt), prompt)
-    return list(first.values())
 
 
 def _check_ids(questions: Sequence[Question]) -> None:

@@ -150,6 +150,8 @@ def _history(row: FileItem, value: Mapping[str, Any]) -> tuple[Turn, ...]:
 def _check_text(row: FileItem, text: str, field: str) -> None:
     if "\0" in text:
         raise DataError(f"{row.where}: {field!r} contains the NUL character; remove it.")
+    if text.isascii():
+        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from iteralign.data.transcripts import question_turns
 from iteralign.errors import DataError
 from iteralign.prompts import load_template
-from iteralign.records import RedTeamPrompt
+from iteralign.records import RedTeamPrompt, Turn
 
 _TRAILING = " .?!…。،؟,;:।"
 
@@ -20,18 +20,20 @@ def same_question_key(text: str) -> str:
     Transcript markers, the Chain-of-Utterances script and the chain-of-thought suffix are taken off; Unicode form
     (NFKC), case, white space, kind of apostrophe and punctuation at the end don't count.
     """
-    turns = question_turns(text, "last")
-    key = _normal((turns[-1].text if turns else "") or text)
+    if "Human:" in text or "-LM:" in text:
+        turns = question_turns(text, "last")
+        key = _normal((turns[-1].text if turns else "") or text)
+    else:
+        key = _normal(text)
     suffix = _cot_suffix()
     without = key.removesuffix(suffix).rstrip(_TRAILING) if key.endswith(suffix) else key
     return without or key
 
 
-def prompt_key(prompt: RedTeamPrompt) -> str:
-    """Equal for exact doubles: the same question after the same conversation."""
-    return "\0".join(
-        [*(f"{turn.role}: {_normal(turn.text)}" for turn in prompt.history), same_question_key(prompt.question)]
-    )
+def turns_key(turns: Sequence[Turn]) -> str:
+    """Equal for exact doubles: the same question, which is the last turn, after the same conversation."""
+    *history, last = turns
+    return "\0".join([*(f"{turn.role}: {_normal(turn.text)}" for turn in history), same_question_key(last.text)])
 
 
 def split_held_out(
@@ -89,6 +91,9 @@ def _cot_suffix() -> str:
 
 
 def _normal(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("\u2019", "'")
+    if text.isascii():  # which Unicode's forms leave as it is
+        folded = text.lower()
+    else:
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("\u2019", "'")
     joined = " ".join(folded.split())
     return joined.rstrip(_TRAILING) or joined

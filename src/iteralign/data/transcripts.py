@@ -16,6 +16,8 @@ _ROLES: dict[str, Role] = {"human": "human", "user": "human", "assistant": "assi
 
 def is_transcript(text: str) -> bool:
     """Whether a text is a transcript, rather than a question that happens to mention one."""
+    if "Human:" not in text:
+        return False
     if re.match(r"\s*\n\nHuman:", text):
         return True
     return re.match(r"\s*Human:", text) is not None and "\n\nAssistant:" in text

@@ -28,10 +28,8 @@ from iteralign.settings.addresses import asked, described, with_addresses
 from iteralign.settings.settings import Settings
 from iteralign.steps.place import PROMPTS as PLACE_PROMPTS
 from iteralign.targets.tokens import encoded
+from iteralign.weights.files import surely_fits
 from iteralign.weights.model import LocalModel
-
-_ADDED_TOKENS = 16
-"""That a tokenizer may put around a text, at most."""
 
 
 @dataclass(frozen=True)
@@ -159,11 +157,11 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
 
 def _too_long(model: LocalModel, inputs: Sequence[str], settings: Settings) -> list[int]:
     """Places of the inputs that don't fit the context with an answer. Only those are tokenised of which the length does not
-    tell: a token of plain characters has one at least."""
+    tell."""
     if model.context_length is None:
         return []
-    room = model.context_length - settings.sampling.max_new_tokens - _ADDED_TOKENS
-    unsure = [index for index, text in enumerate(inputs) if not text.isascii() or len(text) > room]
+    room = model.context_length - settings.sampling.max_new_tokens
+    unsure = [index for index, text in enumerate(inputs) if not surely_fits(text, room)]
     _, too_long = encoded(model, [inputs[index] for index in unsure], settings.sampling)
     return [unsure[index] for index in too_long]
 
@@ -208,19 +206,10 @@ def _places(settings: Settings, prompts: int) -> Range:
 
 def _sizes(settings: Settings, model: LocalModel) -> dict[str, int]:
     """Parameters, trained parameters, bytes of a number of the weights in training."""
-    network = model.empty_network()
-    parameters = sum(weight.numel() for weight in network.parameters())
-    training = settings.training
+    training, sizes = settings.training, model.sizes
     weight_bytes = 4 if training.method == "full" or model.dtype == "float32" else 2
-    trained = parameters if training.method == "full" else _lora_parameters(network, training.lora_r)
-    return {"parameters": parameters, "trained": trained, "weight_bytes": weight_bytes}
-
-
-def _lora_parameters(network: Any, rank: int) -> int:
-    """Of adapters on the attention's projections, or on all linear layers where those have other names."""
-    layers = {name: layer for name, layer in network.named_modules() if hasattr(layer, "in_features")}
-    attention = [name for name in layers if name.rsplit(".", 1)[-1] in ("q_proj", "k_proj", "v_proj", "o_proj")]
-    return sum(rank * (layers[name].in_features + layers[name].out_features) for name in attention or layers)
+    trained = sizes.parameters if training.method == "full" else training.lora_r * sizes.a_rank
+    return {"parameters": sizes.parameters, "trained": trained, "weight_bytes": weight_bytes}
 
 
 def _disk(settings: Settings, sizes: dict[str, int], rounds: int) -> Range:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from iteralign.errors import CorruptFileError
 from iteralign.files import write_text
-from iteralign.records import Record
+from iteralign.records import Record, many
 from iteralign.text.bounded import read_text
 
 MAX_RECORDS = 4 * 1024**3
@@ -27,6 +27,7 @@ def as_lines(records: Iterable[Record]) -> str:
     return "".join(record.model_dump_json() + "\n" for record in records)
 
 
+@many()
 def read_records(path: Path, kind: type[R]) -> list[R]:
     """The records of a JSONL file. Raises CorruptFileError naming file and line."""
     try:

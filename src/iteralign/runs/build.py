@@ -43,10 +43,6 @@ if TYPE_CHECKING:
 def build_model(settings: Settings, run: Path | Storage | None = None) -> LocalModel:
     """The owner of the target's weights; loads nothing yet. `run`: the run directory, or what knows of its weights."""
     model = settings.model
-    if settings.threads is not None:
-        import torch
-
-        torch.set_num_threads(settings.threads)
     in_process = settings.training.processes == 1
     shared = in_process and model.engine == "transformers"  # what generates has the weights that are trained
     here = in_process and settings.training.method == "full"

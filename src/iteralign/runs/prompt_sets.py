@@ -10,7 +10,7 @@ from iteralign.data.sample import prompt_kind, stratified
 from iteralign.data.split import without_questions_of
 from iteralign.errors import DataError
 from iteralign.layout import begun_with
-from iteralign.records import RedTeamPrompt
+from iteralign.records import RedTeamPrompt, many
 from iteralign.settings.settings import Settings, load_settings
 
 
@@ -64,6 +64,7 @@ class PromptSets:
         return ", ".join([*counts, *(f"not there: {question[:80]!r}" for question in new[:1])])
 
 
+@many()
 def build_prompts(settings: Settings, given: Given | None = None) -> PromptSets:
     """Load, de-duplicate and split both prompt sets. Raises DataError when nothing is left to red-team with."""
     given = given or Given()

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from iteralign.errors import TargetError
 from iteralign.weights.files import ModelFiles
-from iteralign.weights.hardware import best_threads, fast_bfloat16
+from iteralign.weights.hardware import best_threads, fast_bfloat16, surely_a_cpu
 from iteralign.weights.storage import Storage
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
@@ -53,6 +53,8 @@ class Arithmetic:
     @cached_property
     def device(self) -> str:
         """cuda, mps or cpu. Raises TargetError for one that is not there."""
+        if self._device in ("auto", "cpu") and surely_a_cpu():
+            return "cpu"
         import torch
 
         there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

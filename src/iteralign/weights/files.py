@@ -9,9 +9,12 @@ from iteralign.errors import TargetError
 from iteralign.weights.base_hash import directory_hash, file_sha256, sampled_hash
 from iteralign.weights.gguf import GGUF, is_gguf
 from iteralign.weights.load_errors import cannot_load, first_line
+from iteralign.weights.sizes import Sizes, keep_sizes, kept_sizes, sizes_of
 from iteralign.weights.tensors import check_directory
 
 _CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+_ADDED_TOKENS = 16
+"""That a tokenizer may put around a text, at most."""
 
 
 class ModelFiles:
@@ -74,6 +77,8 @@ class ModelFiles:
     @cached_property
     def context_length(self) -> int | None:
         """The most tokens that prompt and answer may have together; None where the model names no limit."""
+        if self.kept is not None:
+            return self.kept.context
         config = self.config.get_text_config()
         for field in _CONTEXT_FIELDS:
             length = getattr(config, field, None)
@@ -157,9 +162,37 @@ class ModelFiles:
     def parameters(self) -> int:
         """How many; 0 where transformers can't build the model, which loading it will tell of."""
         try:
-            return sum(weight.numel() for weight in self.empty_network().parameters())
+            return self.sizes.parameters
         except TargetError:
             return 0
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """What the layers count. Raises TargetError where transformers can't build them."""
+        return self.kept or sizes_of(self.empty_network(), self.context_length)
+
+    @cached_property
+    def kept(self) -> Sizes | None:
+        """The same of files that were found fit by an earlier `keep`; None where they were not, or are others now."""
+        directory = self._own_directory
+        return None if directory is None else kept_sizes(directory)
+
+    def keep(self) -> None:
+        """These files are fit to be loaded: `kept` knows it from now on, in other processes too."""
+        if self._own_directory is not None:
+            keep_sizes(self._own_directory, self.sizes)
+
+    @property
+    def _own_directory(self) -> Path | None:
+        """Of files that say all of the model: none on the hub, which may change, and no program of its own."""
+        directory = Path(self.name_or_path).expanduser()
+        return directory if directory.is_dir() and not self.trust_remote_code else None
+
+
+def surely_fits(text: str, room: int) -> bool:
+    """Whether a prompt has at most so many tokens, as far as its length tells: a token of plain characters has one at
+    least."""
+    return text.isascii() and len(text) + _ADDED_TOKENS <= room
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

@@ -7,6 +7,7 @@ work are slower than one: they wait for each other.
 import functools
 import math
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,15 @@ _WORTH = 1.1
 _ROWS = 16
 _PROBE_SECONDS = 0.06
 _ROUNDS = 4
+_GPUS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA, of AMD, and of either below Windows."""
 _QUOTAS = ("/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def surely_a_cpu() -> bool:
+    """Whether no GPU can be here, as far as can be told without torch, which takes seconds to import."""
+    there = any(Path(device).exists() for device in _GPUS)
+    return "torch" not in sys.modules and sys.platform == "linux" and not there
 
 
 @functools.cache
