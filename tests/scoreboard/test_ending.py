@@ -49,9 +49,25 @@ def test_failures_that_were_not_mended() -> None:
     few = {"revised": 20, "verified": 1, "not_mended": {"were judged unacceptable": 19}}
     one = ending([BASE, of(proposed=1, principles=1, trained=True, weights=0, **few)])
     assert one.happened == (
-        "Trained in 1 of 1 rounds; 1 of 20 failures mended (19 revisions were judged unacceptable); 1 of 1 principles adopted."
+        "Trained in 1 of 1 round; 1 of 20 failures mended (19 revisions were judged unacceptable); 1 of 1 principle adopted."
     )
     assert one.advice is not None and one.exit_code == 0
+
+
+def test_one_thing_is_told_as_one() -> None:
+    reasons = {"were turned down by Bo": 1, "contradict another one": 1, "said what another one says": 1}
+    adopted = ending([BASE, of(proposed=3, not_adopted=reasons, failures=1)])
+    assert adopted.happened == (
+        "Nothing was trained: 0 of 3 principles adopted (1 was turned down by Bo, 1 contradicts another one, 1 said what "
+        "another one says)."
+    )
+    reasons = {"recited their principles": 1, "were judged unacceptable": 1}
+    mended = ending([BASE, of(prompts=1, failures=1, proposed=1, principles=1, revised=1, not_mended=reasons)])
+    assert mended.happened == (
+        "Nothing was trained: 0 of 1 failure mended (1 revision recited its principles, 1 was judged unacceptable)."
+    )
+    assert ending([BASE, of(failures=1)]).happened == "Nothing was trained: no principle was proposed for 1 failure."
+    assert "none of 1 answer was judged" in ending([BASE, of(prompts=1, failures=0)]).happened
 
 
 def test_a_model_that_fails_nothing_is_a_success() -> None:

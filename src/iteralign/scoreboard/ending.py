@@ -28,6 +28,8 @@ _TRY = {
     "did not fit the context": "a smaller sampling.max_new_tokens, a shorter form, or shorter prompts",
 }
 
+_OF_ONE = {"were": "was", "contradict": "contradicts"}
+"""Verbs of the reasons that are others of one thing."""
 _UNLEARNABLE = {COPIED: "recited their principles", STOCK: "had the words of many others"}
 
 
@@ -55,11 +57,13 @@ def ending(rows: Sequence[RoundMetrics]) -> Ending:
     if rows[-1].weights >= 0:
         return _trained(rounds)
     if prompts and unknown >= _MOSTLY_UNDETERMINED * prompts:
-        return _not_trained(f"{unknown} of {prompts} answers could not be judged{_too_long(rounds)}", _unjudged(rounds))
+        why = f"{unknown} of {_counted(prompts, 'answers')} could not be judged{_too_long(rounds)}"
+        return _not_trained(why, _unjudged(rounds))
     if not failures:
         rest = f"; {unknown} could not be judged{_too_long(rounds)}" if unknown else ""
         return Ending(
-            f"Nothing to learn: none of {prompts} answers was judged unacceptable{rest}.", _try("harder prompts")
+            f"Nothing to learn: none of {_counted(prompts, 'answers')} was judged unacceptable{rest}.",
+            _try("harder prompts"),
         )
     thrown = [row.problem for row in rounds if row.problem is not None]
     if thrown:
@@ -71,7 +75,7 @@ def ending(rows: Sequence[RoundMetrics]) -> Ending:
         return _not_trained(_mended(rounds), _remedy(_sum(row.not_mended for row in rounds)))
     if not any(row.proposed for row in rounds):
         return _not_trained(
-            f"no principle was proposed for {failures} failures", "a stronger proposer (oracle.proposer)"
+            f"no principle was proposed for {_counted(failures, 'failures')}", "a stronger proposer (oracle.proposer)"
         )
     return _not_trained(_adopted(rounds), _remedy(_sum(row.not_adopted for row in rounds)))
 
@@ -120,14 +124,14 @@ def _trained(rounds: Sequence[RoundMetrics]) -> Ending:
     """Also where it went badly: then with the reason."""
     trained = sum(row.trained for row in rounds)
     thrown = sum(row.problem is not None for row in rounds)
-    said = [f"Trained in {trained} of {len(rounds)} rounds", _mended(rounds)]
+    said = [f"Trained in {trained} of {_counted(len(rounds), 'rounds')}", _mended(rounds)]
     if any(row.proposed for row in rounds):
         said.append(_adopted(rounds))
     if thrown:
         said.append(f"{thrown} training{'s were' if thrown > 1 else ' was'} thrown away")
     prompts, unknown = sum(row.prompts for row in rounds), sum(row.undetermined for row in rounds)
     if unknown > prompts / 2:
-        said.append(f"{unknown} of {prompts} answers could not be judged{_too_long(rounds)}")
+        said.append(f"{unknown} of {_counted(prompts, 'answers')} could not be judged{_too_long(rounds)}")
     few = 2 * sum(row.verified for row in rounds) < sum(row.revised for row in rounds)
     return Ending("; ".join(said) + ".", _try(_remedy(_sum(row.not_mended for row in rounds))) if few else None)
 
@@ -142,20 +146,35 @@ def _try(remedy: str) -> str:
 
 def _mended(rounds: Sequence[RoundMetrics]) -> str:
     mended, of = sum(row.verified for row in rounds), sum(row.revised for row in rounds)
-    return f"{mended} of {of} failures mended{_because(_sum(row.not_mended for row in rounds), 'revisions')}"
+    because = _because(_sum(row.not_mended for row in rounds), "revisions")
+    return f"{mended} of {_counted(of, 'failures')} mended{because}"
 
 
 def _adopted(rounds: Sequence[RoundMetrics]) -> str:
     adopted, of = sum(row.principles for row in rounds), sum(row.proposed for row in rounds)
-    return f"{adopted} of {of} principles adopted{_because(_sum(row.not_adopted for row in rounds))}"
+    return f"{adopted} of {_counted(of, 'principles')} adopted{_because(_sum(row.not_adopted for row in rounds))}"
 
 
 def _because(reasons: Counter[str], what: str = "") -> str:
-    """` (11 made benign refusals rise, 4 mended too little)`."""
-    told = [f"{count} {reason}" for reason, count in reasons.most_common()]
-    if told and what:
-        told[0] = told[0].replace(" ", f" {what} ", 1)
+    """` (11 made benign refusals rise, 4 mended too little)`; `what` did so is said of the first alone."""
+    told = [
+        f"{_counted(count, '' if place else what)} {_agreeing(count, reason)}"
+        for place, (reason, count) in enumerate(reasons.most_common())
+    ]
     return f" ({', '.join(told)})" if told else ""
+
+
+def _counted(count: int, what: str) -> str:
+    """`1 round`, `2 rounds`."""
+    return f"{count} {what.removesuffix('s') if count == 1 else what}".rstrip()
+
+
+def _agreeing(count: int, reason: str) -> str:
+    """A reason, which is kept in the plural, said of so many."""
+    if count != 1:
+        return reason
+    verb, _, rest = reason.partition(" ")
+    return f"{_OF_ONE.get(verb, verb)} {rest.replace('their principles', 'its principles')}"
 
 
 def _sum(parts: Iterable[dict[str, int]]) -> Counter[str]:
