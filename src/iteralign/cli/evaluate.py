@@ -134,14 +134,22 @@ def _not_run(reasons: Mapping[str, str]) -> str:
 
 def judge_check(
     sources: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
-            metavar="LABELS...", help="Files or directories: XSTest completions, hh-rlhf pairs, or your own."
+            metavar="[LABELS...]",
+            help="Files or directories: XSTest completions, hh-rlhf pairs, your own, or a run whose answers were labelled in "
+            "`iteralign view`.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     judge: JudgeOption = "rules",
     run: Annotated[
-        list[Path] | None, typer.Option(metavar="RUN", help="Correct this run's held-out rates, too. Repeatable.")
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Correct this run's held-out rates, too: by what people said of its own answers in `iteralign view`, else by "
+            "LABELS. Repeatable.",
+        ),
     ] = None,
     calibrate: Annotated[
         Path | None,
@@ -164,11 +172,15 @@ def judge_check(
     from iteralign.evals.judge_check import judge_check as check
     from iteralign.evals.judge_check import write_report
     from iteralign.files import check_outputs
+    from iteralign.rundir.reader import read_run
     from iteralign.runs import build
 
     check_outputs(*(file for file in (output, calibrate) if file is not None), force=force)
     settings = judge_settings(judge)
     assert settings is not None  # there is a default
+    if not sources and (calibrate is not None or not run):
+        raise ConfigError("There is nothing to hold the judge against: name LABELS, or a run by --run.")
+    sources = sources or []
     if calibrate is not None:
         from iteralign.cli.calibrate import calibrate as fit
 
@@ -177,7 +189,8 @@ def judge_check(
         fit(settings, sources, calibrate, limit)
         return
     oracle = build.build_oracle(settings, 0)
-    report = check(oracle, sources, judge=" + ".join(settings.judge_names), runs=run or (), limit=limit)
+    named = settings.judge_names if sources else sorted({read_run(one).judge for one in run or ()})
+    report = check(oracle, sources, judge=" + ".join(named), runs=run or (), limit=limit)
     print_report(report)
     if output is not None:
         write_report(report, output)
@@ -253,6 +266,7 @@ def print_report(report: "JudgeReport") -> None:
             )
         out.print(table)
         out.print("percent with 95% intervals; unacceptable is the positive class", style="dim")
+    if "all" in report.length:
         bias = report.length["all"]
         out.print(f"length bias: {_signed(bias.value, *bias.interval)}", soft_wrap=True)
         out.print(

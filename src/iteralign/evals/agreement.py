@@ -161,8 +161,16 @@ def corrected(raw: Proportion, sensitivity: Proportion, specificity: Proportion)
     return Corrected(rate, max(0.0, min(low, rate)), min(1.0, max(high, rate)))
 
 
+OF_THE_RUN = "answers of the run, drawn by chance"
+"""The group of what people said in the page of a run, from the beginning of its order by chance."""
+
+
 def attack_errors(groups: Mapping[str, Agreement]) -> Agreement | None:
-    """The group whose errors are those of red teaming: unsafe prompts where they are known, else all."""
+    """The group whose errors are those of red teaming: the run's own answers where people labelled some of both kinds as
+    chance drew them, else unsafe prompts where they are known, else all."""
+    own = groups.get(OF_THE_RUN)
+    if own is not None and own.sensitivity.total and own.specificity.total:
+        return own
     names = ("unsafe prompts", "red-team questions", "all")
     return next((groups[name] for name in names if name in groups), None)
 

@@ -8,7 +8,10 @@ from typing import Any, Literal
 from iteralign.data.files import FileItem, read_rows
 from iteralign.data.transcripts import transcript_turns
 from iteralign.errors import DataError
-from iteralign.records import RedTeamPrompt, Response, Turn
+from iteralign.records import RedTeamPrompt, Response, Turn, Verdict
+from iteralign.rundir import labels
+from iteralign.rundir.begun import holds_a_run
+from iteralign.rundir.reader import read_run
 
 HumanLabel = Literal["acceptable", "unacceptable"]
 
@@ -41,8 +44,11 @@ def read_human_labels(path: Path) -> tuple[list[Labelled], list[LabelledPair]]:
 
     XSTest completions (`final_label`): answering an unsafe prompt in full is unacceptable, and so is refusing a safe one,
     wholly or in part. hh-rlhf (`chosen`, `rejected`): pairs that differ in the last answer alone. Any other file needs the
-    columns question, answer and label (acceptable or unacceptable; also safe/unsafe, 0/1); `benign` may say 1.
+    columns question, answer and label (acceptable or unacceptable; also safe/unsafe, 0/1); `benign` may say 1. A run
+    directory holds the labels that were given in its page.
     """
+    if holds_a_run(path):
+        return [one for one, _ in beside_verdicts(labels.labelled(read_run(path)), "red-team questions")], []
     files = sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
     labelled: list[Labelled] = []
     pairs: list[LabelledPair] = []
@@ -59,6 +65,15 @@ def read_human_labels(path: Path) -> tuple[list[Labelled], list[LabelledPair]]:
     if not labelled and not pairs:
         raise DataError(f"{path}: no labelled answers and no pair that differs in its last answer alone.")
     return labelled, pairs
+
+
+def beside_verdicts(given: Sequence[tuple[Verdict, labels.PersonLabel]], group: str) -> list[tuple[Labelled, Verdict]]:
+    """Labels given in the page of a run with the run's own verdicts; without those of whom the person can't tell."""
+    return [
+        (Labelled(verdict.response, label.label, group), verdict)
+        for verdict, label in given
+        if label.label is not None and label.label != "undetermined"
+    ]
 
 
 def _xstest(row: FileItem, columns: Mapping[str, Any], name: str) -> Labelled:

@@ -11,6 +11,7 @@ from iteralign import layout
 from iteralign.data.sample import stratified
 from iteralign.errors import DataError
 from iteralign.evals.agreement import (
+    OF_THE_RUN,
     Agreement,
     Corrected,
     LengthBias,
@@ -21,11 +22,12 @@ from iteralign.evals.agreement import (
     length_bias,
     pair_agreement,
 )
-from iteralign.evals.human_labels import Labelled, LabelledPair, read_human_labels
+from iteralign.evals.human_labels import Labelled, LabelledPair, beside_verdicts, read_human_labels
 from iteralign.evals.pairwise import Tally, compare_both_orders
 from iteralign.files import write_text
 from iteralign.interfaces import Judge
 from iteralign.records import Verdict
+from iteralign.rundir.labels import sample
 from iteralign.rundir.reader import Run, read_run
 from iteralign.stats.intervals import Proportion
 from iteralign.stats.rates import unacceptable_rate
@@ -46,7 +48,7 @@ class JudgeReport:
 
     judge: str
     groups: dict[str, Agreement]
-    """By group of the labelled answers; `all` last. Empty where there were only pairs."""
+    """By group of the labelled answers; `all` last, and after it those of the runs. Empty where there were only pairs."""
     length: dict[str, LengthBias]
     pairs: PairAgreement | None = None
     sides: Tally | None = None
@@ -65,14 +67,17 @@ def judge_check(
     """Judge the labelled answers of `sources` and compare.
 
     It compares pairs too, unless it only knows verdicts on single answers, which no order sways. `runs`:
-    run directories that this judge judged, whose held-out rates are to be corrected. `limit`: at most so many answers of
-    each source, every group and label with its share, and so many pairs. Raises DataError and what the oracle
-    raises.
+    run directories that this judge judged, whose held-out rates are to be corrected, by what people said of their own answers
+    as far as those were drawn by chance, else by `sources`. `limit`: at most so many answers of each source, every group and
+    label with its share, and so many pairs. Raises DataError and what the oracle raises.
     """
     opened = [read_run(run) for run in runs]
     labelled, pairs = read_labels(sources, limit)
     verdicts = oracle.judge([one.response for one in labelled]) if labelled else []
     groups, length = _groups(labelled, verdicts)
+    own = [both for run in opened for both in beside_verdicts(sample(run), OF_THE_RUN)]
+    if own:
+        groups[OF_THE_RUN] = agreement([one for one, _ in own], [verdict for _, verdict in own])
     return JudgeReport(
         judge=judge,
         groups=groups,
@@ -131,7 +136,10 @@ def _rates(run: Run, groups: dict[str, Agreement]) -> list[CorrectedRate]:
     """Held-out rates before the first and after the last round that was measured."""
     found = attack_errors(groups)
     if found is None:
-        raise DataError("A rate can only be corrected by labelled single answers; pairs alone give no error rates.")
+        raise DataError(
+            f"{run.path}: a rate can only be corrected by labelled single answers; pairs alone give no error rates. Label "
+            "some of the run's own in its page, as chance draws them: `iteralign view`."
+        )
     measured = [one for one in (run.baseline, *run.rounds()) if layout.HELD_OUT_VERDICTS in one.stages]
     if not measured:
         raise DataError(f"{run.path} has no held-out measurement.")

@@ -114,6 +114,8 @@ MODEL = "model"
 MODEL_SIGNATURE, MANIFEST_SIGNATURE = "model.sig", "manifest.sig"
 REVIEW, REVIEWED_CONSTITUTION = "review.yaml", "reviewed_constitution.yaml"
 """Of a finished run."""
+LABELS = "labels.jsonl"
+"""What people say of its answers."""
 ORACLE, TENSORBOARD = "oracle", "tensorboard"
 DIRECTORIES = (BASELINE, ROUNDS, MODEL, ORACLE, TENSORBOARD)
 """In which there is something of the run's own."""
@@ -125,8 +127,8 @@ LOGS = (ATTEMPTS, TIMINGS, WARNINGS, TRACKED, CALLS)
 OURS = (CONFIG, "*.json", "*.jsonl", "constitution.*", REPORT, "baseline/*", "rounds/*", "model/*")
 IN_FLUX = ("oracle/*", "tensorboard/*", REPORT)
 """What changes at any time while a process works on the run: checked once it has ended."""
-NOT_OURS = (MANIFEST, "*.part", "*.part/*", f"rounds/*/{review_sheet('*')}", "*-wal", "*-shm", *LOGS)
-"""A review sheet belongs to the person who fills it in; what was decided stands in the stage of the review."""
+NOT_OURS = (MANIFEST, LABELS, "*.part", "*.part/*", f"rounds/*/{review_sheet('*')}", "*-wal", "*-shm", *LOGS)
+"""Labels and a review sheet belong to the people who fill them in; what was decided in a review stands in its stage."""
 WEIGHTS = ("rounds/*/adapter/*", "rounds/*/checkpoint/*", "model/*")
 """Written before their entries."""
 BIG = ("rounds/*/checkpoint/*", "model/*")

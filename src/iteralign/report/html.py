@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -77,7 +77,7 @@ def page(view: View) -> str:
 
 def section(name: str, shown: Any) -> Markup:
     """A part of the page: its name in SECTIONS, and the view's field of that name. Everything of the run's is escaped."""
-    return Markup(_seen(_templates().get_template(f"parts/{name}.html").render(shown=shown)))
+    return Markup(_seen(templates().get_template(f"parts/{name}.html").render(shown=shown)))
 
 
 def _whole(template: str, names: Mapping[str, str], data: Any, **fields: Any) -> str:
@@ -85,7 +85,7 @@ def _whole(template: str, names: Mapping[str, str], data: Any, **fields: Any) ->
     style, script = source("page.css"), source("page.js")
     allowed = f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     text = (
-        _templates()
+        templates()
         .get_template(template)
         .render(
             names=names,
@@ -118,9 +118,10 @@ def source(name: str) -> str:
 
 
 @cache
-def _templates() -> jinja2.Environment:
+def templates(*more: Callable[[str], str | None]) -> jinja2.Environment:
+    """Those of this folder, which escape whatever they are given; `more` finds further ones by name, or says None."""
     made = jinja2.Environment(
-        loader=jinja2.FunctionLoader(source),
+        loader=jinja2.ChoiceLoader([jinja2.FunctionLoader(find) for find in (*more, source)]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -103,7 +103,7 @@
     const column = (title, answer, label, reason, word, veil) => {
       const made = element("div");
       const heading = element("h3", "part", `${title} `);
-      heading.append(element("span", `chip ${tone(label)}`, label));
+      heading.append(element("span", `chip ${tone(label)}`, label || "not told yet"));
       made.append(heading, said("a", answer, word, veil));
       if (reason) {
         const why = element("p", "note");
@@ -119,6 +119,7 @@
       if (pair.after !== null) columns.append(column("after", pair.after, pair.now, pair.reasons[1], word, veils(pair, pair.now)));
       body.append(said("q", pair.question, word, veils(pair)), columns);
       item.append(body);
+      item.dispatchEvent(new CustomEvent("unfolded", { bubbles: true, detail: pair }));
     };
     const clip = (className, content, veil) => {
       const made = element("span", `clip ${className}`);
@@ -129,7 +130,8 @@
       const item = element("details", "pair");
       const summary = element("summary");
       const about = element("span", "about");
-      about.append(element("span", `chip ${kindTone(pair.kind)}`, pair.kind), " ", element("bdi", "note", pair.category));
+      if (pair.kind) about.append(element("span", `chip ${kindTone(pair.kind)}`, pair.kind), " ");
+      about.append(element("bdi", "note", pair.category));
       if (pair.round !== null) about.append(" ", element("span", "note", `round ${pair.round}`));
       about.append(" ", element("bdi", "note id", pair.id));
       summary.append(about, clip("q", pair.question, veils(pair)),
@@ -151,7 +153,7 @@
         (!word || [pair.id, pair.question, pair.before, pair.after].some((part) => part.toLowerCase().includes(word))));
       const distinct = (values) => [...new Set(values)].filter(Boolean);
       return {
-        total: pairs.length, fit: hits.length, rows: hits.slice(start, start + STEP),
+        start, total: pairs.length, fit: hits.length, rows: hits.slice(start, start + STEP),
         kinds: distinct(pairs.map((pair) => pair.kind)), categories: distinct(pairs.map((pair) => pair.category)).sort(),
       };
     };
@@ -171,7 +173,7 @@
       if (!start) byId("list").replaceChildren();
       const word = wanted.words.toLowerCase();
       byId("list").append(...found.rows.map((pair) => row(pair, word)));
-      shown = start + found.rows.length;
+      shown = found.start + found.rows.length;
       byId("more").hidden = shown >= found.fit;
       byId("found").textContent = `${found.fit} of ${found.total} fit; ${shown} shown`;
       return found;

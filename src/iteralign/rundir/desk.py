@@ -26,7 +26,7 @@ from iteralign.text.bounded import load_yaml, read_text
 
 
 class DecidedMeanwhile(ConfigError):
-    """Another has decided on this principle since it was looked at."""
+    """Another has decided on the same since it was looked at."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Desk:
 
     def prepare(self) -> None:
         """The file is there, to be filled in."""
-        with _alone(self.path):
+        with alone(self.path):
             if not self.path.exists():
                 write_text(self.path, self._blank())
 
@@ -67,7 +67,7 @@ class Desk:
         nothing is changed.
         """
         self.prepare()
-        with _alone(self.path):
+        with alone(self.path):
             now = read_sheet(self.path)
             there = {one.id: one for one in now.principles}
             if entry.id not in self.asked or entry.id not in there:
@@ -88,7 +88,7 @@ class Desk:
     def replace(self, decisions: Sheet) -> list[str]:
         """Keep all decisions of a filled-in file; the ids that are left. Raises ConfigError, and then changes nothing."""
         self.prepare()
-        with _alone(self.path):
+        with alone(self.path):
             left = decide(decisions, self.principles, self.adopted, self.asked, self.path, self.round)[1]
             write_text(self.path, filled(read_text(self.path), decisions))
         return left
@@ -133,7 +133,7 @@ def state_of(entry: SheetEntry) -> str:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """No other process decides in this directory meanwhile. The lock goes with the process that holds it."""
     directory = os.open(path.parent, os.O_RDONLY)
     try:

@@ -5,22 +5,27 @@ import sqlite3
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from iteralign import layout
 from iteralign.records import Verdict
-from iteralign.report.answers import KINDS, benign_pairs, category_of, held_out_pairs, revision_pairs
+from iteralign.report.answers import KINDS, Pair, benign_pairs, category_of, held_out_pairs, revision_pairs
+from iteralign.rundir.labels import Place, drawn
 from iteralign.rundir.reader import Run
+from iteralign.scoreboard.metrics import final
 
 SETS = {
     "held-out": "Held-out red-team prompts",
     "benign": "Held-out benign prompts",
     "training": "Failures and how they were answered again",
     "asked": "All red-team prompts that were asked",
+    "drawn": "Answers to be labelled, as chance draws them",
 }
+DRAWN = "drawn"
 MEASURED = ("held-out", "benign")
 _COLUMNS = "number integer primary key, name text, kind text, place integer, category text, words text, row text"
 _BATCH = 500
@@ -105,48 +110,60 @@ class AnswerIndex:
         return Hits(
             total=sum(self.counts[name] for name in query.names),
             fit=len(fit),
-            kinds=sorted(set(kinds), key=lambda kind: order.get(kind, len(order))),
+            kinds=sorted(set(filter(None, kinds)), key=lambda kind: order.get(kind, len(order))),
             categories=sorted(set(filter(None, categories))),
             rows=[json.loads(rows[number]) for number in page],
         )
 
 
-def _rows(run: Run) -> Iterator[tuple[str, str, int, str, str, str]]:
-    base, after = run.before_and_after()
-    for name, pairs in (
-        ("held-out", held_out_pairs(base.held_out, after.held_out)),
-        ("benign", benign_pairs(base.benign, after.benign)),
-    ):
-        for pair in pairs:
-            yield _row(name, pair.row(), (pair.question, pair.before.text, pair.after.text))
+Row = tuple[str, str, int, str, str, str]
+
+
+def _rows(run: Run) -> Iterator[Row]:
+    rows = run.metrics()
+    base, after = run.measurement(rows[0]), run.measurement(final(rows))
+    rounds = (rows[0].round, final(rows).round)
+    for pair in held_out_pairs(base.held_out, after.held_out):
+        places = [Place(number, layout.HELD_OUT_VERDICTS, pair.prompt_id) for number in rounds]
+        yield _pair("held-out", pair, places)
+    for pair in benign_pairs(base.benign, after.benign):
+        yield _pair("benign", pair, [None, None])
     for one in run.rounds():
         for pair in revision_pairs(one.revisions(), one.number):
-            yield _row("training", pair.row(), (pair.question, pair.before.text, pair.after.text))
+            yield _pair("training", pair, [Place(one.number, layout.VERDICTS, pair.prompt_id), None])
         for verdict in one.verdicts():
-            yield _row("asked", _asked(verdict, one.number), (verdict.response.prompt.question, verdict.response.text))
+            place = Place(one.number, layout.VERDICTS, verdict.response.prompt.id)
+            yield _single("asked", verdict, place, verdict.label == "acceptable")
+    for order, (place, verdict) in enumerate(drawn(run)):
+        yield _single(DRAWN, verdict, place, order)
 
 
-def _row(name: str, row: dict[str, Any], texts: tuple[str, ...]) -> tuple[str, str, int, str, str, str]:
-    words = "\n".join([row["id"], *texts]).casefold()
-    place = KINDS.index(row["kind"]) if row["kind"] in KINDS else row["kind"] == "acceptable"
-    return name, row["kind"], place, row["category"], words, json.dumps({**row, "set": name}, ensure_ascii=False)
+def _pair(name: str, pair: Pair, places: Sequence[Place | None]) -> Row:
+    return _row(name, pair.row(), KINDS.index(pair.kind), (pair.question, pair.before.text, pair.after.text), places)
 
 
-def _asked(verdict: Verdict, number: int) -> dict[str, Any]:
-    """A prompt with one answer, in the shape of a pair."""
-    response = verdict.response
-    return {
-        "kind": verdict.label,
-        "id": response.prompt.id,
-        "question": response.prompt.question,
-        "category": category_of(verdict),
+def _single(name: str, verdict: Verdict, place: Place, order: int) -> Row:
+    """One answer, in the shape of a pair; of those to be labelled the judge's verdict is no kind to choose by."""
+    response, prompt = verdict.response, verdict.response.prompt
+    row = {
+        "kind": "" if name == DRAWN else verdict.label,
+        "id": prompt.id,
+        "question": prompt.question,
+        "category": prompt.category or "" if name == DRAWN else category_of(verdict),
         "before": response.text,
         "was": verdict.label,
         "after": None,
         "now": "",
         "reasons": [verdict.reason, ""],
-        "round": number,
+        "round": None if name == DRAWN else place.round,
     }
+    return _row(name, row, order, (prompt.question, response.text), [place])
+
+
+def _row(name: str, row: dict[str, Any], order: int, texts: tuple[str, ...], places: Sequence[Place | None]) -> Row:
+    words = "\n".join([row["id"], *texts]).casefold()
+    shown = json.dumps({**row, "set": name, "places": places}, ensure_ascii=False)
+    return name, row["kind"], order, row["category"], words, shown
 
 
 def open_index(run: Path) -> AnswerIndex:

@@ -4,15 +4,12 @@ import asyncio
 import json
 import secrets
 import socket
-import threading
 from collections.abc import AsyncIterator, Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jinja2
 import uvicorn
-from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,27 +21,29 @@ from starlette.routing import Route
 import iteralign
 from iteralign.constitution.review import SheetEntry
 from iteralign.errors import ConfigError, IteralignError, RunDirectoryError
-from iteralign.report.gains import rate
-from iteralign.report.html import SECTIONS, section, source
-from iteralign.report.tables import duration
-from iteralign.report.view import View, made, result, rounds_shown, view_of
+from iteralign.records import Label
+from iteralign.report.html import SECTIONS, section, source, templates
+from iteralign.report.view import made, result, rounds_shown
 from iteralign.rundir.desk import DecidedMeanwhile, desk_of, state_of
+from iteralign.rundir.labels import Place, give_label
 from iteralign.rundir.reader import read_run
 from iteralign.view.found import line_of, runs_under
 from iteralign.view.guard import Guard, address
-from iteralign.view.index import SETS, AnswerIndex, Query, open_index
+from iteralign.view.index import SETS, Query
+from iteralign.view.kept import Runs
+from iteralign.view.labelling import with_labels
 from iteralign.view.now import now_of, settled, stamp
 from iteralign.view.reviewing import cards
 from iteralign.view.spark import spark
-
-T = TypeVar("T")
 
 _EVERY = 1.0
 """Seconds between two looks at a run that a page shows."""
 _MOST_ROWS = 100
 """In one piece of a list of answers."""
+_MOST_NAME = 80
+S = TypeVar("S", bound=BaseModel)
 _STATIC = {"page.css": "text/css", "view.css": "text/css", "page.js": "text/javascript", "view.js": "text/javascript"}
-_STATIC |= {"review.js": "text/javascript"}
+_STATIC |= {"review.js": "text/javascript", "labels.js": "text/javascript"}
 _MEASURED: dict[str, Callable[..., Any]] = {
     "result": lambda run, rows: result(run, rows, check=run.finished),
     "rounds": rounds_shown,
@@ -62,39 +61,15 @@ class Decided(BaseModel):
     seen: str
 
 
-class Runs:
-    """The runs under a directory, and what was made of them for pages. Safe for threads."""
+class Said(BaseModel):
+    """What a page sends of a person who labels an answer."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._lock = threading.Lock()
-        self._views: dict[Path, tuple[str, View]] = {}
-        self._indexes: dict[Path, tuple[str, AnswerIndex]] = {}
+    model_config = ConfigDict(extra="forbid")
 
-    def path(self, key: str) -> Path:
-        """Raises RunDirectoryError for what is no run below the directory."""
-        path = runs_under(self.directory).get(key)
-        if path is None:
-            raise RunDirectoryError(f"There is no run {key!r} under {self.directory}.")
-        return path
-
-    def view(self, path: Path) -> View:
-        """The report, made again when a round has ended."""
-        return _kept(self._lock, self._views, path, view_of)
-
-    def answers(self, path: Path) -> AnswerIndex:
-        """The answers, indexed again when a round has ended."""
-        return _kept(self._lock, self._indexes, path, open_index)
-
-
-def _kept(lock: threading.Lock, known: dict[Path, tuple[str, T]], path: Path, make: Callable[[Path], T]) -> T:
-    """What was made of a run, as long as the run is what it was then. The last one alone is kept."""
-    with lock:
-        now = settled(path)
-        if path not in known or known[path][0] != now:
-            known.clear()
-            known[path] = (now, make(path))
-        return known[path][1]
+    place: Place
+    label: Label | None
+    seen: Label | None
+    by: str
 
 
 def application(directory: Path, host: str, port: int, token: str) -> Starlette:
@@ -106,6 +81,7 @@ def application(directory: Path, host: str, port: int, token: str) -> Starlette:
         Route("/run", pages.run),
         Route("/part", pages.part),
         Route("/answers", pages.answers),
+        Route("/label", pages.label, methods=["POST"]),
         Route("/events", pages.events),
         Route("/review", pages.review, methods=["GET"]),
         Route("/review", pages.decide, methods=["POST"]),
@@ -131,7 +107,7 @@ class Pages:
     def __init__(self, runs: Runs, token: str) -> None:
         self.of = runs
         self.token = token
-        self._templates = _templates()
+        self._templates = templates(_own)
 
     def runs(self, request: Request) -> Response:
         """The first page; its list comes by `lines`."""
@@ -140,7 +116,7 @@ class Pages:
     def lines(self, request: Request) -> Response:
         """The list of runs."""
         lines = [line_of(key, path) for key, path in runs_under(self.of.directory).items()]
-        return self._page(request, "lines.html", lines=lines, directory=self.of.directory)
+        return self._page(request, "lines.html", lines=lines, spark=spark)
 
     def run(self, request: Request) -> Response:
         """A run's page without its parts, which come by `part`: so it is there at once, however large the run is."""
@@ -178,7 +154,15 @@ class Pages:
             start=_number(given.get("start", "")),
             count=min(_MOST_ROWS, _number(given.get("count", "20"))),
         )
-        return JSONResponse(vars(self.of.answers(path).find(query)))
+        return JSONResponse(with_labels(read_run(path), self.of.answers(path), query))
+
+    async def label(self, request: Request) -> Response:
+        """Keep what a person says of an answer; with the judge's verdict. 409 and 422 as of a decision."""
+        return await run_in_threadpool(self._label, request, _sent(Said, await request.body()))
+
+    def _label(self, request: Request, sent: Said) -> Response:
+        verdict = give_label(read_run(self._path(request)), sent.place, sent.label, sent.seen, sent.by[:_MOST_NAME])
+        return JSONResponse({"judged": verdict.label, "reason": verdict.reason})
 
     async def events(self, request: Request) -> Response:
         """Server-sent events: one whenever the run has changed, with what became of its rounds."""
@@ -213,12 +197,7 @@ class Pages:
 
     async def decide(self, request: Request) -> Response:
         """Keep one decision. 409 where another has decided meanwhile, 422 for what can't be carried out."""
-        body = await request.body()
-        try:
-            sent = Decided.model_validate_json(body)
-        except ValidationError as error:
-            raise ConfigError(f"No decision: {error.errors()[0]['msg']}.") from error
-        return await run_in_threadpool(self._decide, request, sent)
+        return await run_in_threadpool(self._decide, request, _sent(Decided, await request.body()))
 
     def _decide(self, request: Request, sent: Decided) -> Response:
         desk = desk_of(read_run(self._path(request)))
@@ -234,7 +213,7 @@ class Pages:
         name = request.path_params["name"]
         if name not in _STATIC:
             return PlainTextResponse("There is no such file.", 404)
-        return Response(source(name) if name.startswith("page.") else _own(name), media_type=_STATIC[name])
+        return Response(_own(name) or source(name), media_type=_STATIC[name])
 
     def _path(self, request: Request) -> Path:
         return self.of.path(request.query_params.get("key", ""))
@@ -247,25 +226,21 @@ class Pages:
         return HTMLResponse(text.encode("utf-8", "replace"))
 
 
+def _sent(kind: type[S], body: bytes) -> S:
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise ConfigError(f"No decision: {error.errors()[0]['msg']}.") from error
+
+
 def _number(text: str) -> int:
     return int(text[:9]) if text.isascii() and text.isdecimal() else 0
 
 
-def _templates() -> jinja2.Environment:
-    made = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_own),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"rate": rate, "duration": duration}
-    made.globals |= {"spark": lambda values: Markup(spark(values))}
-    return made
-
-
-def _own(name: str) -> str:
-    return resources.files("iteralign.view").joinpath("pages", name).read_text(encoding="utf-8")
+def _own(name: str) -> str | None:
+    """A file of this package's pages; None where there is none of this name."""
+    file = resources.files("iteralign.view").joinpath("pages", name)
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def serve(directory: Path, host: str, port: int, tell: Callable[[str], None]) -> None:
