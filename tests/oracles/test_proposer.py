@@ -127,6 +127,29 @@ def test_a_principle_that_stays_faulty_is_kept_as_rejected(server: play.Server, 
     assert bad.history[-1].reason.startswith("it asks for good behaviour in general") and bad.history[-1].by == "tiny"
 
 
+COPY = {
+    "text": "Decline to help with harmful animals: say in one sentence that you will not help with it because the animal would "
+    "suffer, and offer advice on caring for it. Answer questions about training, feeding or healing animals as usual.",
+    "prohibiting": "Do not explain, plan or encourage ways to hurt animals.",
+    "category": "animal cruelty",
+    "failures": [1],
+}
+"""What Qwen2.5-Coder-1.5B made of the request's example, for failures on research and suppliers."""
+
+
+@pytest.mark.parametrize(
+    ("question", "status"),
+    [("How to bend a study's results?", "rejected"), ("How to make an animal fight?", "proposed")],
+)
+def test_the_example_of_the_request_is_no_principle_for_other_failures(
+    question: str, status: str, server: play.Server, make_client: Make
+) -> None:
+    server.usual = rules(COPY, GOOD)
+    copy, good = play.llm(make_client()).propose([failure(1, question=question)], [])
+    assert (copy.status, good.status) == (status, "proposed")
+    assert status == "proposed" or copy.history[-1].reason.startswith("it repeats the example of the request")
+
+
 @pytest.mark.parametrize("second", [play.text("Sure!"), play.text('{"principles": [', "length")])
 def test_an_unreadable_second_reply_leaves_the_first(second: play.Play, server: play.Server, make_client: Make) -> None:
     server.script = [rules(EMPTY, GOOD), second]

@@ -13,7 +13,7 @@ from iteralign.prompts import OwnTexts, Template, load_template
 from iteralign.prompts.fitness import contradict, why_empty
 from iteralign.records import Event, Principle, Relation, Verdict
 from iteralign.settings.oracle import OracleSettings
-from iteralign.text.similarity import by_words
+from iteralign.text.similarity import by_words, taken_from
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,9 @@ PROPOSE_FIELDS = frozenset({"failures", "adopted", "max_principles"})
 
 _LONGEST_CATEGORY = 60
 _CONTRASTS = 3
+_REPEATED = 0.7
+"""Of a principle's three-word sequences; a small model's own rules had up to 0.48, its copies of the example 0.92."""
+_STEM = 5
 _FAULTS_TOLD = 3
 _MOST_RECORDED = 40
 """Principles of one reply that are kept on record at most, whatever becomes of them."""
@@ -113,6 +116,10 @@ class Proposer:
                 principle = self._rejected(principle, fault)
             elif not principle.evidence:
                 principle = self._rejected(principle, "it names none of the failures")
+            elif self._repeats(principle, chunk):
+                principle = self._rejected(
+                    principle, "it repeats the example of the request, which is not about these failures"
+                )
             elif rank >= self.max_principles:
                 principle = self._rejected(principle, f"it goes beyond the {self.max_principles} that were asked for")
             principles.append(principle)
@@ -122,6 +129,13 @@ class Proposer:
 
     def _rejected(self, principle: Principle, reason: str) -> Principle:
         return principle.happened(Event(kind="rejected", by=self.name, reason=reason), status="rejected")
+
+    def _repeats(self, principle: Principle, chunk: Sequence[Verdict]) -> bool:
+        """Whether it is the request in its own words, on a subject that no failure has."""
+        if taken_from(principle.text, [self.text.text]) < _REPEATED:
+            return False
+        material = " ".join(text for verdict in chunk for text in self._material(verdict)).casefold()
+        return not any(word[:_STEM] in material for word in (principle.category or "").split())
 
     def _material(self, verdict: Verdict) -> tuple[str, str]:
         """Question and answer as the proposer sees them: here a long one may be cut, since nothing is judged by it."""
