@@ -70,7 +70,9 @@ ARMS: Mapping[str, tuple[tuple[str, ...], Callable[[Oracle], Oracle]]] = {
 """Settings, and what stands around the oracle. The released code trains on every first revision, whatever is said of it."""
 
 FULL = {"questions": 400, "held_out": 100, "asked": 100, "prompts": 20}
-SMALL = {"questions": 60, "held_out": 20, "asked": 24, "prompts": 20}
+SMALL = {"questions": 20, "held_out": 10, "asked": 10, "prompts": 20}
+SMALL_SETTINGS = ("data.benign_limit=24", "oracle.max_principles=2", "revision.tries=2")
+"""One round: a verdict takes some four seconds on two cores."""
 
 SERVED = (
     ("qwen2.5-coder-1.5b-instruct.gguf", "qwen2.5-coder-1.5b", 8080),
@@ -83,9 +85,10 @@ Sets = Mapping[str, Sequence[RedTeamPrompt]]
 
 @contextlib.contextmanager
 def served(directory: Path, model: str, alias: str, port: int) -> Iterator[None]:
-    """A server on loopback, for as long as it is needed."""
+    """A server on loopback, for as long as it is needed; with both threads, since the target waits while it judges."""
     script = Path(__file__).parents[1] / "tests" / "real" / "llama_server.py"
-    how = ["--model", str(directory / model), "--alias", alias, "--port", str(port), "--parallel", "1"]
+    shown = {"model": directory / model, "alias": alias, "port": port, "parallel": 1, "threads": 2}
+    how = [part for name, value in shown.items() for part in (f"--{name}", str(value))]
     log = (directory / f"{alias}.log").open("wb")
     with log, subprocess.Popen([sys.executable, str(script), str(directory), *how], stdout=log, stderr=log) as server:
         try:
@@ -149,7 +152,9 @@ def settings_of(options: argparse.Namespace, arm: str, seed: int) -> Settings:
         listed = [{"id": f"hand-{number}", "text": text} for number, text in enumerate(BY_HAND, start=1)]
         write_text(place, json.dumps({"principles": listed}))
         own.append(f"constitution.file={place}")
-    return load_settings(options.settings, [*own, *ARMS[arm][0], *options.set])
+    return load_settings(
+        options.settings, [*own, *(SMALL_SETTINGS if options.small else ()), *ARMS[arm][0], *options.set]
+    )
 
 
 def finished_run(settings: Settings, arm: str, place: Path) -> Path:
@@ -215,7 +220,11 @@ def measured(options: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]
             [one.label == "unacceptable" for one in rules] if harm else [is_refusal(one.response.text) for one in rules]
         )
         view = (
-            another_view(OTHER if options.serve else None, verdicts, _file(place, f"{name} other").with_suffix(".json"))
+            another_view(
+                OTHER if options.serve and not options.small else None,
+                verdicts,
+                _file(place, f"{name} other").with_suffix(".json"),
+            )
             if harm
             else None
         )
@@ -278,18 +287,20 @@ def main() -> None:
     parser.add_argument(
         "--serve", type=Path, help="where fetch.py has put things; without it the settings' oracle alone judges"
     )
-    parser.add_argument("--small", action="store_true", help="60 questions, 24 of each set")
-    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
+    parser.add_argument(
+        "--small", action="store_true", help="one round, 10 of each set, by the run's judge and the rules"
+    )
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), help="all; with --small base and iteralign")
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="another setting")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     results = []
     with contextlib.ExitStack() as servers:
-        for model, alias, port in SERVED if options.serve else ():
+        for model, alias, port in (SERVED[:1] if options.small else SERVED) if options.serve else ():
             servers.enter_context(served(options.serve, model, alias, port))
         for seed in options.seeds or ([0] if options.small else [0, 1, 2]):
-            for arm in options.arms:
+            for arm in options.arms or (["base", "iteralign"] if options.small else list(ARMS)):
                 results.append(measured(options, arm, seed))
                 print(json.dumps(results[-1]), flush=True)
     print(table(results))
