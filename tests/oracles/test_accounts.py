@@ -10,6 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ from iteralign.errors import (
     OracleAccessError,
     RunDirectoryError,
 )
-from iteralign.oracles.budget import Account, read_calls, totals_by_step
+from iteralign.oracles import budget
+from iteralign.oracles.budget import Account, Call, CallsSoFar, Total, read_calls, totals_by_step
 from iteralign.oracles.cache import ReplyCache, default_path
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
@@ -132,6 +134,32 @@ def test_totals_survive_and_a_torn_line_is_left_out(server: play.Server, make_cl
     path.write_text("nonsense\n" + path.read_text())
     with pytest.raises(CorruptFileError, match="line 1"):
         Account(path)
+
+
+def test_each_line_is_read_once_however_often_the_total_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read = tmp_path / "calls.jsonl", list[bytes]()
+    adapter = budget._CALL
+
+    def validated(line: bytes, strict: bool) -> Call:
+        read.append(line)
+        return adapter.validate_json(line, strict=strict)
+
+    monkeypatch.setattr(budget, "_CALL", SimpleNamespace(validate_json=validated))
+    account, so_far = Account(path, PriceTable({})), CallsSoFar(path)
+    assert so_far.total() == Total()
+    for rounds in range(1, 5):
+        for _ in range(3):
+            account.record(Call("x", "judge", "m", 10, 2, None, False, "answered", 1))
+        with path.open("a") as file:
+            file.write('{"request": "torn')
+        assert so_far.total() == account.total() and len(read) == 3 * rounds
+        path.write_bytes(path.read_bytes().removesuffix(b'{"request": "torn'))
+    with path.open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(CorruptFileError, match="line 13: not a call"):
+        so_far.total()
 
 
 def test_unknown_prices_are_unknown(server: play.Server, make_client: Make) -> None:

@@ -140,9 +140,9 @@ def test_strange_tensors_and_a_template_that_raises_are_found(tmp_path: Path, ti
 @pytest.mark.parametrize(
     ("processes", "process", "host", "expected"),
     [
-        (1, 30, 1, {"memory": "ok", "machine memory": "ok"}),
-        (2, 30, 1, {"memory": "fail", "machine memory": "ok"}),
-        (2, 10, 10**9, {"memory": "ok", "machine memory": "fail"}),
+        (1, 30, 1, {"memory": "ok", "memory, answering": "ok", "machine memory": "ok"}),
+        (2, 30, 1, {"memory": "fail", "memory, answering": "ok", "machine memory": "ok"}),
+        (2, 10, 10**9, {"memory": "ok", "memory, answering": "ok", "machine memory": "fail"}),
         (3, 1, 1, {"memory": "fail"}),
     ],
 )
@@ -162,6 +162,20 @@ def test_each_gpu_and_the_machine_are_held_against_the_plan(
     assert {topic: found[topic] for topic in found if "memory" in topic} == expected
 
 
+def test_every_gpu_with_a_replica_is_held_against_what_answers_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second GPU, on which nothing trains, has 20 GiB free."""
+    plan = dataclasses.replace(make_plan(load_settings(BASE)), answering_bytes=30 * 2**30)
+    monkeypatch.setattr(LocalModel, "device", "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: ([80 * 2**30, 20 * 2**30][number], 80 * 2**30))
+    for chosen, state in (([], "ok"), (["cluster.address=local", "cluster.replicas=2"], "fail")):
+        found = states(doctor.check_plan(load_settings(BASE, chosen), plan))
+        assert (found["memory"], found["memory, answering"]) == ("ok", state)
+    elsewhere = load_settings(BASE, ["cluster.address=auto", "cluster.replicas=2"])
+    assert "memory, answering" not in states(doctor.check_plan(elsewhere, plan))
+
+
 @pytest.mark.parametrize(
     ("recipe", "billions", "most"),
     [("8-gpu-full.yaml", 7.6, 20), ("8-gpu-lora.yaml", 32.8, 12), ("single-gpu-lora.yaml", 7.6, 20)],
@@ -179,7 +193,7 @@ def test_what_each_process_and_the_machine_need_is_computed() -> None:
         settings = load_settings(BASE, chosen)
         full = settings.training.method == "full"
         sizes = {"parameters": 7 * 10**9, "trained": 7 * 10**9 if full else 10**7, "width": 4 if full else 2}
-        return memory_of(settings, device, **sizes, generating=2)
+        return memory_of(settings, device, **sizes, generating=2, cached=100, context=1000)
 
     alone, shared = memory("training.method=full"), memory("training.method=full", "training.processes=8")
     assert alone.process == alone.training == shared.training == 112 * 10**9 and shared.process == 14 * 10**9
@@ -189,6 +203,12 @@ def test_what_each_process_and_the_machine_need_is_computed() -> None:
     assert lora.process == 14 * 10**9 / 8 + 16 * 10**7
     assert memory().host == 0 and memory("model.engine=vllm").host == 28 * 10**9
     assert memory(device="cpu").host == memory(device="cpu").training
+    assert memory().answering == 14 * 10**9
+    engine = ["model.engine=vllm", "cluster.address=local", "cluster.replicas=4", "cluster.tensor_parallel=2"]
+    four = memory(*engine)
+    assert four.host == (1 + 4) * 14 * 10**9 + 4 * 2**31  # each sleeps with its own, beside the trainer's
+    assert four.answering == (14 * 10**9 + 2**30 + 256 * 1000 * 2 * 100) / 2
+    assert memory("model.engine=served", "model.served.base_urls=[http://127.0.0.1:9/v1]").answering == 0
 
 
 def test_memory_and_disk_are_held_against_the_plan() -> None:

@@ -37,6 +37,9 @@ def plan_table(plan: Plan, settings: Settings) -> Table:
         table.add_row(
             "memory, a process", size_text(plan.process_bytes), f"of {settings.training.processes} that train"
         )
+    if plan.answering_bytes:
+        what = "weights, cache of many answers" if settings.model.engine == "vllm" else "weights; the answers extra"
+        table.add_row("memory, answering", size_text(plan.answering_bytes), what)
     table.add_row("memory, machine", size_text(plan.host_bytes), "what computes or waits there; libraries extra")
     table.add_row("disk", _sizes(plan.disk_bytes), "run directory with RUN/model")
     table.add_row("time", *_time(plan))

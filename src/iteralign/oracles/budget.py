@@ -89,20 +89,43 @@ _CALL = TypeAdapter(Call)
 
 def read_calls(path: Path) -> list[Call]:
     """The calls in a file of calls; a last line that was cut off by a crash is left out. Raises CorruptFileError."""
+    return _calls_behind(path, 0, 0)[0]
+
+
+class CallsSoFar:
+    """The total of a file of calls that grows: each line is read once, however often it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._total, self._bytes, self._lines = Total(), 0, 0
+
+    def total(self) -> Total:
+        """Of all calls that stand there now. Raises what `read_calls` does."""
+        calls, self._bytes = _calls_behind(self.path, self._bytes, self._lines)
+        self._lines += len(calls)
+        for call in calls:
+            self._total.add(call)
+        return self._total
+
+
+def _calls_behind(path: Path, begin: int, known: int) -> tuple[list[Call], int]:
+    """The calls from a byte on, before which `known` lines stand; and the byte behind the last one."""
     try:
         with opened(path) as file:
-            lines = file.read().split(b"\n")
+            file.seek(begin)
+            text = file.read()
     except FileNotFoundError:
-        return []
+        return [], begin
     except OSError as error:
         raise RunDirectoryError(f"{path} can't be read: {error.strerror or error}.") from error
     calls = []
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was never finished
+    *lines, unfinished = text.split(b"\n")
+    for number, line in enumerate(lines, start=known + 1):
         try:
             calls.append(_CALL.validate_json(line, strict=True))
         except (ValueError, TypeError) as error:
             raise CorruptFileError(f"{path}, line {number}: not a call of an oracle ({error}).") from error
-    return calls
+    return calls, begin + len(text) - len(unfinished)
 
 
 def total_of(calls: Iterable[Call]) -> Total:

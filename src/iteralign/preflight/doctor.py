@@ -19,6 +19,7 @@ from iteralign.errors import IteralignError, OracleReplyError
 from iteralign.files import size_text
 from iteralign.preflight.cluster import examined
 from iteralign.preflight.findings import Finding, State
+from iteralign.preflight.memory import answering_devices
 from iteralign.preflight.plan import Plan, planned
 from iteralign.records import RedTeamPrompt, Response, Verdict
 from iteralign.runs import build
@@ -223,6 +224,11 @@ def _memory(settings: Settings, plan: Plan) -> Iterator[Finding]:
             return
         free = min(torch.cuda.mem_get_info(number)[0] for number in range(processes))
         yield _room(topic, free, "each GPU", plan.process_bytes, "weights, gradients and optimiser")
+        if answering := answering_devices(settings):
+            here = min(answering, gpus)  # that there are too few the cluster's own line tells
+            free = min(torch.cuda.mem_get_info(number)[0] for number in range(here))
+            place = "the GPU" if here == 1 else f"each of {here} GPUs"
+            yield _room("memory, answering", free, place, plan.answering_bytes, "answers")
         topic = "machine memory"
     yield _room(topic, psutil.virtual_memory().available, "the machine", plan.host_bytes, "what waits or works there")
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 from iteralign.constitution.gate import most_answers
 from iteralign.oracles.prices import load_prices
@@ -65,6 +65,8 @@ class Plan:
     """The same on each device that trains."""
     host_bytes: int
     """In the machine's own memory: what computes there, and what is set aside while something else has the devices."""
+    answering_bytes: int
+    """On each device that answers: the weights, with vLLM also its cache. 0 where a server answers."""
     disk_bytes: Range
     notes: list[str]
     time: Hours | None = None
@@ -122,6 +124,8 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         trained=sizes["trained"],
         width=sizes["weight_bytes"],
         generating=4 if model.arithmetic.generating == "float32" else 2,
+        cached=model.sizes.cached,
+        context=model.sizes.context,
     )
     if settings.cluster.address is not None:
         notes.append(f"cluster: {cluster.described(settings)}")
@@ -149,6 +153,7 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         memory_bytes=memory.training,
         process_bytes=memory.process,
         host_bytes=memory.host,
+        answering_bytes=memory.answering,
         disk_bytes=_disk(settings, sizes, rounds),
         notes=notes,
         time=measured_hours(settings, sets.prompts, counts) if measure else None,

@@ -5,22 +5,28 @@ from pathlib import Path
 
 from iteralign import layout
 from iteralign.constitution.ledger import in_force
-from iteralign.oracles.budget import read_calls, total_of
+from iteralign.oracles.budget import CallsSoFar, Total
 from iteralign.records import Principle
 from iteralign.scoreboard.metrics import RoundMetrics
 from iteralign.trainers.tracking import Tracking
 
 
-def tell(tracking: Tracking | None, run_dir: Path, row: RoundMetrics, ledger: Sequence[Principle]) -> None:
-    """The trackers, of a round and of what the oracle has taken so far; step 0 is the base model, step n is after n rounds."""
-    if tracking:
-        numbers = {"principles": len(in_force(ledger))} | spending(run_dir)
-        tracking.scores(row.round + 1, curves(row) | numbers)
+class Curves:
+    """Tells the trackers, if there are any."""
+
+    def __init__(self, tracking: Tracking | None, run_dir: Path) -> None:
+        self._tracking = tracking
+        self._calls = CallsSoFar(run_dir / layout.CALLS)
+
+    def tell(self, row: RoundMetrics, ledger: Sequence[Principle]) -> None:
+        """Of a round and of what the oracle has taken so far; step 0 is the base model, step n is after n rounds."""
+        if self._tracking:
+            numbers = {"principles": len(in_force(ledger))} | spending(self._calls.total())
+            self._tracking.scores(row.round + 1, curves(row) | numbers)
 
 
-def spending(run_dir: Path) -> dict[str, float]:
+def spending(spent: Total) -> dict[str, float]:
     """Calls, tokens and, where all prices are known, dollars of the oracle since the run began."""
-    spent = total_of(read_calls(run_dir / layout.CALLS))
     counts: dict[str, float] = {"oracle_calls": spent.calls, "oracle_tokens": spent.tokens}
     return counts | ({} if spent.cost is None else {"oracle_cost": spent.cost})
 

@@ -16,7 +16,7 @@ from iteralign.rundir.jsonl import as_lines
 from iteralign.rundir.stages import Stages
 from iteralign.runs import build
 from iteralign.runs.constitution_files import ConstitutionFiles
-from iteralign.runs.curves import tell
+from iteralign.runs.curves import Curves
 from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Progress, reported
 from iteralign.runs.steps import RunSteps
@@ -90,7 +90,8 @@ def _all_rounds(
     base = steps.baseline(parts.base, run.prompts(layout.BENIGN))
     steps.place(run.prompts(layout.PROMPTS), given)
     metrics = [with_numbers(RoundMetrics(round=-1), base, ())]
-    tell(parts.tracking, run.path, metrics[0], given)
+    curves = Curves(parts.tracking, run.path)
+    curves.tell(metrics[0], given)
     progress.round_done(metrics[0])
 
     standing, undetermined, trained = Standing.first(base), list[Verdict](), TrainedWeights(run)
@@ -113,7 +114,7 @@ def _all_rounds(
             if standing.interventions and (new or last or standing.stopped is not None):
                 run.commit(run.path / layout.GUARD_RAILS, as_lines(standing.interventions))
             metrics.append(row)
-            tell(parts.tracking, run.path, row, done.ledger)
+            curves.tell(row, done.ledger)
             progress.round_done(row)
             if done.examples:
                 trained.add(done.number)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from iteralign.errors import ConfigError, TargetError
+from iteralign.weights.sizes import cached_numbers
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """vLLM's own steps; it refuses what lies between."""
@@ -29,9 +30,12 @@ def lora_rank(rank: int) -> int:
 
 def cache_bytes(config: Any, width: int) -> int:
     """That a token's keys and values take; `config` is the text model's, `width` the bytes of a number."""
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * size * width)
+    return cached_numbers(config) * width
+
+
+def wanted_bytes(weights: int, token: int, context: int) -> int:
+    """Of a GPU, for an engine with its usual number of answers at once."""
+    return weights + _WORKSPACE + token * _AT_ONCE * min(context, _TOKENS)
 
 
 def memory_share(*, total: int, free: int, weights: int, token: int, context: int) -> float:
@@ -45,8 +49,7 @@ def memory_share(*, total: int, free: int, weights: int, token: int, context: in
             f"{_size(_WORKSPACE)} to work with, {_size(max(usable, 0))} to be had. Choose a smaller model or lower "
             "sampling.max_new_tokens, free the GPU, or set model.vllm.memory."
         )
-    wanted = weights + _WORKSPACE + token * _AT_ONCE * min(context, _TOKENS)
-    return round(max(least, min(wanted, usable)) / total, 3)
+    return round(max(least, min(wanted_bytes(weights, token, context), usable)) / total, 3)
 
 
 def _size(count: int) -> str:

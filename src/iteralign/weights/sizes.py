@@ -25,6 +25,8 @@ class Sizes:
     parameters: int
     a_rank: int
     """Parameters of an adapter of rank 1."""
+    cached: int
+    """Numbers that a token's keys and values are; 0 where the layers are of another kind."""
     context: int | None
     """Tokens that prompt and answer may have together; None where the model names no limit."""
 
@@ -34,7 +36,18 @@ def sizes_of(network: Any, context: int | None) -> Sizes:
     layers = {name: layer for name, layer in network.named_modules() if hasattr(layer, "in_features")}
     attention = [name for name in layers if name.rsplit(".", 1)[-1] in _ATTENTION]
     a_rank = sum(layers[name].in_features + layers[name].out_features for name in attention or layers)
-    return Sizes(sum(weight.numel() for weight in network.parameters()), a_rank, context)
+    try:
+        cached = cached_numbers(network.config.get_text_config())
+    except (AttributeError, TypeError):
+        cached = 0
+    return Sizes(sum(weight.numel() for weight in network.parameters()), a_rank, cached, context)
+
+
+def cached_numbers(config: Any) -> int:
+    """That a token's keys and values are; `config` is the text model's."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * size)
 
 
 def kept_sizes(directory: Path) -> Sizes | None:
