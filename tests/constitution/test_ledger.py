@@ -63,6 +63,14 @@ def test_effect_counts_failures_of_the_category_up_to_the_first_training_and_aft
     assert tally([], [row("r0000-01")], trained=False).trained_on == frozenset(), "a training that failed is none"
 
 
+def test_nothing_is_said_of_a_category_that_the_judge_never_named() -> None:
+    """A judge of one token finds all harm to be of one kind; 0 failures before and 0 after would tell of an effect."""
+    found = Effects()
+    for _ in range(2):
+        found.add(tally([verdict(1, "unacceptable", "other")], [row("r0000-01")], True))
+    assert found.of(LEDGER) == {}
+
+
 def test_only_what_nothing_spoke_against_is_adopted() -> None:
     waiting = [
         Principle(id=status, text="x", round=0, status=status) for status in ("proposed", "merged", "contradicting")

@@ -92,16 +92,16 @@ class Effects:
             self._first[principle] = self._now
 
     def of(self, ledger: Sequence[Principle]) -> dict[str, Effect]:
-        """By id, for every adopted principle that was trained on."""
+        """By id, for every adopted principle that was trained on, and of whose category something had failed: a judge of one
+        token names no categories."""
         measured = {}
         for principle in in_force(ledger):
             first = self._first.get(principle.id)
-            if first is not None:
-                before, all_failed = (one.failed.get(principle.category, 0) for one in (first, self._now))
+            if first is not None and (before := first.failed.get(principle.category, 0)):
                 measured[principle.id] = Effect(
                     failed_before=before,
                     prompts_before=first.prompts,
-                    failed_after=all_failed - before,
+                    failed_after=self._now.failed[principle.category] - before,
                     prompts_after=self._now.prompts - first.prompts,
                 )
         return measured
