@@ -4,15 +4,17 @@
 
 PLACE gets a run on iteralign's public fakes (kept, and used again the next time). The server is a process of its own. Times are
 of whole requests on loopback, the least of several, first ones apart. Memory is the server's peak beyond that of an
-interpreter that has imported nothing.
+interpreter that has imported nothing; that of the processes which it starts for a look at the whole run is told apart.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -29,6 +31,22 @@ def peak(process: int) -> float:
     return int(found[1]) / 1024
 
 
+class Helpers(threading.Thread):
+    """Looks for the largest peak among the processes that a server starts, until `done`."""
+
+    def __init__(self, server: int) -> None:
+        super().__init__(daemon=True)
+        self.server = server
+        self.done = threading.Event()
+        self.most = 0.0
+
+    def run(self) -> None:
+        while not self.done.wait(0.05):
+            for listed in Path(f"/proc/{self.server}/task").glob("*/children"):
+                with contextlib.suppress(OSError, AssertionError):
+                    self.most = max(self.most, *(peak(int(one)) for one in listed.read_text().split()), 0.0)
+
+
 def bare() -> float:
     """The same of an interpreter alone."""
     code = "import re; print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
@@ -43,6 +61,7 @@ def measured(run: Path) -> dict[str, float]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout is not None
         address = next(word for word in server.stdout.readline().split() if word.startswith("http")).partition("?")[0]
+        helpers = Helpers(server.pid)
 
         def seconds(path: str, times: int = 3, **query: str) -> tuple[float, float]:
             """The first request, and the least of further ones."""
@@ -56,6 +75,7 @@ def measured(run: Path) -> dict[str, float]:
 
         try:
             found["page, first"], found["page"] = seconds("run")
+            helpers.start()
             for name in ("now", "result", "rounds"):
                 found[f"{name}, first"], found[name] = seconds("part", name=name)
             found["MiB with the first page"] = peak(server.pid) - bare()
@@ -65,7 +85,10 @@ def measured(run: Path) -> dict[str, float]:
             )
             found["filter by kind"] = seconds("answers", set="asked", kind="unacceptable")[1]
             found["constitution, first"], found["constitution"] = seconds("part", name="constitution")
+            found["files checked, first"], found["files checked"] = seconds("part", name="checked")
             found["MiB beyond the interpreter"] = peak(server.pid) - bare()
+            helpers.done.set()
+            found["MiB of a process for the whole run"] = helpers.most - bare()
         finally:
             server.terminate()
     return found

@@ -9,7 +9,8 @@ from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrai
 from iteralign.integrity.verify import verify_run
 from iteralign.prompts.forms import FormsByPrompt, prompt_form
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt
-from iteralign.redteam.pool import PromptPool, in_forms
+from iteralign.redteam.forms import in_forms
+from iteralign.redteam.pool import PromptPool
 from iteralign.rundir.reader import read_run
 from iteralign.runs import build
 from iteralign.runs.parts import Parts

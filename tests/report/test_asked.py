@@ -1,7 +1,7 @@
 """The map of what was asked: by category and form, with what of the rest would fail."""
 
 from iteralign.records import Draw, Label, RedTeamPrompt, Response, Verdict
-from iteralign.redteam.pool import in_forms
+from iteralign.redteam.forms import in_forms
 from iteralign.report.asked import AskedRounds, Cell
 
 POOL = in_forms(

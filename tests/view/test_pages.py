@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,12 +11,15 @@ import pytest
 from report.conftest import finished, hostile  # noqa: F401  # fixtures
 
 from iteralign import layout, read_run
+from iteralign.errors import CorruptFileError
 from iteralign.report.html import SECTIONS
+from iteralign.view import apart
 from iteralign.view.found import runs_under
+from iteralign.view.kept import problems, sections
 from iteralign.view.now import settled, stamp
 from view.conftest import Client, Start
 
-PARTS = ("now", *SECTIONS)
+PARTS = ("now", "checked", *SECTIONS)
 
 
 def contents(run: Path) -> dict[str, str]:
@@ -44,6 +48,30 @@ def test_a_finished_run_is_its_report(served: Start, finished: Path) -> None:  #
     assert principle.text in parts["constitution"] and "rounds done" in parts["now"]
     assert client.ask("/review", key=finished.name).status == 200
     assert contents(finished) == before, "to look at a run changes nothing in it"
+
+
+def test_a_large_run_is_looked_at_by_another_process_with_the_same_outcome(
+    finished: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    monkeypatch.setattr(apart, "_LARGE", 0)
+    assert apart.for_all_of(run, os.getpid) != os.getpid()
+    assert apart.for_all_of(run, problems, run) == []
+    (run / layout.CONSTITUTION).write_text("{")
+    with pytest.raises(CorruptFileError, match="constitution"):
+        apart.for_all_of(run, sections, run)
+
+
+def test_files_that_were_changed_are_told_last(served: Start, finished: Path, tmp_path: Path) -> None:  # noqa: F811
+    shutil.copytree(finished, tmp_path / "run")
+    client = served(tmp_path)
+    assert "every file is what the run wrote" in client.ask("/part", key="run", name="checked").text
+    (tmp_path / "run" / layout.METRICS).touch()  # as if a round had ended
+    (tmp_path / "run" / layout.CONSTITUTION_TO_READ).write_text("another")
+    assert "is not what was computed" in client.ask("/part", key="run", name="checked").text
 
 
 def test_answers_come_in_pages_and_are_searched_at_the_server(served: Start, finished: Path) -> None:  # noqa: F811

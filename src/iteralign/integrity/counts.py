@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from iteralign import layout
 from iteralign.errors import IteralignError
 from iteralign.records import Draw, Record, RedTeamPrompt, Verdict
-from iteralign.redteam.pool import in_forms
+from iteralign.redteam.forms import in_forms
 from iteralign.rundir.begun import prompts_of
 from iteralign.rundir.manifest import Fault
 from iteralign.rundir.rounds import kept_round, kept_rounds

@@ -22,7 +22,7 @@ from iteralign.preflight.cost import (
 from iteralign.preflight.hours import Counts, Hours, measured_hours
 from iteralign.preflight.memory import memory_of
 from iteralign.prompts.forms import Place
-from iteralign.redteam.pool import in_forms
+from iteralign.redteam.forms import in_forms
 from iteralign.runs import check as preflight
 from iteralign.settings.addresses import asked, described, with_addresses
 from iteralign.settings.settings import Settings

@@ -57,14 +57,6 @@ class PromptPool:
         return np.clip(likeness, 0.0, 1.0)
 
 
-def in_forms(prompts: Sequence[RedTeamPrompt], forms: Sequence[str]) -> list[RedTeamPrompt]:
-    """The prompts, and each of them again in each of these forms, by an id of its own."""
-    again = [
-        prompt.model_copy(update={"form": form, "id": f"{prompt.id} ({form})"}) for form in forms for prompt in prompts
-    ]
-    return [*prompts, *again]
-
-
 def stems(text: str) -> list[str]:
     """The beginnings of its words; each sign of a script without spaces between words is one."""
     return [word[:_STEM] for word in _WORD.findall(text.casefold())]

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from iteralign.records import Draw, RedTeamPrompt, Verdict
@@ -91,7 +91,7 @@ class AskedRounds:
         """The data set's category, and the form that it is asked in."""
         return prompt.category or "no category", prompt.form or self.own_form
 
-    def map(self, pool: Sequence[RedTeamPrompt]) -> AskedMap:
+    def map(self, pool: Iterable[RedTeamPrompt]) -> AskedMap:
         """Beside all prompts that might have been asked."""
         there, asked, failed = (Counter[Kind](map(self.kind, pool)), *map(_summed, (self.asked, self.failed)))
         kinds = sorted(there, key=lambda kind: (-failed[kind], -asked[kind], kind))
@@ -107,7 +107,7 @@ class AskedRounds:
             ]
             total = Cell(failed[kind], asked[kind])
             rows.append(KindRow(*kind, cells, total, there[kind] - asked[kind], self._rate(kind)))
-        never = len(pool) - sum(asked.values())
+        never = there.total() - asked.total()
         rate = weighted_rate([draw for _, draw in self.draws]) if self.draws else None
         since = self.since if self.draws else None
         untouched = sum(not asked[kind] for kind in kinds)

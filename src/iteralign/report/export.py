@@ -8,7 +8,7 @@ from iteralign.constitution.forms import written
 from iteralign.errors import ConfigError
 from iteralign.files import write_text
 from iteralign.records import TrainingExample
-from iteralign.redteam.pool import in_forms
+from iteralign.redteam.forms import in_forms
 from iteralign.rundir.reader import read_run
 from iteralign.settings.choices import PairForm
 

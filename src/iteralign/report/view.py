@@ -6,6 +6,7 @@ Each section has a function of its own, so that a page that is live makes anew o
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from iteralign import layout
 from iteralign.integrity.verify import verify_run
 from iteralign.oracles.budget import Total, totals_by_step
 from iteralign.records import PlaceTrial
-from iteralign.redteam.pool import in_forms
+from iteralign.redteam.forms import in_forms
 from iteralign.report.answers import Pair, PairSet, benign_pairs, held_out_pairs, revision_pairs, sampled
 from iteralign.report.asked import AskedMap, AskedRounds
 from iteralign.report.chart import Curve
@@ -136,8 +137,8 @@ class View:
     limits: list[str]
 
 
-def view_of(run_dir: Path) -> View:
-    """Read a run. Raises RunDirectoryError. A run that goes on is shown as far as it is."""
+def view_of(run_dir: Path, *, check: bool = True) -> View:
+    """Read a run. Raises RunDirectoryError. A run that goes on is shown as far as it is. `check` as of `result`."""
     run = read_run(run_dir)
     rows = run.metrics()
     base, after = run.before_and_after()
@@ -145,10 +146,11 @@ def view_of(run_dir: Path) -> View:
     learnt = sampled("training", "Training prompts", _learnt(run, rows, rounds, asking), folded=True)
     answers = [*measured_answers(base, after), learnt]
     principles = principle_table(*run.ledger(), rounds)
-    pool = in_forms([*run.prompts(), *asking.grown], run.settings.redteam.forms)
+    forms = run.settings.redteam.forms
+    pool = (again for prompt in chain(run.each_prompt(), asking.grown) for again in in_forms([prompt], forms))
     return View(
         facts=facts(run, rows),
-        result=result(run, rows),
+        result=result(run, rows, check=check),
         did=did(answers, principles),
         rounds=rounds_shown(run, rows),
         constitution=Constitution(principles, run.baseline.places()),

@@ -1,6 +1,6 @@
 """Files of records: written whole, and read back with the place of what is wrong."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from iteralign.errors import CorruptFileError
 from iteralign.files import write_text
 from iteralign.records import Record, many
-from iteralign.text.bounded import read_text
+from iteralign.text.bounded import opened, read_text
 
 MAX_RECORDS = 4 * 1024**3
 """Bytes of a file of records."""
@@ -37,6 +37,16 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
     if lines.pop() != "":
         raise CorruptFileError(f"{path}: the last line is torn. Delete the file, and resuming computes it again.")
     return [_parse(kind, line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+def each_record(path: Path, kind: type[R]) -> Iterator[R]:
+    """The same one after another, of a file that was written whole. Raises CorruptFileError."""
+    try:
+        with opened(path) as file:
+            for number, line in enumerate(file, start=1):
+                yield _parse(kind, line.decode(), f"{path}:{number}")
+    except (OSError, ValueError) as error:
+        raise CorruptFileError(f"{path} can't be read: {error}.") from error
 
 
 def read_rows(path: Path, kind: type[R]) -> list[R]:

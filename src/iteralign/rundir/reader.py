@@ -4,6 +4,7 @@ It takes no lock, so a run can be read while it goes on; what is not there yet r
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from iteralign.files import count_records, number, read_log
 from iteralign.oracles.budget import Call, read_calls
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt
 from iteralign.rundir import begun
-from iteralign.rundir.jsonl import read_records, read_rows
+from iteralign.rundir.jsonl import each_record, read_records, read_rows
 from iteralign.rundir.rounds import KeptRound, kept_round, kept_rounds
 from iteralign.scoreboard.guard_rails import Intervention
 from iteralign.scoreboard.measurement import Measurement, with_numbers
@@ -95,6 +96,10 @@ class Run:
     def prompts(self, name: str = layout.PROMPTS) -> list[RedTeamPrompt]:
         """A prompt set: prompts, held_out, benign or benign_held_out."""
         return begun.prompts_of(self.path, name)
+
+    def each_prompt(self) -> Iterator[RedTeamPrompt]:
+        """The red-team prompts that the run began with, one after another: a large run has many."""
+        return each_record(self.path / layout.begun_with(layout.PROMPTS), RedTeamPrompt)
 
     def count(self, name: str = layout.PROMPTS) -> int:
         """How many prompts a set has, none of which is looked at."""

@@ -17,9 +17,9 @@ from iteralign.prompts import load_template
 from iteralign.prompts.forms import FormsByPrompt, PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt
 from iteralign.redteam.chances import Weighing
+from iteralign.redteam.forms import in_forms
 from iteralign.redteam.growth import Growth
 from iteralign.redteam.orders import FileOrder, Order, Seeking, Shuffled, groups_of
-from iteralign.redteam.pool import in_forms
 from iteralign.rundir.weights import RunWeights, SharedWeights
 from iteralign.settings.calibration import calibration_of
 from iteralign.settings.file import flat

@@ -15,9 +15,9 @@ from iteralign.constitution.twins import Twins, answer_and_judge
 from iteralign.lookahead.ahead import LookAhead
 from iteralign.lookahead.early import EarlyJudge
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Revision, TrainingExample, Verdict
+from iteralign.redteam.forms import in_forms
 from iteralign.redteam.growth import Growth
 from iteralign.redteam.orders import Order
-from iteralign.redteam.pool import in_forms
 from iteralign.rundir.stages import Stages
 from iteralign.runs import build
 from iteralign.runs.measuring import Measuring

@@ -17,6 +17,7 @@ from iteralign.report.answers import KINDS, Pair, benign_pairs, category_of, hel
 from iteralign.rundir.labels import Place, drawn
 from iteralign.rundir.reader import Run
 from iteralign.scoreboard.metrics import final
+from iteralign.view.apart import for_all_of
 
 SETS = {
     "held-out": "Held-out red-team prompts",
@@ -61,19 +62,12 @@ class Hits:
 class AnswerIndex:
     """Of one run, as it was when the index was made. Safe for threads."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Path) -> None:
+        """Raises RunDirectoryError."""
         self._lock = threading.Lock()
         self._file = tempfile.NamedTemporaryFile(prefix="iteralign-view-", suffix=".sqlite")  # noqa: SIM115  # for as long as self
+        for_all_of(run, write_index, run, self._file.name)
         self._database = sqlite3.connect(self._file.name, check_same_thread=False)
-        self._database.executescript(
-            f"pragma journal_mode = off; pragma synchronous = off; create table answers ({_COLUMNS});"
-        )
-        insert = "insert into answers (name, kind, place, category, words, row) values (?, ?, ?, ?, ?, ?)"
-        rows = _rows(run)
-        while batch := [row for _, row in zip(range(_BATCH), rows, strict=False)]:
-            self._database.executemany(insert, batch)
-        self._database.execute("create index ordered on answers (name, place, number)")
-        self._database.commit()
         self.counts = Counter[str](dict(self._database.execute("select name, count(*) from answers group by name")))
         """Rows of each set."""
         self._choices = {
@@ -117,6 +111,20 @@ class AnswerIndex:
 
 
 Row = tuple[str, str, int, str, str, str]
+
+
+def write_index(run: Path, file: str) -> None:
+    """Put all answers into a database. Raises RunDirectoryError."""
+    rows = _rows(Run(run))
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(
+            f"pragma journal_mode = off; pragma synchronous = off; create table answers ({_COLUMNS});"
+        )
+        insert = "insert into answers (name, kind, place, category, words, row) values (?, ?, ?, ?, ?, ?)"
+        while batch := [row for _, row in zip(range(_BATCH), rows, strict=False)]:
+            database.executemany(insert, batch)
+        database.execute("create index ordered on answers (name, place, number)")
+        database.commit()
 
 
 def _rows(run: Run) -> Iterator[Row]:
@@ -164,8 +172,3 @@ def _row(name: str, row: dict[str, Any], order: int, texts: tuple[str, ...], pla
     words = "\n".join([row["id"], *texts]).casefold()
     shown = json.dumps({**row, "set": name, "places": places}, ensure_ascii=False)
     return name, row["kind"], order, row["category"], words, shown
-
-
-def open_index(run: Path) -> AnswerIndex:
-    """Raises RunDirectoryError."""
-    return AnswerIndex(Run(run))

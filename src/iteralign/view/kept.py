@@ -3,15 +3,21 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from iteralign.errors import RunDirectoryError
-from iteralign.report.view import View, view_of
+from iteralign.integrity.verify import verify_run
+from iteralign.report.html import section
+from iteralign.report.view import view_of
+from iteralign.view.apart import for_all_of
 from iteralign.view.found import runs_under
-from iteralign.view.index import AnswerIndex, open_index
+from iteralign.view.index import AnswerIndex
 from iteralign.view.now import settled
 
 T = TypeVar("T")
+
+ALL_ROUNDS = ("did", "constitution", "failures", "limits")
+"""Parts of the report that take a look at every round."""
 
 
 class Runs:
@@ -19,9 +25,9 @@ class Runs:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._lock = threading.Lock()
-        self._views: dict[Path, tuple[str, View]] = {}
-        self._indexes: dict[Path, tuple[str, AnswerIndex]] = {}
+        self._sections = Kept(lambda run: for_all_of(run, sections, run))
+        self._problems = Kept(lambda run: for_all_of(run, problems, run))
+        self._indexes = Kept(AnswerIndex)
 
     def path(self, key: str) -> Path:
         """Raises RunDirectoryError for what is no run below the directory."""
@@ -30,20 +36,43 @@ class Runs:
             raise RunDirectoryError(f"There is no run {key!r} under {self.directory}.")
         return path
 
-    def view(self, path: Path) -> View:
-        """The report, made again when a round has ended."""
-        return _kept(self._lock, self._views, path, view_of)
+    def section(self, path: Path, name: str) -> str:
+        """One of ALL_ROUNDS, made again when a round has ended."""
+        return self._sections.of(path)[name]
+
+    def problems(self, path: Path) -> list[str]:
+        """Why a run is not what was computed, looked for again when a round has ended."""
+        return self._problems.of(path)
 
     def answers(self, path: Path) -> AnswerIndex:
         """The answers, indexed again when a round has ended."""
-        return _kept(self._lock, self._indexes, path, open_index)
+        return self._indexes.of(path)
 
 
-def _kept(lock: threading.Lock, known: dict[Path, tuple[str, T]], path: Path, make: Callable[[Path], T]) -> T:
-    """What was made of a run, as long as the run is what it was then. The last one alone is kept."""
-    with lock:
-        now = settled(path)
-        if path not in known or known[path][0] != now:
-            known.clear()
-            known[path] = (now, make(path))
-        return known[path][1]
+def sections(run: Path) -> dict[str, str]:
+    """ALL_ROUNDS as markup."""
+    view = view_of(run, check=False)
+    return {name: section(name, getattr(view, name)) for name in ALL_ROUNDS}
+
+
+def problems(run: Path) -> list[str]:
+    """What `iteralign verify` finds, whole models apart."""
+    return verify_run(run, big=False).problems
+
+
+class Kept(Generic[T]):
+    """What is made of a run, as long as the run is what it was then. That of the last run alone is kept."""
+
+    def __init__(self, make: Callable[[Path], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._last: tuple[Path, str, T] | None = None
+
+    def of(self, run: Path) -> T:
+        """It is made once, whoever asks meanwhile."""
+        with self._lock:
+            now = settled(run)
+            if self._last is None or self._last[:2] != (run, now):
+                self._last = None
+                self._last = (run, now, self._make(run))
+            return self._last[2]

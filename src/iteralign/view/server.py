@@ -30,7 +30,7 @@ from iteralign.rundir.reader import read_run
 from iteralign.view.found import line_of, runs_under
 from iteralign.view.guard import Guard, address
 from iteralign.view.index import SETS, Query
-from iteralign.view.kept import Runs
+from iteralign.view.kept import ALL_ROUNDS, Runs
 from iteralign.view.labelling import with_labels
 from iteralign.view.now import now_of, settled, stamp
 from iteralign.view.reviewing import cards
@@ -45,11 +45,11 @@ S = TypeVar("S", bound=BaseModel)
 _STATIC = {"page.css": "text/css", "view.css": "text/css", "page.js": "text/javascript", "view.js": "text/javascript"}
 _STATIC |= {"review.js": "text/javascript", "labels.js": "text/javascript"}
 _MEASURED: dict[str, Callable[..., Any]] = {
-    "result": lambda run, rows: result(run, rows, check=run.finished),
+    "result": lambda run, rows: result(run, rows, check=False),
     "rounds": rounds_shown,
     "made": lambda run, rows: made(run),
 }
-"""Parts of the report that need no look at every round. Of a run that goes on the files are not checked after each."""
+"""Parts of the report that need no look at every round. Whether all files are what was computed comes after all parts."""
 
 
 class Decided(BaseModel):
@@ -138,8 +138,12 @@ class Pages:
             run = read_run(path)
             shown: Any = _MEASURED[name](run, run.metrics())
             return HTMLResponse(section(name, shown))
-        if name in SECTIONS:
-            return HTMLResponse(section(name, getattr(self.of.view(path), name)))
+        if name in ALL_ROUNDS:
+            return HTMLResponse(self.of.section(path, name))
+        if name == "checked":  # of a run that goes on the files are not checked after each round
+            finished = read_run(path).finished
+            problems = self.of.problems(path) if finished else []
+            return self._page(request, "checked.html", problems=problems, finished=finished)
         raise RunDirectoryError(f"A run's page has no part {name!r}.")
 
     def answers(self, request: Request) -> Response:

@@ -36,6 +36,7 @@
   }
 
   const names = [...document.querySelectorAll("[data-part]")].map((one) => one.dataset.part).filter((name) => name !== "now");
+  names.push(...names.splice(names.indexOf("checked"), 1)); // all files are read for it, so nothing waits for it
   let settled = null;
   let working = false;
   let again = null;
