@@ -30,11 +30,12 @@ def rounds(model_path: Path, place: Path, method: Any, sharded: bool, processes:
     from iteralign.records import TrainingExample
     from iteralign.settings.training import TrainingSettings
     from iteralign.trainers.distributed import DistributedTrainer
+    from iteralign.trainers.local_group import LocalGroup
     from iteralign.weights.model import LocalModel
 
     model = LocalModel(str(model_path), root=place, device="cpu")
     settings = TrainingSettings(method=method, processes=processes, sharded=sharded, epochs=1, batch_size=1)
-    trainer = DistributedTrainer(model, settings, 0)
+    trainer = DistributedTrainer(model, settings, 0, LocalGroup(settings.processes, "cpu"))
     examples = [
         TrainingExample(prompt=f"Question {n}?", completion=" No.", kind="revision", prompt_id=str(n), round=0)
         for n in range(2 * processes)

@@ -39,6 +39,7 @@ from iteralign.runs.progress import Silent
 from iteralign.runs.run import run
 from iteralign.settings.settings import Settings, load_settings
 from iteralign.targets.cluster import ClusterTarget
+from iteralign.targets.ray_pool import RayPool
 
 STAGES = {
     layout.RESPONSES: "answering",
@@ -126,7 +127,9 @@ def simulate(
         run_dir = place / "run"
         settings = settings_of(machine, sizes[0], place, other)
         model = build_model(settings, run_dir)
-        target = ClusterTarget(model, settings.cluster, settings.model.device, partial(sleeper, machine, logs, speed))
+        target = ClusterTarget(
+            model, RayPool(settings.cluster, settings.model.device), partial(sleeper, machine, logs, speed)
+        )
         target.check()
         target.generate([f"gather {machine.replicas}"] * machine.replicas, Sampling(max_new_tokens=1))
         try:

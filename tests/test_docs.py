@@ -25,6 +25,7 @@ RECIPES = {
     "single-gpu-lora.yaml",
     "8-gpu-full.yaml",
     "8-gpu-lora.yaml",
+    "2-node-70b-lora.yaml",
     "paper.yaml",
 }
 

@@ -20,7 +20,7 @@ FLOORS = [
     "layout",
     "interfaces",
     *("fakes", "prompts", "settings"),
-    *("data", "oracles", "weights", "steps"),
+    *("data", "oracles", "weights", "steps", "cluster"),
     *("targets", "trainers", "lookahead", "redteam", "constitution"),
     *("scoreboard", "algorithm", "rundir", "integrity", "report"),
     "runs",
@@ -32,6 +32,7 @@ FLOORS = [
 APART = {
     "stats": {"files"},
     "weights": {"data", "oracles"},
+    "cluster": {"data", "oracles", "weights", "steps", "settings"},
     "steps": {"data", "oracles", "weights", "settings"},
     "targets": {"steps", "oracles"},
     "trainers": {"steps", "oracles", "targets"},

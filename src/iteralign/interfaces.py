@@ -161,6 +161,11 @@ class Trainer(Part, ABC):
         the loop goes on with `start`. Any other TrainingError ends the run.
         """
 
+    def export(self, checkpoint: Checkpoint, directory: Path) -> bool:
+        """Write the final model there, whole and an adapter merged, where this takes less memory than the run's own way, which
+        holds all of it at once. By default it does not, and says so by False."""
+        return False
+
 
 def _preferred(first: Verdict, second: Verdict) -> Preference:
     labels = (first.label, second.label)

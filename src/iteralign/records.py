@@ -309,6 +309,8 @@ class Checkpoint(Record):
     """Mean training loss of the round."""
     problem: Text | None = None
     """Why a later round's training was thrown away, so that these weights stayed in use."""
+    probe: tuple[float, ...] | None = None
+    """How likely these weights find the texts of weights/probe.py, where an engine with weights of its own is to have them."""
 
 
 class Spent(Record):

@@ -41,6 +41,7 @@ from iteralign.runs.parts import Parts, build_parts
 from iteralign.settings.settings import Settings, load_settings
 from iteralign.targets import ray_pool
 from iteralign.targets.cluster import ClusterTarget
+from iteralign.targets.ray_pool import RayPool
 
 MINUTES = 20
 """For one run, all its faults together; a run that takes longer hangs."""
@@ -83,7 +84,7 @@ def fakes_parts(settings: Settings, directory: Path) -> Parts:
     built = build_parts(settings, directory)
     target: Target = FakeTarget()
     if settings.cluster.address is not None:
-        target = ClusterTarget(build_model(settings, directory), settings.cluster, "cpu", slow_fake)
+        target = ClusterTarget(build_model(settings, directory), RayPool(settings.cluster, "cpu"), slow_fake)
     base = Checkpoint(kind="base", path="x")
     trainer = FakeTrainer(directory)
     return Parts(target, built.oracle, trainer, prompt_form("plain"), base, made=(target,))

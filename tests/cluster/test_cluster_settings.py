@@ -52,6 +52,38 @@ def test_without_ray_the_message_and_the_doctor_name_the_command(monkeypatch: py
     assert found.state == "fail" and "pip install 'iteralign[cluster]'" in found.advice
 
 
+def test_training_on_the_cluster_has_one_place() -> None:
+    with pytest.raises(ConfigError, match=r"set cluster\.address"):
+        settings_with(None, training_gpus=2)
+    with pytest.raises(ConfigError, match="take turns with the replicas, which have 1"):
+        settings_with(training_gpus=2)
+    assert settings_with(training_gpus=2, colocate=False).training_processes == 2
+    settings = settings_with(replicas=2, training_gpus=2)
+    with pytest.raises(ConfigError, match="set one of them"):
+        load_settings(settings.model_dump(mode="json"), ["training.processes=2"])
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("recipe", "devices", "told"),
+    [
+        ("8-gpu-full.yaml", 8, "8 replicas (vllm) and 8 training processes in turns with them, started by Ray (local)"),
+        (
+            "2-node-70b-lora.yaml",
+            16,
+            "4 replicas (vllm), 4 GPUs each and 16 training processes in turns with them, started by Ray (auto)",
+        ),
+    ],
+)
+def test_recipes_of_a_cluster_are_planned_where_no_gpu_is(recipe: str, devices: int, told: str) -> None:
+    path = Path(__file__).parents[2] / "recipes" / recipe
+    plan = make_plan(
+        load_settings(path, ["model.path=demo", "data.prompts=demo", "data.limit=40", "oracle={kind: rules}"])
+    )
+    assert f"cluster: {told}" in plan.notes
+    assert plan.memory_bytes == pytest.approx(devices * plan.process_bytes, rel=0.01) and plan.answering_bytes > 0
+
+
 @needs_ray
 def test_one_match_builds_it_and_nothing_is_started(tmp_path: Path) -> None:
     settings = settings_with(replicas=3)
@@ -70,7 +102,7 @@ def test_plan_and_doctor_know_of_the_replicas() -> None:
     assert found.state == "ok" and found.found.startswith("3 replicas (transformers), started by Ray (local); 1 node, ")
     on_gpus = settings.model_copy(update={"model": settings.model.model_copy(update={"device": "cuda"})})
     found = cluster.examined(on_gpus)
-    assert found.state == "fail" and found.advice.startswith("The replicas need 3 GPUs")
+    assert found.state == "fail" and found.advice.startswith("3 GPUs are needed")
 
 
 def test_a_measured_time_is_shared_by_the_replicas() -> None:

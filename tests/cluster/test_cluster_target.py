@@ -14,6 +14,7 @@ import psutil
 import pytest
 from cluster.acting import acting, real
 
+from iteralign.cluster import connection
 from iteralign.errors import TargetError
 from iteralign.interfaces import Target
 from iteralign.preflight.cluster import examined
@@ -39,7 +40,7 @@ def ray_here() -> Iterator[None]:
     """One Ray for all tests of this module, whose processes find the module of the replicas' targets."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
-        ray_pool.connect("local")
+        connection.connect("local")
         import ray
 
         yield
@@ -54,7 +55,7 @@ def made(ray_here: None, tiny_llama: Path, tmp_path: Path) -> Iterator[Callable[
     def make(what: Make = acting, **settings: Any) -> ClusterTarget:
         model = LocalModel(str(tiny_llama), root=tmp_path, device="cpu", dtype="float32", threads=1)
         chosen = ClusterSettings(address="local", **{"replicas": 2} | settings)
-        targets.append(ClusterTarget(model, chosen, "cpu", what))
+        targets.append(ClusterTarget(model, ray_pool.RayPool(chosen, "cpu"), what))
         return targets[-1]
 
     yield make
@@ -155,7 +156,7 @@ def test_the_doctor_counts_what_a_running_cluster_has(ray_here: None) -> None:
     seen = examined(load_settings(values | {"cluster": {"address": "auto", "replicas": 2}}))
     assert (seen.state, seen.found) == ("ok", "2 replicas (transformers), started by Ray (auto); 1 node, 0 GPUs")
     lines = (
-        "from iteralign.targets.ray_pool import connect\n"
+        "from iteralign.cluster.connection import connect\n"
         "from iteralign.errors import TargetError\n"
         "try: connect('ray://127.0.0.1:9')\n"
         "except TargetError as error: print(error)"

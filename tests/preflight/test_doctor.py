@@ -178,7 +178,12 @@ def test_every_gpu_with_a_replica_is_held_against_what_answers_there(monkeypatch
 
 @pytest.mark.parametrize(
     ("recipe", "billions", "most"),
-    [("8-gpu-full.yaml", 7.6, 20), ("8-gpu-lora.yaml", 32.8, 12), ("single-gpu-lora.yaml", 7.6, 20)],
+    [
+        ("8-gpu-full.yaml", 7.6, 20),
+        ("8-gpu-lora.yaml", 32.8, 12),
+        ("2-node-70b-lora.yaml", 72.7, 12),
+        ("single-gpu-lora.yaml", 7.6, 20),
+    ],
 )
 def test_what_a_recipe_trains_with_fits_its_gpus(recipe: str, billions: float, most: int) -> None:
     settings = load_settings(Path(__file__).parents[2] / "recipes" / recipe)
@@ -208,6 +213,10 @@ def test_what_each_process_and_the_machine_need_is_computed() -> None:
     four = memory(*engine)
     assert four.host == (1 + 4) * 14 * 10**9 + 4 * 2**31  # each sleeps with its own, beside the trainer's
     assert four.answering == (14 * 10**9 + 2**30 + 256 * 1000 * 2 * 100) / 2
+    turns = memory(*engine, "cluster.training_gpus=8")
+    assert turns.process == lora.process
+    assert turns.host == 4 * 14 * 10**9 + (8 + 4) * 2**31 + 2**30  # what sleeps, what trains, what is written
+    assert memory(*engine, "cluster.address=auto", "cluster.training_gpus=8").host == 0
     assert memory("model.engine=served", "model.served.base_urls=[http://127.0.0.1:9/v1]").answering == 0
 
 

@@ -12,6 +12,7 @@ from iteralign.settings.training import DistillSettings, Method, TrainingSetting
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.distill import Distill
 from iteralign.trainers.distributed import DistributedTrainer
+from iteralign.trainers.local_group import LocalGroup
 from iteralign.trainers.rows import make_teacher_rows
 from iteralign.weights.files import encode
 from iteralign.weights.model import LocalModel
@@ -218,20 +219,22 @@ def test_several_gpus_are_refused_before_anything_is_done(tiny_llama: Path, tmp_
         device = "cuda"
 
     with pytest.raises(TrainingError, match=r"training\.processes to 1"):
-        DistributedTrainer(OnGpu(str(tiny_llama), root=tmp_path), settings("full", processes=2), 0).check()
+        DistributedTrainer(
+            OnGpu(str(tiny_llama), root=tmp_path), settings("full", processes=2), 0, LocalGroup(2, "cpu")
+        ).check()
     on_cpu = LocalModel(str(tiny_llama), root=tmp_path, device="cpu")
     with pytest.raises(TrainingError, match=r"training\.sharded to false"):
-        DistributedTrainer(on_cpu, settings("full", processes=2), 0).check()
-    DistributedTrainer(on_cpu, settings("full", processes=2, sharded=False), 0).check()
+        DistributedTrainer(on_cpu, settings("full", processes=2), 0, LocalGroup(2, "cpu")).check()
+    DistributedTrainer(on_cpu, settings("full", processes=2, sharded=False), 0, LocalGroup(2, "cpu")).check()
 
 
 @pytest.mark.slow
 def test_two_processes_train_repeatably(model: LocalModel, tmp_path: Path) -> None:
     eight = [example(n) for n in range(8)]
     two = settings("full", processes=2, sharded=False, epochs=8, batch_size=2, learning_rate=0.003)
-    both = DistributedTrainer(model, two, 0).finetune(model.base, eight, tmp_path / "r0", 0)
+    both = DistributedTrainer(model, two, 0, LocalGroup(2, "cpu")).finetune(model.base, eight, tmp_path / "r0", 0)
     assert (both.kind, both.steps) == ("full", 16)
     assert apart(model, both, eight) < apart(model, model.base, eight) / 2
     found = weights(model, both)
-    again = DistributedTrainer(model, two, 0).finetune(model.base, eight, tmp_path / "r1", 0)
+    again = DistributedTrainer(model, two, 0, LocalGroup(2, "cpu")).finetune(model.base, eight, tmp_path / "r1", 0)
     assert equal(weights(model, again), found) and (again.loss, again.tokens) == (both.loss, both.tokens)

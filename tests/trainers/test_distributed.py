@@ -17,7 +17,7 @@ from iteralign.errors import TrainingDiverged, TrainingError
 from iteralign.records import Checkpoint, TrainingExample
 from iteralign.settings.training import Method, Objective, TrainingSettings
 from iteralign.trainers.distributed import DistributedTrainer
-from iteralign.trainers.group import Group
+from iteralign.trainers.local_group import LocalGroup
 from iteralign.trainers.objectives import TRAINERS
 from iteralign.weights import shares
 from iteralign.weights.model import LocalModel
@@ -56,9 +56,9 @@ def furthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
 
 
 @pytest.fixture(scope="module")
-def group() -> Iterator[Group]:
+def group() -> Iterator[LocalGroup]:
     """Two processes that do the jobs of all tests here, so that they also show what one job leaves to the next."""
-    one = Group(2, "cpu")
+    one = LocalGroup(2, "cpu")
     yield one
     one.close()
     assert not pids()
@@ -78,14 +78,14 @@ def group() -> Iterator[Group]:
     ],
 )
 def test_two_processes_train_like_one(
-    tiny_llama: Path, tmp_path: Path, group: Group, objective: Objective, method: Method, sharded: bool, tied: bool
+    tiny_llama: Path, tmp_path: Path, group: LocalGroup, objective: Objective, method: Method, sharded: bool, tied: bool
 ) -> None:
     """Two rounds with the same rows a step, of a group that lives on; each weight within 1e-5, and equal files beside them."""
     path = tied_copy(tiny_llama, tmp_path / "tied") if tied else tiny_llama
     model, alone = (LocalModel(str(path), root=tmp_path / name, device="cpu") for name in ("both", "alone"))
     usual: dict[str, Any] = {"objective": objective, "method": method, "learning_rate": 1e-4, "epochs": 2, "lora_r": 4}
     shared = TrainingSettings(**usual, batch_size=4, processes=2, sharded=sharded)
-    both = DistributedTrainer(model, shared, 0, group=group)
+    both = DistributedTrainer(model, shared, 0, group)
     one = TRAINERS[objective](alone, TrainingSettings(**usual, batch_size=8), 0)
     starts, processes = [model.base, alone.base], set()
     for number in range(2):
@@ -106,6 +106,14 @@ def test_two_processes_train_like_one(
     assert {file.name for file in ours.iterdir()} == files
     for name in files - {"model.safetensors", "adapter_model.safetensors"}:
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+    exported = [tmp_path / name / "exported" for name in ("both", "alone")]
+    assert both.export(starts[0], exported[0]) is sharded and not both.export(model.base, tmp_path / "none")
+    if sharded:
+        alone.export(starts[1], exported[1])
+        assert {file.name for file in exported[0].iterdir()} == {file.name for file in exported[1].iterdir()}
+        assert furthest(*(load_file(path / "model.safetensors") for path in exported)) < 1e-5
+        assert (exported[0] / "config.json").read_bytes() == (exported[1] / "config.json").read_bytes()
+        assert not list(tmp_path.rglob("*.part"))
     if method == "full":
         names = set(load_file(ours / "model.safetensors"))
         assert names == set(load_file(theirs / "model.safetensors")) and ("lm_head.weight" in names) is not tied
@@ -114,12 +122,12 @@ def test_two_processes_train_like_one(
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_training_that_diverges_in_one_part_is_told(
-    model: LocalModel, tmp_path: Path, group: Group, method: Method
+    model: LocalModel, tmp_path: Path, group: LocalGroup, method: Method
 ) -> None:
     broken = TrainingSettings(method=method, processes=2, learning_rate=10, epochs=40, batch_size=1)
     examples = [row.model_copy(update={"completion": " no" * (1 + n)}) for n, row in enumerate(EXAMPLES)]
     try:
-        made = DistributedTrainer(model, broken, 0, group=group).finetune(model.base, examples, tmp_path / "r", 0)
+        made = DistributedTrainer(model, broken, 0, group).finetune(model.base, examples, tmp_path / "r", 0)
     except TrainingDiverged as error:
         assert "diverged in round 0" in str(error) and not list(tmp_path.glob("r/*"))
         return
@@ -163,7 +171,7 @@ def tied_copy(source: Path, path: Path) -> Path:
 @pytest.mark.slow
 def test_a_workers_error_is_a_training_error(model: LocalModel, tmp_path: Path) -> None:
     long = EXAMPLES[0].model_copy(update={"prompt": "word " * 200, "prompt_id": "too-long"})
-    trainer = DistributedTrainer(model, FULL, 0)
+    trainer = DistributedTrainer(model, FULL, 0, LocalGroup(2, "cpu"))
     with pytest.raises(TrainingError, match="too-long"):
         trainer.finetune(model.base, [long], tmp_path / "r", 0)
     assert model.at(model.base) is not None
@@ -172,7 +180,7 @@ def test_a_workers_error_is_a_training_error(model: LocalModel, tmp_path: Path) 
 @pytest.mark.slow
 def test_a_worker_that_dies_shows_the_end_of_its_log(model: LocalModel, tmp_path: Path) -> None:
     broken = FULL.model_copy(update={"scheduler": "no such schedule"})
-    trainer = DistributedTrainer(model, broken, 0)
+    trainer = DistributedTrainer(model, broken, 0, LocalGroup(2, "cpu"))
     with pytest.raises(TrainingError, match=r"scheduler\n  Input should be"):
         trainer.finetune(model.base, EXAMPLES, tmp_path / "r", 0)
 
@@ -180,8 +188,8 @@ def test_a_worker_that_dies_shows_the_end_of_its_log(model: LocalModel, tmp_path
 def test_shared_out_weights_are_not_for_distilling(model: LocalModel) -> None:
     settings = TrainingSettings(processes=2, objective="distill")
     with pytest.raises(TrainingError, match=r"training\.sharded to false"):
-        DistributedTrainer(model, settings, 0).check()
-    DistributedTrainer(model, settings.model_copy(update={"sharded": False}), 0).check()
+        DistributedTrainer(model, settings, 0, LocalGroup(2, "cpu")).check()
+    DistributedTrainer(model, settings.model_copy(update={"sharded": False}), 0, LocalGroup(2, "cpu")).check()
 
 
 OWNER = """
@@ -196,11 +204,12 @@ from iteralign.weights.model import LocalModel
 from iteralign.records import TrainingExample
 from iteralign.settings.training import TrainingSettings
 from iteralign.trainers.distributed import DistributedTrainer
+from iteralign.trainers.local_group import LocalGroup
 root = Path(sys.argv[2])
 model = LocalModel(sys.argv[1], root=root, device="cpu")
 row = TrainingExample(prompt="Human: why?", completion=" no.", kind="revision", prompt_id="p", round=0)
 settings = TrainingSettings(method="full", processes=2, epochs=10_000, batch_size=1)
-DistributedTrainer(model, settings, 0).finetune(model.base, [row] * 8, root / "r", 0)
+DistributedTrainer(model, settings, 0, LocalGroup(2, "cpu")).finetune(model.base, [row] * 8, root / "r", 0)
 """
 
 
@@ -288,7 +297,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_of_a_round_stays_in_the_processes(tmp_path: Path, group: Group) -> None:
+def test_nothing_of_a_round_stays_in_the_processes(tmp_path: Path, group: LocalGroup) -> None:
     """Else they would hold one share more of the model after each."""
     from conftest import byte_tokenizer, random_llama
 
@@ -298,7 +307,7 @@ def test_nothing_of_a_round_stays_in_the_processes(tmp_path: Path, group: Group)
     tokenizer.save_pretrained(tmp_path / "model")
     share = (tmp_path / "model" / "model.safetensors").stat().st_size / 2**21
     model = LocalModel(str(tmp_path / "model"), root=tmp_path, device="cpu")
-    trainer = DistributedTrainer(model, TrainingSettings(processes=2, epochs=1, batch_size=4), 0, group=group)
+    trainer = DistributedTrainer(model, TrainingSettings(processes=2, epochs=1, batch_size=4), 0, group)
     start, held = model.base, []
     for number in range(7):
         start = trainer.finetune(start, EXAMPLES, tmp_path / f"{number}", number)

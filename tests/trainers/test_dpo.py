@@ -12,6 +12,7 @@ from iteralign.settings.training import DpoSettings, Method, TrainingSettings
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.trainers.distributed import DistributedTrainer
 from iteralign.trainers.dpo import DPO
+from iteralign.trainers.local_group import LocalGroup
 from iteralign.trainers.rows import make_pairs, make_rows
 from iteralign.weights.model import LocalModel
 
@@ -205,10 +206,10 @@ def test_two_processes_train_like_one_with_the_same_rows_a_step(
     alone = DPO(model, one, 0).finetune(start, eight, tmp_path / "r1", 1)
     state = weights(model, alone)
     two = one.model_copy(update={"processes": 2, "batch_size": 4})
-    both = DistributedTrainer(model, two, 0).finetune(start, eight, tmp_path / "r2", 1)
+    both = DistributedTrainer(model, two, 0, LocalGroup(2, "cpu")).finetune(start, eight, tmp_path / "r2", 1)
     assert both.loss == pytest.approx(alone.loss, rel=1e-2) and both.tokens == alone.tokens
     found = weights(model, both)
-    again = DistributedTrainer(model, two, 0).finetune(start, eight, tmp_path / "r3", 1)
+    again = DistributedTrainer(model, two, 0, LocalGroup(2, "cpu")).finetune(start, eight, tmp_path / "r3", 1)
     assert equal(weights(model, again), found) and again.loss == both.loss
     assert all(torch.allclose(found[name], state[name], atol=1e-4) for name in state)
 
@@ -219,5 +220,5 @@ def test_the_rail_of_several_processes_costs_the_training_alone(model: LocalMode
     start = DPO(model, settings("full"), 0).finetune(model.base, EXAMPLES, tmp_path / "r0", 0)
     falls = settings("full", dpo={"sft_weight": 0, "beta": 5}, epochs=10, learning_rate=0.03, batch_size=1, processes=2)
     with pytest.raises(TrainingDiverged, match="became less likely"):
-        DistributedTrainer(model, falls, 0).finetune(start, alike, tmp_path / "r1", 1)
+        DistributedTrainer(model, falls, 0, LocalGroup(2, "cpu")).finetune(start, alike, tmp_path / "r1", 1)
     assert not (tmp_path / "r1" / "checkpoint").exists()

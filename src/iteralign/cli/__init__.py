@@ -3,6 +3,10 @@
 import os
 import sys
 import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from iteralign.trainers.launched import Launch
 
 
 def main() -> None:
@@ -13,13 +17,32 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)
 
+    if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
+        _command(None)
+        return
+    from iteralign.trainers.launched import take
+
+    launch = take(os.environ)
+    if launch is None:
+        _command(None)
+    elif launch.seat.rank:
+        sys.exit(launch.serve())
+    else:
+        try:
+            _command(launch)
+        finally:
+            launch.end()
+
+
+def _command(launch: "Launch | None") -> None:
+    """Run the command, by the processes of a launcher if there is one."""
     from iteralign.cli.app import app
     from iteralign.cli.completion import join_words
     from iteralign.errors import IteralignError
 
     join_words(os.environ)
     try:
-        app(standalone_mode=True)
+        app(standalone_mode=True, obj=launch)
     except IteralignError as error:
         said, code = str(error), error.exit_code
     except (

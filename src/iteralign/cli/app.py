@@ -39,6 +39,8 @@ from iteralign.settings.choices import PairForm
 if TYPE_CHECKING:
     from iteralign.runs.rounds import Outcome
     from iteralign.settings.settings import Settings
+    from iteralign.trainers.group import Group
+    from iteralign.trainers.launched import Launch
 
 app = typer.Typer(
     help="Discover a constitution from a language model's own failures, and align the model with it.",
@@ -72,6 +74,7 @@ def _before(
 
 @app.command()
 def demo(
+    context: typer.Context,
     run_dir: RunDirOption = None,
     name: NameOption = None,
     prompts: Annotated[
@@ -87,7 +90,7 @@ def demo(
         "the method for real; what it says about other models is nothing.",
         style="dim",
     )
-    _run(settings, run_dir or _fresh_directory(settings, "demo"))
+    _run(settings, run_dir or _fresh_directory(settings, "demo"), context.obj)
     out.print("\nNext: `iteralign init config.yaml` for a model and an oracle of your own.")
 
 
@@ -124,6 +127,7 @@ def plan(
 
 @app.command()
 def run(
+    context: typer.Context,
     config: ConfigArgument,
     overrides: SetOption = None,
     run_dir: RunDirOption = None,
@@ -135,16 +139,16 @@ def run(
     """Start a run."""
     chosen = [] if constitution is None else [f"constitution.file={json.dumps(str(constitution))}"]
     settings = _settings(config, [*chosen, *(overrides or [])], name)
-    _run(settings, run_dir or settings.run_dir or _fresh_directory(settings, config.stem))
+    _run(settings, run_dir or settings.run_dir or _fresh_directory(settings, config.stem), context.obj)
 
 
 @app.command()
-def resume(run_dir: RunArgument, overrides: SetOption = None) -> None:
+def resume(context: typer.Context, run_dir: RunArgument, overrides: SetOption = None) -> None:
     """Go on with a run where it was stopped. --set may raise a budget, or change what speed and memory depend on."""
     with _interruptible(run_dir), ConsoleProgress() as progress:
         from iteralign.runs.run import resume_run
 
-        outcome = resume_run(run_dir, overrides=overrides or [], progress=progress)
+        outcome = resume_run(run_dir, overrides=overrides or [], progress=progress, group=_group(context.obj))
     _print_end(outcome)
 
 
@@ -237,11 +241,20 @@ def _settings(source: Path, overrides: list[str], name: str | None = None) -> "S
     return load_settings(source, overrides if name is None else [*overrides, f"name={json.dumps(name)}"])
 
 
-def _run(settings: "Settings", directory: Path) -> None:
+def _group(launch: "Launch | None") -> "Group | None":
+    """The training processes that a launcher has started."""
+    if launch is None:
+        return None
+    from iteralign.trainers.launched import LaunchedGroup
+
+    return LaunchedGroup(launch)
+
+
+def _run(settings: "Settings", directory: Path, launch: "Launch | None") -> None:
     with _interruptible(directory), ConsoleProgress() as progress:
         from iteralign.runs.run import start_run
 
-        outcome = start_run(settings, directory, progress=progress)
+        outcome = start_run(settings, directory, progress=progress, group=_group(launch))
     _print_end(outcome)
 
 

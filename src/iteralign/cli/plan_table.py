@@ -33,9 +33,9 @@ def plan_table(plan: Plan, settings: Settings) -> Table:
     share = f"{plan.trained_parameters:,} trained ({settings.training.method})"
     table.add_row("parameters", f"{plan.parameters:,}", share)
     table.add_row("memory, training", size_text(plan.memory_bytes), "weights, gradients, optimiser; activations extra")
-    if settings.training.processes > 1:
+    if settings.trains_apart:
         table.add_row(
-            "memory, a process", size_text(plan.process_bytes), f"of {settings.training.processes} that train"
+            "memory, a process", size_text(plan.process_bytes), f"of {settings.training_processes} that train"
         )
     if plan.answering_bytes:
         what = "weights, cache of many answers" if settings.model.engine == "vllm" else "weights; the answers extra"

@@ -12,7 +12,9 @@ def described(settings: Settings) -> str:
     chosen = settings.cluster
     copies = "1 replica" if chosen.replicas == 1 else f"{chosen.replicas} replicas"
     spread = f", {chosen.tensor_parallel} GPUs each" if chosen.tensor_parallel > 1 else ""
-    return f"{copies} ({settings.model.engine}){spread}, started by Ray ({chosen.address})"
+    turns = "in turns with them" if chosen.colocate else "on devices of their own"
+    group = f" and {chosen.training_gpus} training processes {turns}" if chosen.training_gpus is not None else ""
+    return f"{copies} ({settings.model.engine}){spread}{group}, started by Ray ({chosen.address})"
 
 
 def examined(settings: Settings) -> Finding:
@@ -24,11 +26,12 @@ def examined(settings: Settings) -> Finding:
         nodes, gpus = _size(settings.cluster.address or "local")
     except TargetError as error:
         return Finding("cluster", "fail", str(error))
-    needed = settings.cluster.replicas * settings.cluster.tensor_parallel
+    chosen = settings.cluster
+    needed = chosen.replicas * chosen.tensor_parallel + (0 if chosen.colocate else chosen.training_gpus or 0)
     found = f"{described(settings)}; {nodes} node{'s' if nodes != 1 else ''}, {gpus} GPUs"
     wants_gpus = settings.model.device == "cuda" or (settings.model.device == "auto" and gpus > 0)
     if wants_gpus and gpus < needed:
-        advice = f"The replicas need {needed} GPUs: lower cluster.replicas or tensor_parallel, or add nodes."
+        advice = f"{needed} GPUs are needed: lower cluster.replicas, tensor_parallel or training_gpus, or add nodes."
         return Finding("cluster", "fail" if settings.cluster.address == "local" else "warn", found, advice)
     return Finding("cluster", "ok", found)
 
@@ -39,7 +42,7 @@ def _size(address: str) -> tuple[int, int]:
         import torch
 
         return 1, torch.cuda.device_count()
-    from iteralign.targets.ray_pool import connect
+    from iteralign.cluster.connection import connect
 
     owns = connect(address)
     import ray

@@ -217,10 +217,12 @@ def _memory(settings: Settings, plan: Plan) -> Iterator[Finding]:
     import psutil
     import torch
 
-    processes, topic = settings.training.processes, "memory"
-    if build.build_model(settings).device == "cuda" and torch.cuda.is_available():
+    processes, topic = settings.training_processes, "memory"
+    trains_here = settings.cluster.training_gpus is None or settings.cluster.address == "local"
+    if trains_here and build.build_model(settings).device == "cuda" and torch.cuda.is_available():
         if processes > (gpus := torch.cuda.device_count()):
-            yield Finding(topic, "fail", f"{gpus} GPUs", f"Set training.processes, which is {processes}, to that.")
+            advice = f"Training takes {processes}: lower training.processes or cluster.training_gpus."
+            yield Finding(topic, "fail", f"{gpus} GPUs", advice)
             return
         free = min(torch.cuda.mem_get_info(number)[0] for number in range(processes))
         yield _room(topic, free, "each GPU", plan.process_bytes, "weights, gradients and optimiser")

@@ -45,14 +45,15 @@ def memory_of(
     if how.method == "full" and how.objective == "distill":
         weights *= 2  # the teacher's
     whole = weights + beside
-    if how.processes == 1:
+    processes = settings.training_processes
+    if processes == 1:
         training, process = whole, whole
     elif not how.sharded:
-        training, process = how.processes * whole, whole
+        training, process = processes * whole, whole
     else:
         own = beside if how.method == "lora" else 0  # an adapter is whole in each process
-        process = math.ceil((whole - own) / how.processes) + own
-        training = process * how.processes
+        process = math.ceil((whole - own) / processes) + own
+        training = process * processes
     host = _host(settings, device, training, parameters * width, parameters * generating)
     return Memory(training, process, host, _answering(settings, parameters, generating, cached, context))
 
@@ -76,13 +77,15 @@ def _answering(settings: Settings, parameters: int, generating: int, cached: int
 
 
 def _host(settings: Settings, device: str, training: int, weights: int, generating: int) -> int:
-    how, apart = settings.training, settings.training.processes > 1
+    how, on_cluster = settings.training, settings.cluster.training_gpus is not None
+    elsewhere = on_cluster and settings.cluster.address != "local"
+    apart = settings.trains_apart and not elsewhere
     library = _PROCESS["cuda" if device == "cuda" else "cpu"]
-    further = how.processes * library + _WRITTEN if apart else 0
+    further = settings.training_processes * library + _WRITTEN if apart else 0
     replicas = answering_devices(settings) // settings.cluster.tensor_parallel if settings.cluster.address else 0
     engine = settings.model.engine == "vllm"
     own = (generating + library) * replicas if replicas else generating if engine else 0
     if device != "cuda":
-        return training + further + (own or (generating if apart else 0))
-    set_aside = weights if engine or (apart and how.method == "lora") else 0
+        return (0 if elsewhere else training) + further + (own or (generating if apart else 0))
+    set_aside = weights if not on_cluster and (engine or (apart and how.method == "lora")) else 0
     return further + set_aside + own  # what sleeps

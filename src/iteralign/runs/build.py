@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from iteralign.oracles.llm import LLMOracle
     from iteralign.oracles.negotiation import Dialects
     from iteralign.oracles.probability import ProbabilityOracle
+    from iteralign.targets.ray_pool import RayPool
+    from iteralign.trainers.group import Group
 
 
 def build_model(settings: Settings, run: Path | Storage | None = None) -> LocalModel:
     """The owner of the target's weights; loads nothing yet. `run`: the run directory, or what knows of its weights."""
     model = settings.model
-    in_process = settings.training.processes == 1
+    in_process = not settings.trains_apart
     shared = in_process and model.engine == "transformers"  # what generates has the weights that are trained
     here = in_process and settings.training.method == "full"
     return LocalModel(
@@ -57,16 +59,26 @@ def build_model(settings: Settings, run: Path | Storage | None = None) -> LocalM
         attention=model.attention,
         threads=settings.threads or "auto",
         full=here,
+        elsewhere=settings.cluster.training_gpus is not None,
     )
 
 
-def build_target(settings: Settings, model: LocalModel) -> Target:
+def build_pool(settings: Settings) -> "RayPool | None":
+    """The replicas of the target, which the trainer may have to know of; None where there are none. Starts nothing."""
+    if settings.cluster.address is None:
+        return None
+    from iteralign.targets.ray_pool import RayPool
+
+    return RayPool(settings.cluster, settings.model.device)
+
+
+def build_target(settings: Settings, model: LocalModel, pool: "RayPool | None" = None) -> Target:
     """The model as something that answers."""
     match settings.model.engine:
-        case "transformers" | "vllm" if settings.cluster.address is not None:
+        case "transformers" | "vllm" if (replicas := pool or build_pool(settings)) is not None:
             from iteralign.targets.cluster import ClusterTarget
 
-            return ClusterTarget(model, settings.cluster, settings.model.device, partial(build_replica, settings))
+            return ClusterTarget(model, replicas, partial(build_replica, settings))
         case "transformers":
             from iteralign.targets.transformers import TransformersTarget
 
@@ -103,17 +115,37 @@ def build_tracking(settings: Settings, directory: Path) -> Tracking:
     )
 
 
-def build_trainer(settings: Settings, model: LocalModel, tracking: Tracking | None = None) -> Trainer:
-    """Fine-tuning in this process, or in several of its own."""
-    if settings.training.processes > 1:
+def build_trainer(
+    settings: Settings,
+    model: LocalModel,
+    tracking: Tracking | None = None,
+    pool: "RayPool | None" = None,
+    group: "Group | None" = None,
+) -> Trainer:
+    """Fine-tuning in this process, or in several: those of a `group` that is there already, or of its own."""
+    probe = settings.model.engine == "vllm"
+    if group is not None or settings.trains_apart:
         from iteralign.trainers.distributed import DistributedTrainer
 
-        return DistributedTrainer(model, settings.training, settings.seed, tracking)
+        group = group or build_group(settings, model, pool)
+        return DistributedTrainer(model, settings.training, settings.seed, group, tracking, probe)
     match settings.training.method:
         case "lora" | "full":
             from iteralign.trainers.objectives import TRAINERS
 
-            return TRAINERS[settings.training.objective](model, settings.training, settings.seed, tracking)
+            return TRAINERS[settings.training.objective](model, settings.training, settings.seed, tracking, probe)
+
+
+def build_group(settings: Settings, model: LocalModel, pool: "RayPool | None" = None) -> "Group":
+    """The processes that train together, which start at their first job."""
+    if settings.cluster.training_gpus is None:
+        from iteralign.trainers.local_group import LocalGroup
+
+        return LocalGroup(settings.training.processes, model.device)
+    from iteralign.trainers.ray_group import RayGroup
+
+    beside = pool.places if pool is not None and settings.cluster.colocate else None
+    return RayGroup(settings.cluster, settings.model.device, beside)
 
 
 def build_oracle(settings: OracleSettings, seed: int, directory: Path | None = None) -> Oracle:

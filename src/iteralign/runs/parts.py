@@ -10,6 +10,7 @@ from iteralign.records import Checkpoint
 from iteralign.runs import build
 from iteralign.runs.prompt_sets import PromptSets
 from iteralign.settings.settings import Settings
+from iteralign.trainers.group import Group
 from iteralign.trainers.tracking import Tracking
 from iteralign.weights.model import LocalModel
 
@@ -63,14 +64,17 @@ def build_parts(
     oracle: Oracle | None = None,
     trainer: Trainer | None = None,
     form: PromptForm | None = None,
+    group: Group | None = None,
 ) -> Parts:
-    """The parts that the settings name, where none is given. Nothing heavy is loaded before it is used."""
+    """The parts that the settings name, where none is given. Nothing heavy is loaded before it is used. `group`: training
+    processes that are there already."""
     model = build.build_model(settings, directory)
     tracking = build.build_tracking(settings, directory)
+    pool = build.build_pool(settings)
     parts = (
-        target or build.build_target(settings, model),
+        target or build.build_target(settings, model, pool),
         oracle or build.build_oracle(settings.oracle, settings.seed, directory),
-        trainer or build.build_trainer(settings, model, tracking),
+        trainer or build.build_trainer(settings, model, tracking, pool, group),
     )
     return Parts(
         *parts,

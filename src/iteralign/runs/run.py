@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,19 +27,26 @@ from iteralign.runs.prompt_sets import Given, PromptSets
 from iteralign.runs.rounds import Outcome, align
 from iteralign.settings.addresses import completed
 from iteralign.settings.settings import Settings, as_text, differing_keys
+from iteralign.trainers.group import Group
+from iteralign.trainers.launched import settled
 from iteralign.weights.model import LocalModel
 
 
 def start_run(
-    settings: Settings, directory: Path, *, parts: Parts | None = None, progress: Progress | None = None
+    settings: Settings,
+    directory: Path,
+    *,
+    parts: Parts | None = None,
+    progress: Progress | None = None,
+    group: Group | None = None,
 ) -> Outcome:
     """Begin a run in a new directory and carry it through. Raises IteralignError; nothing is written before all that can be
-    checked beforehand was (preflight.check)."""
-    settings = completed(settings)
+    checked beforehand was (preflight.check). `group`: training processes that are there already."""
+    settings = settled(completed(settings), group, os.environ)
     given = {} if parts is None else {name: getattr(parts, name) for name in ("target", "oracle", "trainer", "form")}
     sets = preflight.check(settings, directory, None if parts is None else parts.sets, **given).sets
     with RunDirectory.create(directory, settings) as run:
-        own = parts or build_parts(settings, directory)
+        own = parts or build_parts(settings, directory, group=group)
         return _carry_through(run, replace(own, sets=sets), progress or Silent())
 
 
@@ -48,13 +56,16 @@ def resume_run(
     overrides: Sequence[str] = (),
     parts: Parts | None = None,
     progress: Progress | None = None,
+    group: Group | None = None,
 ) -> Outcome:
     """Go on with a run where it was stopped, wherever that was; a finished one is only read back.
 
     `overrides` (`a.b=value`) may change the settings in `settings.CHANGEABLE`, such as a budget that was reached.
     """
     with RunDirectory.open(directory, overrides) as run:
-        return _carry_through(run, parts, progress or Silent())
+        settled(run.settings, group, os.environ)
+        own = parts or build_parts(run.settings, directory, group=group)
+        return _carry_through(run, own, progress or Silent())
 
 
 def run(
@@ -77,7 +88,7 @@ def run(
     trainer of one's own.
     """
     given, progress = Given(prompts, held_out, benign), progress or Silent()
-    settings = completed(given.named_in(settings))
+    settings = settled(completed(given.named_in(settings)), None, os.environ)
     path = Path(directory or settings.run_dir or Path("runs") / (settings.name or "default"))
     sets = prompt_sets.build_prompts(settings, given) if given else None
     own: dict[str, Any] = {"target": target, "oracle": oracle, "trainer": trainer, "form": form}
@@ -133,8 +144,7 @@ def environment(settings: Settings, model: LocalModel | None = None) -> dict[str
     }
 
 
-def _carry_through(run: RunDirectory, parts: Parts | None, progress: Progress) -> Outcome:
-    parts = parts or build_parts(run.settings, run.path)
+def _carry_through(run: RunDirectory, parts: Parts, progress: Progress) -> Outcome:
     tracking = parts.tracking or build.build_tracking(run.settings, run.path)
     parts = replace(parts, tracking=tracking)
     with _warnings_kept(run, progress):
@@ -168,7 +178,8 @@ def _begin_and_align(run: RunDirectory, parts: Parts, progress: Progress) -> Out
     outcome = align(run, parts, progress)
     if parts.model is not None and not (finished and (run.path / layout.MODEL).exists()):
         with progress.stage(None, 0, "writing the model"):
-            parts.model.export(outcome.checkpoint, run.path / layout.MODEL)
+            if not parts.trainer.export(outcome.checkpoint, run.path / layout.MODEL):
+                parts.model.export(outcome.checkpoint, run.path / layout.MODEL)
             run.record(run.path / layout.MODEL)
     run.write(run.path / layout.METRICS, as_lines(outcome.metrics))
     if not (finished and (run.path / layout.REPORT).exists()):

@@ -93,6 +93,37 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _training_has_one_place(self) -> "Settings":
+        chosen = self.cluster
+        if chosen.training_gpus is None:
+            return self
+        if chosen.address is None:
+            raise ValueError(
+                "cluster.training_gpus are Ray's to give: set cluster.address, or training.processes for this machine"
+            )
+        if self.training.processes > 1:
+            raise ValueError(
+                "training.processes are started here, and cluster.training_gpus where Ray has room: set one of them"
+            )
+        answering = chosen.replicas * chosen.tensor_parallel
+        if chosen.colocate and chosen.training_gpus > answering:
+            raise ValueError(
+                f"cluster.training_gpus ({chosen.training_gpus}) take turns with the replicas, which have {answering}: raise "
+                "cluster.replicas, or set cluster.colocate to false"
+            )
+        return self
+
+    @property
+    def training_processes(self) -> int:
+        """How many train together, wherever they are."""
+        return self.cluster.training_gpus or self.training.processes
+
+    @property
+    def trains_apart(self) -> bool:
+        """Whether training has processes of its own."""
+        return self.training.processes > 1 or self.cluster.training_gpus is not None
+
+    @model_validator(mode="after")
     def _no_form_twice(self) -> "Settings":
         forms = (self.form.name, *self.redteam.forms)
         twice = next((form for form in forms if forms.count(form) > 1), None)

@@ -15,7 +15,6 @@ from iteralign.activity import tell
 from iteralign.errors import MissingExtraError
 from iteralign.interfaces import Target, never
 from iteralign.records import Checkpoint, Generation, Sampling
-from iteralign.settings.cluster import ClusterSettings
 from iteralign.targets.member import Chunk
 from iteralign.targets.ray_pool import RayPool
 from iteralign.weights.model import LocalModel
@@ -32,20 +31,20 @@ class ClusterTarget(Target):
     def __init__(
         self,
         model: LocalModel,
-        settings: ClusterSettings,
-        device: str,
+        pool: RayPool,
         make: Callable[[Path, Mapping[str, Any]], tuple[Target, Callable[[], object]]],
     ) -> None:
-        """`model` is the trainer's. `make` makes the target of one replica (targets/replica.py), given where trained weights
-        lie and what they are computed with. Raises MissingExtraError where Ray is not installed."""
+        """`model` is the trainer's. `pool`: of the replicas, none of which has started yet. `make` makes the target of one
+        (targets/replica.py), given where trained weights lie and what they are computed with. Raises MissingExtraError where
+        Ray is not installed."""
         if find_spec("ray") is None:
             raise MissingExtraError(
                 "Ray is not installed: pip install 'iteralign[cluster]', or set cluster.address to null."
             )
         self.model = model
-        self.replicas = settings.replicas
+        self.replicas = pool.settings.replicas
         self._make = make
-        self._pool = RayPool(settings, device)
+        self._pool = pool
         self._wanted = model.base
 
     def check(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from iteralign.cluster.connection import Location
 from iteralign.records import Checkpoint
 
 
@@ -25,7 +26,7 @@ class Member:
 
     def __init__(self, actor: Any, seconds: float) -> None:
         self.actor = actor
-        self.where: str | None = None
+        self.where: Location | None = None
         """None until it has started."""
         self.knows: Checkpoint | None = None
         """The weights that it has answered with last."""
@@ -54,7 +55,7 @@ class Member:
         self.ref = self.call = None
         return seconds / max(1, self._request.work(answers)) if knew else None
 
-    def free(self, where: str | None) -> None:
+    def free(self, where: Location | None) -> None:
         """Free after its start, or after a request that nobody waited for."""
         self.ref, self.where = None, where
 

@@ -1,16 +1,14 @@
 """The replicas as Ray's actors: started, given requests, lost, and started anew."""
 
-import contextlib
 import itertools
 import logging
 import os
-import secrets
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from iteralign.cluster.connection import Location, connect, gpus_there, kill, on_gpus, told
 from iteralign.errors import IteralignError, TargetError
 from iteralign.interfaces import never
 from iteralign.records import Checkpoint
@@ -25,15 +23,7 @@ GRACE = 30.0
 _SLOWER = 5.0
 """Times as long as the slowest so far that an answer may take."""
 _POLL, _SLOW_POLL = 0.02, 1.0  # seconds between two looks at `stop`, and at the clock alone
-_STORE = 256 * 2**20  # bytes of a local object store: only texts pass through it
 _REST = 300.0  # seconds that freeing a GPU may take
-
-_ALONE = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "token",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what Ray calls its switch for listening on loopback alone
-}
-"""Environment of a Ray that serves this run alone."""
 
 
 class RayPool:
@@ -98,9 +88,23 @@ class RayPool:
             try:
                 ray.get(ref)
             except ray.exceptions.RayError as error:
-                self._lose(asked[ref], _told(error))
+                self._lose(asked[ref], told(error))
         for ref in late:
             self._lose(asked[ref], f"it did not free its GPUs in {_REST:.0f} s")
+
+    def places(self, gpus: int) -> list[Location]:
+        """Where replicas are that have so many GPUs together, without GPUs where any is. It waits for them as long as one may
+        take to start, and returns what there is then. Raises TargetError."""
+        until = time.monotonic() + self.settings.start_timeout
+        self.rest()  # those that have died show then
+        while True:
+            found = [member.where for member in self._members if member.where is not None]
+            enough = sum(len(place.gpus) for place in found) >= gpus if self.gpus else bool(found)
+            if enough or time.monotonic() > until or not self._members:
+                return found
+            for member in self._resolved(_SLOW_POLL):
+                self._outcome(member, (), deque())
+            self._drop_overdue(deque())
 
     def close(self) -> None:
         """End the replicas, and Ray where it was started here."""
@@ -109,7 +113,7 @@ class RayPool:
         import ray
 
         for member in self._members:
-            _kill(member.actor)
+            kill(member.actor)
         self._members = []
         if self._owns_ray:
             ray.shutdown()
@@ -123,20 +127,17 @@ class RayPool:
 
     def _gpus_each(self) -> int:
         """GPUs of a replica: none where the cluster has none, or the settings want none. Raises TargetError."""
-        import ray
-
-        there = int(ray.cluster_resources().get("GPU", 0))
-        if self.device != "cuda" and not (self.device == "auto" and there):
+        if not on_gpus(self.device):
             return 0
-        needed = self.settings.replicas * self.settings.tensor_parallel
+        there, needed = gpus_there(), self.settings.replicas * self.settings.tensor_parallel
         if there < needed:
-            told = (
+            lacking = (
                 f"{self.settings.replicas} replicas of {self.settings.tensor_parallel} GPU(s) each need {needed} GPUs, and Ray "
                 f"has {there}"
             )
             if self.settings.address == "local":
-                raise TargetError(f"{told}: lower cluster.replicas, or set model.device to cpu.")
-            _log.warning("%s now: the other replicas start once nodes join.", told)
+                raise TargetError(f"{lacking}: lower cluster.replicas, or set model.device to cpu.")
+            _log.warning("%s now: the other replicas start once nodes join.", lacking)
         return self.settings.tensor_parallel
 
     def _patience(self, member: Member, checkpoint: Checkpoint, request: Chunk) -> float:
@@ -163,13 +164,13 @@ class RayPool:
             found = ray.get(member.ref, timeout=GRACE)
         except ray.exceptions.RayTaskError as error:
             if not isinstance(error.cause, IteralignError):
-                self._lose(member, _told(error), owed)
+                self._lose(member, told(error), owed)
                 return None
             if member.call is not None or member.where is None:
                 raise error.cause from None
             found = None
         except ray.exceptions.RayError as error:
-            self._lose(member, _told(error), owed)
+            self._lose(member, told(error), owed)
             return None
         if member.call is None:
             member.free(member.where or found)
@@ -190,11 +191,11 @@ class RayPool:
 
     def _lose(self, member: Member, why: str, owed: deque[int] | None = None) -> None:
         """Start another in its place, which is given work once it is ready. Raises TargetError once too many were lost."""
-        _kill(member.actor)
+        kill(member.actor)
         if owed is not None and member.call is not None:
             owed.appendleft(member.place)
         self._lost_in_a_row += 1
-        where = member.where or "it had not started"
+        where = member.where.told if member.where else "it had not started"
         if self._lost_in_a_row > self.settings.restarts * self.settings.replicas:
             raise TargetError(
                 f"{self._lost_in_a_row} replicas were lost in a row, the last one ({where}) since {why}. Mend that, "
@@ -202,42 +203,3 @@ class RayPool:
             )
         _log.warning("A replica was lost (%s), since %s: another is started, and asked what it owed.", where, why)
         self._members[self._members.index(member)] = self._member()
-
-
-def connect(address: str) -> bool:
-    """Whether this has started or joined Ray, and has to leave it at the end. Raises TargetError."""
-    if address == "local" and "ray" not in sys.modules:  # which reads them when it is imported
-        os.environ.update(_ALONE | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
-    import ray
-
-    if ray.is_initialized():
-        return False
-    how: dict[str, Any] = {"address": address}
-    if address == "local":
-        how |= {"include_dashboard": False, "object_store_memory": _STORE}
-    try:
-        ray.init(**how, log_to_driver=False, logging_level="ERROR")
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise TargetError(
-            f"Ray can't be used at {address} ({_told(error)}). Is it running (`ray start --head`), of the same version as "
-            "here, and do both have the same token (~/.ray/auth_token)? cluster.address local starts one for this run."
-        ) from None
-    return True
-
-
-def _kill(actor: Any) -> None:
-    import ray
-
-    with contextlib.suppress(ray.exceptions.RayError, ValueError):
-        ray.kill(actor, no_restart=True)
-
-
-def _told(error: Any) -> str:
-    """What happened, in a line, of an error of Ray's or of one that a replica has raised."""
-    import ray
-
-    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [""]
-    if "creation task" in lines[0]:  # of the traceback that follows, the end says why
-        return lines[-1][:300]
-    return f"{type(cause).__name__}: {lines[0][:300]}"

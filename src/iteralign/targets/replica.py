@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from iteralign.cluster.connection import Location, here
 from iteralign.interfaces import Target
 from iteralign.records import Checkpoint, Generation, Sampling
 
@@ -21,14 +22,12 @@ class Replica:
         self._directory = Path(directory)
         self._stopped: set[int] = set()
 
-    def ready(self) -> str:
-        """Begin; returns where this is, for messages."""
-        import ray
-
+    def ready(self) -> Location:
+        """Begin; returns where this is."""
         if self._directory.is_dir():
             os.chdir(self._directory)
         self._target, self._set_aside = self._make()
-        return f"process {os.getpid()} on {ray.util.get_node_ip_address()}"
+        return here()
 
     def answer(
         self, call: int, checkpoint: Checkpoint, inputs: Sequence[str], sampling: Sampling

@@ -31,12 +31,9 @@ from iteralign.targets.vllm_room import cache_bytes, memory_share
 from iteralign.targets.vllm_room import lora_rank as engine_rank
 from iteralign.weights.files import encode
 from iteralign.weights.model import LocalModel
+from iteralign.weights.probe import PROBE, probe_logprobs
 
 _POLL = 0.02  # seconds between two looks at `stop` while the engine is at work
-_CHECKED = (
-    "\n\nHuman: What is the capital of France?\n\nAssistant:",
-    "\n\nHuman: Write a poem.\n\nAssistant: Roses are red,",
-)
 _AGREE = {"float32": 0.01, "bfloat16": 0.15, "float16": 0.05}
 """Mean difference per token up to which log-probabilities count as the same; stale weights differ by more than 1."""
 
@@ -77,7 +74,7 @@ class VllmTarget(Target):
         self._adapters = 0
         self._engine: _Engine | None = None
         self._asleep = False
-        self._expected: list[float] | None = None
+        self._expected: Sequence[float] | None = None
         """Of the weights loaded: what the trainer's give for the prompts that are compared; None for the base model's."""
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -150,7 +147,7 @@ class VllmTarget(Target):
         """The engine, awake and with the weights wanted."""
         checkpoint, same = self._wanted, self._engine is not None and self._loaded == self._wanted
         if not same:
-            self._expected = None if checkpoint.kind == "base" else reference_logprobs(self.model, checkpoint)
+            self._expected = None if checkpoint.kind == "base" else self._reference(checkpoint)
         self.model.set_aside()
         woken = self._engine is not None and self._asleep
         if self._engine is not None and woken:
@@ -223,11 +220,17 @@ class VllmTarget(Target):
             context=self.model.context_length or 4096,
         )
 
+    def _reference(self, checkpoint: Checkpoint) -> Sequence[float]:
+        """What the weights give for the probe: as the trainer has found, or else by a copy that transformers loads."""
+        if checkpoint.probe is not None:
+            return checkpoint.probe
+        return probe_logprobs(self.model.network(checkpoint), self.model.tokenizer, self.model.device)
+
     def _compare(self, engine: "_Engine") -> None:
         """That the engine has the weights that were trained."""
         if self._expected is None:
             return
-        prompts = [encode(self.model.tokenizer, text) for text in _CHECKED]
+        prompts = [encode(self.model.tokenizer, text) for text in PROBE]
         found = engine.call(do="logprobs", prompts=prompts, starts=[0] * len(prompts), adapter=self._adapter)
         tokens = sum(len(ids) - 1 for ids in prompts)
         apart = sum(abs(one - other) for one, other in zip(found, self._expected, strict=True)) / tokens
@@ -238,20 +241,6 @@ class VllmTarget(Target):
                 f"{len(prompts)} prompts differ by {apart:.3f} per token. Resume the run, which starts vLLM anew; if it "
                 "happens again, set model.engine to transformers."
             )
-
-
-def reference_logprobs(model: LocalModel, checkpoint: Checkpoint) -> list[float]:
-    """What transformers gives: the sum of each checked prompt's log-probabilities, without its first token's."""
-    import torch
-
-    network = model.network(checkpoint)
-    sums = []
-    for text in _CHECKED:
-        ids = torch.tensor([encode(model.tokenizer, text)], device=model.device)
-        with torch.no_grad():
-            logprobs = network(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
-        sums.append(float(logprobs.gather(1, ids[0, 1:, None]).sum()))
-    return sums
 
 
 class _Engine:

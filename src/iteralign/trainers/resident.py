@@ -18,6 +18,7 @@ from iteralign.trainers.tracking import Tracking
 from iteralign.trainers.trainee import check_start, trainee
 from iteralign.trainers.training import Objective, as_training_error, check_finite, train
 from iteralign.weights.model import LocalModel
+from iteralign.weights.probe import probe_logprobs
 from iteralign.weights.writing import not_finite
 
 KEPT: dict[Method, tuple[Literal["adapter", "full"], str]] = {
@@ -33,13 +34,20 @@ class ResidentTrainer(Trainer):
     objective: Objective
 
     def __init__(
-        self, model: LocalModel, settings: TrainingSettings, seed: int, tracking: Tracking | None = None
+        self,
+        model: LocalModel,
+        settings: TrainingSettings,
+        seed: int,
+        tracking: Tracking | None = None,
+        probe: bool = False,
     ) -> None:
-        """Round r trains with `seed` + r: order of rows, dropout, first weights of an adapter."""
+        """Round r trains with `seed` + r: order of rows, dropout, first weights of an adapter. `probe`: checkpoints say how
+        likely they find the probe (weights/probe.py)."""
         self.model = model
         self.settings = settings
         self.seed = seed
         self.tracking = tracking
+        self.probe = probe
 
     def finetune(
         self, start: Checkpoint, examples: Sequence[TrainingExample], directory: Path, round_number: int
@@ -74,6 +82,7 @@ class ResidentTrainer(Trainer):
                     self.tracking.training(round_number, start.total_steps, trained.log)
                 changed = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
                 check_finite(trained.loss, not_finite(changed), round_number)
+                probe = self._probed(network) if self.probe else None
                 path = self.model.write(directory / place)
         except Exception as error:
             raise as_training_error(error, round_number) from error
@@ -87,9 +96,13 @@ class ResidentTrainer(Trainer):
             total_steps=start.total_steps + trained.steps,
             tokens=trained.tokens,
             loss=trained.loss,
+            probe=probe,
         )
         self.model.holds(checkpoint)
         return checkpoint
+
+    def _probed(self, network: Any) -> tuple[float, ...]:
+        return tuple(probe_logprobs(network, self.model.tokenizer, self.model.device))
 
     def _reference(self, start: Checkpoint) -> Any:
         """The weights to compare with once more, where training changes them all; beside an adapter they stay."""

@@ -30,12 +30,14 @@ class Arithmetic:
         threads: Threads,
         full: bool,
         generating: Dtype | None = None,
+        elsewhere: bool = False,
     ) -> None:
         """`device="auto"`: cuda, else mps, else cpu. `dtype="auto"`: bfloat16 where the device multiplies faster in it and,
         on a CPU, the model is large enough to matter; else float32. `full`: its weights are to be trained, so `auto` is
         float32. `threads` on a CPU: a number, auto for the fastest now, kept for as they are. What is auto stays as
         `storage` says that it was.
         `generating`: the number format of what generates with weights of its own; None: the same.
+        `elsewhere`: it computes on other machines, so that `device` need not be there.
         """
         self._files = files
         self._storage = storage
@@ -44,6 +46,7 @@ class Arithmetic:
         self._threads = threads
         self._full = full
         self._generating = generating
+        self._elsewhere = elsewhere
 
     def record(self) -> dict[str, Any]:
         """What a run writes down, so that it goes on computing in the same way wherever and whenever it is resumed."""
@@ -61,7 +64,7 @@ class Arithmetic:
         usable = [device for device, here in there.items() if here]
         if self._device == "auto":
             return usable[0]
-        if self._device not in usable:
+        if self._device not in usable and not self._elsewhere:
             raise TargetError(
                 f"The device {self._device}, asked for {self._files.name_or_path}, is not to be had here: torch "
                 f"{torch.__version__} finds {' and '.join(usable)}. Set device to auto, or check the driver (`iteralign "

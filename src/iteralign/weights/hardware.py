@@ -36,7 +36,8 @@ def fast_bfloat16(device: str) -> bool:
     import torch
 
     if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        # Where it computes on other machines: those that train have it.
+        return not torch.cuda.is_available() or bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device == "cpu" and _seconds(torch.float32) > GAIN * _seconds(torch.bfloat16)
 
 

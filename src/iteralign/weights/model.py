@@ -38,17 +38,25 @@ class LocalModel(ModelFiles):
         full: bool = False,
         shares: Any = None,
         generating: Dtype | None = None,
+        elsewhere: bool = False,
     ) -> None:
         """`root`: where the checkpoints trained from it lie. `attention`: a name that transformers knows, None for its own
-        choice. Device, dtype, threads, `full` and `generating` are those of Arithmetic. `shares`: this process is of a group
-        that shares the weights out (shares.shared_out).
+        choice. Device, dtype, threads, `full`, `generating` and `elsewhere` are those of Arithmetic. `shares`: this process is
+        of a group that shares the weights out (shares.shared_out).
         """
         super().__init__(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
         self.storage = root if isinstance(root, Storage) else Storage(root)
         self.attention = attention
         self._shares = shares
         self.arithmetic = Arithmetic(
-            self, self.storage, device=device, dtype=dtype, threads=threads, full=full, generating=generating
+            self,
+            self.storage,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            full=full,
+            generating=generating,
+            elsewhere=elsewhere,
         )
         self._network: Any = None
         """The PreTrainedModel; an adapter's layers are put into it in place."""

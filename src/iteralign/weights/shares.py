@@ -49,14 +49,16 @@ def average_gradients(parameters: Iterable[Any]) -> None:
 
 
 def write_shared(network: Any, tokenizer: Any, directory: Path | None) -> None:
-    """Save model and tokenizer, file by file; the process that is given the directory writes."""
+    """Save model and tokenizer, file by file, adapters in it merged; the process that is given the directory writes."""
     import torch
     from huggingface_hub import split_torch_state_dict_into_shards
     from safetensors.torch import save_file
     from torch.distributed.tensor import DTensor
 
     tied = set(network.all_tied_weights_keys)
-    state = {name: value for name, value in network.state_dict().items() if name not in tied}
+    whole_names = ((name.replace(".base_layer.", "."), value) for name, value in network.state_dict().items())
+    state = {name: value for name, value in whole_names if name not in tied and ".lora_" not in name}
+    added = _adapters(network)
     sizes = {name: torch.empty(value.shape, dtype=value.dtype, device="meta") for name, value in state.items()}
     split = split_torch_state_dict_into_shards(
         sizes, filename_pattern="model{suffix}.safetensors", max_shard_size=_FILE
@@ -66,7 +68,7 @@ def write_shared(network: Any, tokenizer: Any, directory: Path | None) -> None:
         for name in names:
             whole = state[name].full_tensor() if isinstance(state[name], DTensor) else state[name]
             if directory is not None:
-                held[name] = whole.detach().cpu().contiguous()
+                held[name] = _merged(whole.detach(), added.get(name)).cpu().contiguous()
             del whole
         if directory is not None:
             save_file(held, directory / file, metadata={"format": "pt"})
@@ -83,3 +85,21 @@ def write_shared(network: Any, tokenizer: Any, directory: Path | None) -> None:
     config.save_pretrained(str(directory))
     save_generation_config(network, directory)
     tokenizer.save_pretrained(str(directory))
+
+
+def _adapters(network: Any) -> dict[str, Any]:
+    """peft's layers in it, by the name of the weight that each is added to."""
+    from peft.tuners.lora import LoraLayer
+
+    return {f"{name}.weight": layer for name, layer in network.named_modules() if isinstance(layer, LoraLayer)}
+
+
+def _merged(whole: Any, layer: Any) -> Any:
+    """As peft merges."""
+    import torch
+
+    if layer is None:
+        return whole
+    with torch.no_grad():
+        delta: Any = sum(layer.get_delta_weight(name) for name in layer.active_adapters)
+        return whole.clone().add_(delta)
