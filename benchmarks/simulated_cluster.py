@@ -52,6 +52,7 @@ STAGES = {
 }
 NAMES = (*dict.fromkeys(STAGES.values()), "all else")
 _ALONE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+_ALONE |= {"RAY_raylet_start_wait_time_s": "300"}  # on a busy machine
 
 
 class Stages(Silent):
