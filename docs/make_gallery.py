@@ -1,5 +1,6 @@
-"""Writes docs/gallery.md from finished runs: ``python docs/make_gallery.py "TITLE" RUN ["TITLE" RUN ...]``.
+"""Puts finished runs into docs/gallery.md: ``python docs/make_gallery.py "TITLE" RUN ["TITLE" RUN ...]``.
 
+Those in it already stay. A new one comes first; one of a title that is there takes its place. That is the whole step.
 The figures are those of the runs' own reports, by the same view model. No question or answer of a run is in it, so that no
 data set comes into the repository.
 """
@@ -23,9 +24,11 @@ None was left out or polished. The figures are those of each run's report, which
 """
 
 
-def gallery(runs: list[tuple[str, View]]) -> str:
-    """The page."""
-    return HEAD + "".join("\n".join(_run(title, view)) for title, view in runs)
+def gallery(runs: list[tuple[str, View]], page: str = HEAD) -> str:
+    """The page with these runs, and those that it has."""
+    there = {section.partition("\n")[0]: f"\n## {section}" for section in page.split("\n## ")[1:]}
+    made = {title: "\n".join(_run(title, view)) for title, view in runs}
+    return HEAD + "".join(({title: text for title, text in made.items() if title not in there} | there | made).values())
 
 
 def _run(title: str, view: View) -> Iterator[str]:
@@ -65,4 +68,5 @@ def _cells(row: PrincipleRow) -> Iterator[str]:
 if __name__ == "__main__":
     given = sys.argv[1:]
     found = [(title, view_of(Path(run))) for title, run in zip(given[::2], given[1::2], strict=True)]
-    Path(__file__).with_name("gallery.md").write_text(gallery(found), encoding="utf-8")
+    place = Path(__file__).with_name("gallery.md")
+    place.write_text(gallery(found, place.read_text(encoding="utf-8")), encoding="utf-8")

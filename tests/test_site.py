@@ -80,6 +80,10 @@ def test_a_gallery_shows_every_principle_and_no_question(tmp_path: Path) -> None
     assert rows and all(row.text in page for row in rows) and f"### Adopted: {len(table.adopted)}" in page
     assert "Unacceptable answers 100% → 0%" in page and all(sentence in page for sentence in view.limits)
     assert "bad question" not in page
+    more = script("make_gallery").gallery([("Another", view), ("A run", view)], page)
+    titles = [line for line in more.splitlines() if line.startswith("## ")]
+    assert titles == ["## Another", "## A run"] and page.removeprefix(script("make_gallery").HEAD) in more
+    assert script("make_gallery").gallery([], more) == more
 
 
 def test_the_gallery_has_what_the_code_would_write() -> None:
