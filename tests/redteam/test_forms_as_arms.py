@@ -72,4 +72,9 @@ def test_failures_of_a_form_are_mended_in_the_run_s_own_and_trained_on_in_theirs
     assert revised and all(not revision.response.input.endswith(step) for revision in revised)
     rows = [row for one in run.rounds() for row in one.examples() if row.kind == "revision"]
     assert len(rows) == 12 and all(row.prompt.endswith(step) and row.completion == f" {DECLINES}" for row in rows)
+    benign = [row for one in run.rounds() for row in one.examples() if row.kind == "benign"]
+    in_form = [row for row in benign if row.prompt.endswith(step)]
+    assert benign and abs(2 * len(in_form) - len(benign)) <= len(run.rounds()), "a form is no reason to decline"
+    given = {row.prompt_id: row.completion for row in benign if row not in in_form}
+    assert all(row.completion == given.get(row.prompt_id, row.completion) for row in in_form)
     assert verify_run(directory).good

@@ -114,6 +114,11 @@ class PromptForm:
         placed.human_turn = self.human_turn.placing(place)
         return placed
 
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """Forms that the run asks in, as prompts name them; None is its own."""
+        return (None,)
+
     def of(self, prompt: RedTeamPrompt) -> "PromptForm":
         """The form that this prompt is asked in, whose `answer` and `completion` are of its texts."""
         return self
@@ -213,6 +218,10 @@ class FormsByPrompt(PromptForm):
     def __init__(self, own: PromptForm, others: Mapping[str, PromptForm]) -> None:
         super().__init__(own.human_turn, own.suffix)
         self._own, self._others = own, others
+
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        return (None, *self._others)
 
     def places(self) -> tuple[Place, ...]:
         """Those of the run's own form: principles stand in no other."""

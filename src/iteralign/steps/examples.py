@@ -37,8 +37,9 @@ def examples(
     benign answers, and unlearns (docs/log.md). `twins`, and as many of `earlier_twins` as pairs of earlier rounds, take the
     place of up to half of the benign rows. All of these must be the base model's own answers: replay answered by the current
     model drifts into refusal. With `preferred` each of them is preferred to a refusal: one of the model's own among the
-    revisions, or else a stock one. With `taught` revisions have the prompt that their principles stand in. Nothing is returned
-    when no revision passed: only replay would be left.
+    revisions, or else a stock one. With `taught` revisions have the prompt that their principles stand in. Benign rows are
+    asked in all forms of the run in turn, as the prompts that fail are: otherwise the model learns to decline a form. Nothing
+    is returned when no revision passed: only replay would be left.
     """
     if not revisions:
         return []
@@ -55,8 +56,9 @@ def examples(
         *(_from_revision(form, revision, round_number, taught) for revision in revisions),
         *(example.model_copy(update={"kind": "replay"}) for example in again),
         *(
-            _from_benign(form, response, round_number, draw.choice(declining) if preferred else None)
-            for response in answered
+            _from_benign(form.names[place % len(form.names)], form, response, round_number, refusal)
+            for place, response in enumerate(answered)
+            for refusal in [draw.choice(declining) if preferred else None]
         ),
     ]
 
@@ -76,12 +78,16 @@ def _from_revision(form: PromptForm, revision: Revision, round_number: int, taug
     )
 
 
-def _from_benign(form: PromptForm, response: Response, round_number: int, refusal: str | None) -> TrainingExample:
+def _from_benign(
+    name: str | None, form: PromptForm, response: Response, round_number: int, refusal: str | None
+) -> TrainingExample:
+    prompt = response.prompt.model_copy(update={"form": name})
+    asked = form.of(prompt)
     return TrainingExample(
-        prompt=response.input,
-        completion=form.completion(response.text),
+        prompt=response.input if name is None else asked.render(prompt),
+        completion=asked.completion(response.text),
         kind="benign",
         prompt_id=response.prompt.id,
         round=round_number,
-        rejected=None if refusal is None else form.completion(refusal),
+        rejected=None if refusal is None else asked.completion(refusal),
     )
