@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 from report.conftest import finished, hostile
+from report.test_compare import runs
+
+from iteralign.report.html import write_comparison
 
 from .window import Window
 
-__all__ = ["finished", "hostile"]
+__all__ = ["finished", "hostile", "runs"]
 
 FOCUS = """() => {
   const one = document.activeElement, style = getComputedStyle(one);
@@ -35,6 +38,13 @@ def test_nobody_is_shut_out_whatever_the_page_holds(window: Window, run: str, re
     expect(window.page.locator(".pair .body").first).to_be_visible()
     window.look(f"report-{run}-unfolded")
     assert loaded == [(place / "report.html").as_uri()], "the page loads nothing"
+
+
+def test_nobody_is_shut_out_of_runs_side_by_side(window: Window, runs: list[Path], tmp_path: Path) -> None:
+    window.page.goto(write_comparison(runs[:2], tmp_path / "compared.html").as_uri())
+    window.look("compare")
+    unfold(window.page)
+    window.look("compare-unfolded")
 
 
 def test_the_gain_is_read_without_scrolling(page: Page, finished: Path) -> None:
