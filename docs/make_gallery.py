@@ -33,7 +33,10 @@ def gallery(runs: list[tuple[str, View]], page: str = HEAD) -> str:
 
 def _run(title: str, view: View) -> Iterator[str]:
     facts, table = view.facts, view.constitution.principles
-    yield from (f"\n## {title}\n", f"Model `{Path(facts.model).name}`, judge `{facts.judge}`, iteralign {facts.version}.\n")
+    yield from (
+        f"\n## {title}\n",
+        f"Model `{Path(facts.model).name}`, judge `{facts.judge}`, iteralign {facts.version}.\n",
+    )
     if view.result.learnt:
         yield f"{'; '.join(map(str, view.result.gained.gains))}.\n"
     if view.result.ending is not None:
