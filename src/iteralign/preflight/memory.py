@@ -82,9 +82,11 @@ def _host(settings: Settings, device: str, training: int, weights: int, generati
     apart = settings.trains_apart and not elsewhere
     library = _PROCESS["cuda" if device == "cuda" else "cpu"]
     further = settings.training_processes * library + _WRITTEN if apart else 0
-    replicas = answering_devices(settings) // settings.cluster.tensor_parallel if settings.cluster.address else 0
     engine = settings.model.engine == "vllm"
-    own = (generating + library) * replicas if replicas else generating if engine else 0
+    if settings.cluster.address:
+        own = (generating + library) * (answering_devices(settings) // settings.cluster.tensor_parallel)
+    else:
+        own = generating if engine else 0
     if device != "cuda":
         return (0 if elsewhere else training) + further + (own or (generating if apart else 0))
     set_aside = weights if not on_cluster and (engine or (apart and how.method == "lora")) else 0
