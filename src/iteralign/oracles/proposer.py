@@ -135,7 +135,8 @@ class Proposer:
         if taken_from(principle.text, [self.text.text]) < _REPEATED:
             return False
         material = " ".join(text for verdict in chunk for text in self._material(verdict)).casefold()
-        return not any(word[:_STEM] in material for word in (principle.category or "").split())
+        subjects = [word[:_STEM] for word in (principle.category or "").split() if len(word) >= _STEM]
+        return not any(subject in material for subject in subjects)
 
     def _material(self, verdict: Verdict) -> tuple[str, str]:
         """Question and answer as the proposer sees them: here a long one may be cut, since nothing is judged by it."""
