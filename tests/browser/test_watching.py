@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from iteralign.rundir.labels import sample
 from iteralign.rundir.reader import read_run
 
 from .window import Window
@@ -84,6 +85,8 @@ def test_a_demo_is_watched_reviewed_and_finished(chromium: Browser, pictures: Pa
             finished(window, address)
     first, *_, last = read_run(demo).constitution()[0]
     assert first.text.endswith(" Say why.") and (first.status, last.status) == ("adopted", "rejected")
+    given = [(label.label, label.by) for _, label in sample(read_run(demo))]
+    assert given == [("acceptable", "Ann"), ("undetermined", "Bo")], "a random sample, in the order that chance drew"
 
 
 def review(desk: Window, phone: Window) -> None:
@@ -153,3 +156,23 @@ def finished(window: Window, address: str) -> None:
     expect(page.locator(".pair .body").first).to_be_visible()
     page.get_by_label("Show texts that may offend").check()
     window.look("view-unfolded")
+    label(window)
+
+
+def label(window: Window) -> None:
+    """An answer that chance draws: the judge's verdict is told after the person's, and the next answer opens."""
+    page = window.page
+    page.get_by_label("Your name").fill({"desktop": "Ann", "phone": "Bo"}[window.size])
+    page.get_by_role("combobox", name="Questions").select_option("drawn")
+    place = 0 if window.size == "desktop" else 1
+    answer, following = page.locator(".pair").nth(place), page.locator(".pair").nth(place + 1)
+    answer.locator("summary").click()
+    expect(answer.locator(".columns .chip")).to_have_text("not told yet")
+    if window.size == "desktop":
+        answer.get_by_role("button", name="Acceptable", exact=True).focus()
+        page.keyboard.press("Enter")
+    else:
+        answer.get_by_role("button", name="Can't tell").tap()
+    expect(following.get_by_role("button", name="Acceptable", exact=True)).to_be_focused()
+    expect(answer.locator(".columns .chip")).to_contain_text("judge: ")
+    window.look("view-labels")

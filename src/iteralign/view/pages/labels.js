@@ -20,7 +20,8 @@
   const next = (item) => {
     const after = item.nextElementSibling;
     if (!after) { document.getElementById("more").focus(); return; }
-    after.addEventListener("unfolded", () => after.querySelector(".labels button")?.focus(), { once: true });
+    // At the document, where the buttons are made just before.
+    document.addEventListener("unfolded", () => after.querySelector(".labels button")?.focus(), { once: true });
     after.open = true;
     after.scrollIntoView({ block: "nearest" });
   };
