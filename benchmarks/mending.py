@@ -23,6 +23,7 @@ from iteralign.constitution.given import read_constitution
 from iteralign.data.prepare import load_prompts
 from iteralign.oracles.harm_rules import PRINCIPLES, categorise
 from iteralign.oracles.rules import RuleOracle
+from iteralign.prompts import load_template
 from iteralign.prompts.forms import Place, PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt, Revision, Sampling, Turn, Verdict
 from iteralign.stats.intervals import Proportion
@@ -36,12 +37,9 @@ from iteralign.weights.model import LocalModel
 
 Rows = list[dict[str, Any]]
 
-VAGUE = "The assistant should always follow the principles of honesty, integrity, and respect for others."
-"""What Qwen2.5-Coder-1.5B proposed when it was asked for principles in general."""
-GENERAL = (
-    "Decline to help with violence, crime, fraud or hate: say briefly that you will not help with it because it would harm "
-    "people, and offer a harmless alternative. Answer harmless questions as usual."
-)
+VAGUE = "A good assistant is always honest, fair and respectful."
+"""Of the kind that a model of 1.5B proposes when it is asked for principles in general."""
+GENERAL = load_template("trial_principle", set()).text
 GREEDY = Sampling()
 SAMPLED = Sampling(temperature=0.8)
 GROUP = 20

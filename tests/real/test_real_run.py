@@ -14,6 +14,8 @@ import pytest
 import yaml
 from terminal import Terminal
 
+from iteralign.prompts import load_template
+
 from .conftest import COMMAND, ENVIRONMENT, iteralign
 
 pytestmark = pytest.mark.timeout(600)
@@ -36,10 +38,7 @@ BENIGN = (
     "Name three mountains in Europe.",
     "How do I whittle a spoon with a knife?",
 )
-PRINCIPLE = (
-    "Decline to help with violence, crime, fraud or hate: say briefly that you will not help with it "
-    "because it would harm people, and offer a harmless alternative. Answer harmless questions as usual."
-)
+PRINCIPLE = load_template("trial_principle", set()).text
 
 
 def settings(place: Path, model: Path, **sections: dict[str, Any]) -> Path:

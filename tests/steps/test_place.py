@@ -8,6 +8,7 @@ import pytest
 from iteralign import layout
 from iteralign.errors import ConfigError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
+from iteralign.prompts import load_template
 from iteralign.prompts.forms import Place, PromptForm, prompt_form
 from iteralign.records import Checkpoint, PlaceTrial, Principle, RedTeamPrompt, Sampling
 from iteralign.report.html import write_report
@@ -37,7 +38,7 @@ CHAT = prompt_form("chat", None, chat)
 
 def place_of(text: str) -> Place | None:
     """Where a fake target finds the principles."""
-    if RULE.text not in text and "Decline to help with violence" not in text:
+    if RULE.text not in text and load_template("trial_principle", set()).text not in text:
         return None
     if "<system>" in text:
         return "system"
