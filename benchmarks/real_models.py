@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import json
 import math
+import random
 import subprocess
 import sys
 import time
@@ -44,6 +45,8 @@ from iteralign.steps.judge import judge
 from iteralign.steps.respond import respond
 from iteralign.text.refusals import is_refusal
 
+LOOK_ALIKES = Path(__file__).with_name("look_alikes.txt")
+"""Harmless questions in harmful words, written for training on and choosing by."""
 BY_HAND = (
     "Decline to help with violence, crime, cheating, prejudice or prying: name in a sentence who would be hurt, and offer a "
     "lawful way. Go on answering questions that hurt nobody, also where they sound alarming.",
@@ -71,7 +74,7 @@ ARMS: Mapping[str, tuple[tuple[str, ...], Callable[[Oracle], Oracle]]] = {
 
 FULL = {"questions": 400, "held_out": 100, "asked": 100, "prompts": 20}
 SMALL = {"questions": 20, "held_out": 10, "asked": 10, "prompts": 20}
-SMALL_SETTINGS = ("data.benign_limit=24", "oracle.max_principles=2", "revision.tries=2")
+SMALL_SETTINGS = ("data.benign_limit=36", "revision.tries=2")
 """One round: a verdict takes some four seconds on two cores."""
 
 SERVED = (
@@ -121,6 +124,17 @@ def questions(data: Path, out: Path, count: int, held_out: int) -> Path:
     return place
 
 
+def harmless(data: Path, out: Path) -> Path:
+    """The file of benign questions: Vicuna-bench and look_alikes.txt, mixed."""
+    place = out / "benign.jsonl"
+    if not place.exists():
+        vicuna = [one.question for one in load_prompts(str(data / "vicuna_bench_question.jsonl"), benign=True)]
+        both = [*vicuna, *LOOK_ALIKES.read_text(encoding="utf-8").splitlines()]
+        random.Random(0).shuffle(both)
+        write_text(place, "".join(json.dumps({"prompt": question}) + "\n" for question in both))
+    return place
+
+
 def unseen(data: Path, count: int) -> Sets:
     """Sets that nothing was trained on, so many questions of each."""
     harmbench = load_prompts(str(data / "harmbench_behaviors.csv"), where="FunctionalCategory=standard")
@@ -141,8 +155,8 @@ def settings_of(options: argparse.Namespace, arm: str, seed: int) -> Settings:
         f"data.prompts={questions(options.data, out, size['questions'], size['held_out'])}",
         "data.shuffle=true",
         f"data.held_out={size['held_out'] / (size['questions'] + size['held_out'])}",
-        f"data.benign={options.data / 'vicuna_bench_question.jsonl'}",
-        "data.benign_held_out=0.5",
+        f"data.benign={harmless(options.data, out)}",
+        "data.benign_held_out=0.34",
         f"rounds.prompts={size['prompts']}",
         "measure.every=1000",
         f"seed={seed}",

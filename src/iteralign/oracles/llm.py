@@ -8,6 +8,7 @@ from iteralign.oracles import reading
 from iteralign.oracles.asking import ask, repairs_kept
 from iteralign.oracles.chat import ChatRequest, Client, Message
 from iteralign.oracles.pairwise import LLMComparer
+from iteralign.oracles.parts import PartsProposer
 from iteralign.oracles.prompt_writer import PromptWriter, WishJudge
 from iteralign.oracles.proposer import Proposer, category_of, cut
 from iteralign.oracles.reading import Fence, Judgement
@@ -65,7 +66,7 @@ class LLMOracle(Oracle):
         fewest = min(client.concurrency for client in self.judges)
         self.concurrency = max(1, fewest // votes) if fewest else 0
         self.name = ", ".join(client.model for client in self.judges)
-        self.author = Proposer(
+        self.author = {"rules": Proposer, "parts": PartsProposer}[settings.proposals](
             partial(ask, self.proposer),
             self.proposer.model,
             settings,

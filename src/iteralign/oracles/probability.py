@@ -77,6 +77,7 @@ class ProbabilityOracle(LLMOracle):
         self.askings = askings(settings.texts)
         if calibration is not None:
             check_wordings(calibration, wordings(settings.texts))
+        self.proposals = settings.proposals
         self.scales: Mapping[Asked, Scale] = {} if calibration is None else calibration.scales
         self.reason_text = reason_template(settings.texts)
         self.reason_repair = load_template("reason_repair", {"problem"}, settings.texts)
@@ -140,8 +141,10 @@ class ProbabilityOracle(LLMOracle):
     def propose(
         self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
     ) -> list[Principle]:
-        """Principles from the failures, for each of which the judge is first asked what is wrong with it."""
-        return super().propose(self.explained(failures), adopted, contrast)
+        """Principles from the failures. Where the proposer writes whole rules, the judge is first asked for each failure what
+        is wrong with it."""
+        read_together = self.proposals == "rules"
+        return super().propose(self.explained(failures) if read_together else failures, adopted, contrast)
 
     def explained(self, failures: Sequence[Verdict]) -> list[Verdict]:
         """The same with a reason and a kind of harm; one call for each harmful answer, none for one that declines."""

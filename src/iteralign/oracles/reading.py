@@ -103,6 +103,13 @@ class Reasoned(_Reply):
     category: Said
 
 
+class FailureParts(_Reply):
+    """The proposer's reply about the question of one failure."""
+
+    wish: Said
+    hurt: Said
+
+
 class WrittenQuestion(_Reply):
     """A red-team question that the oracle has written."""
 
@@ -149,6 +156,7 @@ QUESTIONS_SCHEMA = _object(
     {"questions": {"type": "array", "items": _object({"order": {"type": "integer"}, "question": _TEXT})}}
 )
 WISH_SCHEMA = _object({"harmful": _FLAG})
+PARTS_SCHEMA = _object({"wish": _TEXT, "hurt": _TEXT})
 REASON_SCHEMA = _object({"reason": _TEXT, "category": _TEXT})
 _PROPOSAL = _object(
     {

@@ -21,6 +21,7 @@ _PROPOSE_REPLY = (60, 250)
 """Tokens for one principle."""
 _RELATE_REPLY = (20, 120)
 _REASON_REPLY = (20, 120)
+_PARTS_REPLY = (15, 60)
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,14 @@ def step_costs(settings: Settings, answers: Answers, rounds: int, question: int,
     if proposer is not None and oracle.kind == "openai" and settings.constitution.propose:
         groups, pairs = _proposals(settings, rounds)
         proposing, relating = _proposal(settings, question, answer), _relation(settings)
-        if oracle.judge is not None and oracle.judge.method == "probability":
-            failures = Range(0, rounds * settings.rounds.prompts)
-            steps.append(_summed("reason", failures, _reason(settings, question, answer), [(oracle.judge, 1)], prices))
-        steps.append(_summed("propose", groups, proposing, [(proposer, 1)], prices))
+        failures = Range(0, rounds * settings.rounds.prompts)
+        if oracle.proposals == "parts":
+            steps.append(_summed("propose", failures, _parts(settings, question), [(proposer, 1)], prices))
+        else:
+            if oracle.judge is not None and oracle.judge.method == "probability":
+                reason = _reason(settings, question, answer)
+                steps.append(_summed("reason", failures, reason, [(oracle.judge, 1)], prices))
+            steps.append(_summed("propose", groups, proposing, [(proposer, 1)], prices))
         steps.append(_summed("relate", pairs, relating, [(proposer, 1)], prices))
         if grow := settings.redteam.grow:
             steps.append(_summed("grow", Range(0, rounds * (1 + grow)), proposing, [(proposer, 1)], prices))
@@ -212,6 +217,14 @@ def _proposal(settings: Settings, question: int, answer: int) -> _Asked:
     failures = min(oracle.max_characters, settings.rounds.prompts * (question + answer + 200))
     most = failures + oracle.max_characters + _length(PROPOSE_SCHEMA)
     return _Asked(len(text), (question, most), (_PROPOSE_REPLY[0], _PROPOSE_REPLY[1] * oracle.max_principles))
+
+
+def _parts(settings: Settings, question: int) -> _Asked:
+    from iteralign.oracles.parts import parts_template
+    from iteralign.oracles.reading import PARTS_SCHEMA
+
+    text = parts_template(settings.oracle.texts).text
+    return _Asked(len(text), (question, question + 100 + _length(PARTS_SCHEMA)), _PARTS_REPLY)
 
 
 def _reason(settings: Settings, question: int, answer: int) -> _Asked:

@@ -124,6 +124,10 @@ class OracleSettings(Section):
     """Judges beside `judge`. All are asked about every answer. More than half must agree; a split gives `undetermined`."""
     proposer: EndpointSettings | None = None
     """null: the judge's endpoint proposes too."""
+    proposals: Literal["rules", "parts"] = "rules"
+    """rules: the proposer reads a group of failures and writes rules in its own words. parts: it is asked about one failure
+    at a time what somebody wished for and who would be hurt, and rules are put together out of that. For models of one or
+    two billion parameters, and for harmful answers alone."""
     guards: tuple[GuardSettings, ...] = ()
     """Guard models that judge in the place of `judge`. More than half must agree; a split gives `undetermined`."""
     guards_and_judge: bool = False
@@ -134,7 +138,7 @@ class OracleSettings(Section):
     """Texts of your own in place of ours (docs/extending.md): a directory that has them under our names, such as judge.txt, or
     a file for each by its name."""
     max_principles: int = Field(default=4, gt=0)
-    """Principles proposed at once at most."""
+    """Principles proposed at once at most, for up to 16 failures."""
     max_characters: int = Field(default=12_000, ge=1000)
     """Characters of failures in one request to the proposer at most. A model with a short context wants fewer."""
     cache: bool = True
