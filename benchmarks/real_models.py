@@ -73,8 +73,8 @@ ARMS: Mapping[str, tuple[tuple[str, ...], Callable[[Oracle], Oracle]]] = {
 """Settings, and what stands around the oracle. The released code trains on every first revision, whatever is said of it."""
 
 FULL = {"questions": 400, "held_out": 100, "asked": 100, "prompts": 20}
-SMALL = {"questions": 20, "held_out": 10, "asked": 10, "prompts": 20}
-SMALL_SETTINGS = ("data.benign_limit=36", "revision.tries=2")
+SMALL = {"questions": 40, "held_out": 10, "asked": 10, "prompts": 40}
+SMALL_SETTINGS = ("data.benign_limit=48", "revision.tries=2", "constitution.gate.own=4", "constitution.gate.others=4")
 """One round: a verdict takes some four seconds on two cores."""
 
 SERVED = (
