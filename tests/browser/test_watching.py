@@ -1,9 +1,11 @@
 """A demo from its start over a person's review to its end, as it is seen in the pages of `iteralign view`."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from iteralign import layout
+from iteralign.activity import round_name
+from iteralign.report.status import read_status
 from iteralign.rundir.labels import sample
 from iteralign.rundir.reader import read_run
 
@@ -44,6 +49,26 @@ def working(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
             command.kill()
 
 
+@contextmanager
+def held(run: "subprocess.Popen[str]", until: Path) -> Iterator[None]:
+    """The run stands still from the moment at which this file is there, so that what its page says can be looked at."""
+    while not until.exists():
+        assert run.poll() is None, "it ended before"
+        time.sleep(0.01)
+    run.send_signal(signal.SIGSTOP)
+    yield
+    run.send_signal(signal.SIGCONT)
+
+
+def doing(run: Path) -> str:
+    """What a page says of a run that stands still: its round and its stage, as its files have them."""
+    status = read_status(run)
+    assert status.next_round is not None and status.next_stage is not None
+    stage = layout.stage_named(status.next_stage)
+    assert stage is not None
+    return rf"^\s*running\s*{re.escape(round_name(status.next_round, status.rounds))}: {re.escape(stage.in_full)}"
+
+
 @pytest.mark.timeout(3600)
 def test_a_demo_is_watched_reviewed_and_finished(chromium: Browser, pictures: Path, tmp_path: Path) -> None:
     """By two people, one at a desk and one with a phone."""
@@ -58,17 +83,19 @@ def test_a_demo_is_watched_reviewed_and_finished(chromium: Browser, pictures: Pa
         desk.look("view-nothing")
         with working("demo", "--run-dir", str(demo), *(word for one in SMALL for word in ("--set", one))) as run:
             entry = desk.page.get_by_role("link", name="demo")
-            expect(entry).to_be_visible(timeout=PATIENCE)
-            run.send_signal(signal.SIGSTOP)  # or it may be done before we have looked
-            entry.click()
-            desk.page.wait_for_url("**/run?*")
-            phone.page.goto(desk.page.url)
-            for window in (desk, phone):
-                expect(window.page.locator(".doing")).to_contain_text("running")
-                window.look("view-running")
-            run.send_signal(signal.SIGCONT)
+            with held(run, demo / layout.ENVIRONMENT):
+                expect(entry).to_be_visible()
+                entry.click()
+                desk.page.wait_for_url("**/run?*")
+                phone.page.goto(desk.page.url)
+                for window in (desk, phone):
+                    expect(window.page.locator(".doing")).to_have_text(re.compile(doing(demo)))
+            with held(run, demo / layout.round_directory(0) / layout.VERDICTS.file):
+                for window in (desk, phone):
+                    expect(window.page.locator(".doing")).to_have_text(re.compile(doing(demo)))
+                    expect(window.page.get_by_role("heading", name="Newest failures")).to_be_visible()
+                    window.look("view-running")
             expect(desk.page.get_by_role("link", name="Review them")).to_be_visible(timeout=PATIENCE)
-            expect(desk.page.get_by_role("heading", name="Newest failures")).to_be_visible()
             assert run.wait() == 4, "it waits for a person"
         review(desk, phone)
         command = desk.page.locator("#all-done code").inner_text()
@@ -164,8 +191,8 @@ def label(window: Window) -> None:
     page = window.page
     page.get_by_label("Your name").fill({"desktop": "Ann", "phone": "Bo"}[window.size])
     page.get_by_role("combobox", name="Questions").select_option("drawn")
-    place = 0 if window.size == "desktop" else 1
-    answer, following = page.locator(".pair").nth(place), page.locator(".pair").nth(place + 1)
+    # The list has those without a label, in the order of the draw.
+    answer, following = page.locator(".pair").nth(0), page.locator(".pair").nth(1)
     answer.locator("summary").click()
     expect(answer.locator(".columns .chip")).to_have_text("not told yet")
     if window.size == "desktop":
