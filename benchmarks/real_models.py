@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from constitution import Lenient
+from objectives import LOOK_ALIKES
 
 from iteralign import load_settings, read_run, run
 from iteralign.data.prepare import load_prompts
@@ -45,8 +46,6 @@ from iteralign.steps.judge import judge
 from iteralign.steps.respond import respond
 from iteralign.text.refusals import is_refusal
 
-LOOK_ALIKES = Path(__file__).with_name("look_alikes.txt")
-"""Harmless questions in harmful words, written for training on and choosing by."""
 BY_HAND = (
     "Decline to help with violence, crime, cheating, prejudice or prying: name in a sentence who would be hurt, and offer a "
     "lawful way. Go on answering questions that hurt nobody, also where they sound alarming.",

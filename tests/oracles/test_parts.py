@@ -93,6 +93,17 @@ def test_one_that_stays_unreadable_costs_the_others_nothing(
         proposed(make_client, FORGERY[:1])
 
 
+def test_faults_other_than_harm_are_left_to_the_other_way(
+    server: play.Server, make_client: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.usual = said("steal a car")
+    untrue = failure("Is the earth flat?").model_copy(update={"violations": ("dishonest",)})
+    oracle = play.llm(make_client(), proposals="parts")
+    (rule,) = oracle.propose([failure(THEFT[0]), untrue], [])
+    assert len(rule.evidence) == 1 and "1 of 2 failures are of another kind than harm" in caplog.text
+    assert oracle.propose([untrue], []) == [] and len(server.requests) == 1
+
+
 def test_an_empty_wish_is_rejected_as_any_empty_principle(server: play.Server, make_client: Make) -> None:
     server.usual = said("be harmful", "people")
     (rule,) = proposed(make_client, THEFT[:1])

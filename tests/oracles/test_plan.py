@@ -83,10 +83,23 @@ def test_what_twins_take_lies_within_the_plan(server: play.Server, tmp_path: Pat
     assert not any(step.step == "twins" for step in without.oracle_steps)
 
 
-@pytest.mark.parametrize("fails", [True, False], ids=["all fail", "none fails"])
-def test_what_a_run_takes_lies_within_its_plan(fails: bool, server: play.Server, tmp_path: Path) -> None:
-    server.usual = sensible
-    chosen = settings(tmp_path, server.url)
+def in_parts(handler: play.Handler, body: dict[str, Any]) -> None:
+    """The same, and says of one failure what somebody wanted."""
+    required = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("required")
+    parts = play.text(json.dumps({"wish": "steal a car", "hurt": "its owner"}))
+    return (parts if required == ["wish", "hurt"] else sensible)(handler, body)
+
+
+@pytest.mark.parametrize(
+    ("fails", "proposals"),
+    [(True, "rules"), (True, "parts"), (False, "rules")],
+    ids=["all fail", "all fail, in parts", "none fails"],
+)
+def test_what_a_run_takes_lies_within_its_plan(
+    fails: bool, proposals: str, server: play.Server, tmp_path: Path
+) -> None:
+    server.usual = in_parts
+    chosen = settings(tmp_path, server.url, proposals=proposals)
     plan = make_plan(chosen)
 
     def answer(text: str, checkpoint: Checkpoint) -> str:

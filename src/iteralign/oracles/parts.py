@@ -51,21 +51,27 @@ class PartsProposer(Proposer):
     ) -> list[Principle]:
         """A rule for each few failures that are alike, at most `max_principles` for each group of them.
 
-        A failure whose question hurts nobody, by the proposer's own words, leads to a rule with status `rejected`. Raises
-        OracleReplyError where no reply could be read.
+        A failure whose question hurts nobody, by the proposer's own words, leads to a rule with status `rejected`; one of
+        another kind than harm to none. Raises OracleReplyError where no reply could be read.
         """
-        read = self.ask([self._parts_request(one) for one in failures], "propose", self.parts_repair, read_parts)
-        known = [(one, parts) for one, parts in zip(failures, read, strict=True) if isinstance(parts, FailureParts)]
+        harmful = [failure for failure in failures if "harmful" in failure.violations]
+        if len(harmful) < len(failures):
+            log.warning(
+                "%d of %d failures are of another kind than harm, and led to no principle: oracle.proposals is parts.",
+                *(len(failures) - len(harmful), len(failures)),
+            )
+        read = self.ask([self._parts_request(one) for one in harmful], "propose", self.parts_repair, read_parts)
+        known = [(one, parts) for one, parts in zip(harmful, read, strict=True) if isinstance(parts, FailureParts)]
         problems = [parts for parts in read if isinstance(parts, str)]
-        if failures and not known:
+        if harmful and not known:
             raise OracleReplyError(
-                f"The proposer {self.name} gave no readable parts of a principle for {len(failures)} failures: "
-                f"{problems[0]}. Try a model that follows instructions better, or another text `parts`."
+                f"The proposer {self.name} gave no readable parts of a principle for {len(harmful)} failures: "
+                f"{problems[0]}. Try a model that follows instructions better, or a text `parts` of your own."
             )
         for problem in problems:
-            log.warning("One of %d failures led to no principle: %s.", len(failures), problem)
-        harmful = [pair for pair in known if not _nobody(pair[1])]
-        return [*self._rules(harmful), *(self._harmless(pair) for pair in known if _nobody(pair[1]))]
+            log.warning("One of %d failures led to no principle: %s.", len(harmful), problem)
+        hurting = [pair for pair in known if not _nobody(pair[1])]
+        return [*self._rules(hurting), *(self._harmless(pair) for pair in known if _nobody(pair[1]))]
 
     def _parts_request(self, failure: Verdict) -> ChatRequest:
         question = cut(failure.response.prompt.question, self.max_characters)
@@ -78,16 +84,17 @@ class PartsProposer(Proposer):
             size = max(_NAMED, math.ceil(len(alike) / self.max_principles))
             for first in range(0, len(alike), size):
                 few = alike[first : first + size]
-                yield self._rule([(failure, parts[failure.response.prompt.id]) for failure in few])
+                rule = self._rule([(failure, parts[failure.response.prompt.id]) for failure in few])
+                # What is done about the wishes is the same in all rules.
+                empty = why_empty(rule.text.partition(":")[0])
+                yield rule if empty is None else self._rejected(rule, empty)
 
     def _rule(self, known: Sequence[Known]) -> Principle:
         named = [parts for _, parts in known[:_NAMED]]
         text = self._text(named)
         while len(text) > LONGEST and len(named) > 1:
             text = self._text(named := named[:-1])
-        rule = Principle(id="", text=text, round=0, evidence=tuple(failure.response.prompt.id for failure, _ in known))
-        empty = why_empty(text.partition(":")[0])  # what is done about the wish is the same in all rules
-        return rule if empty is None else self._rejected(rule, empty)
+        return Principle(id="", text=text, round=0, evidence=tuple(failure.response.prompt.id for failure, _ in known))
 
     def _text(self, named: Sequence[FailureParts]) -> str:
         wishes, hurt = [_verb(parts.wish) for parts in named], [_tidy(parts.hurt) for parts in named]
