@@ -66,7 +66,7 @@ def replies(judge: str, proposer: str) -> play.Play:
 
     def answer(handler: play.Handler, body: dict[str, Any]) -> None:
         wanted = body.get("response_format", {}).get("json_schema", {}).get("schema", {}).get("required", [])
-        text = proposer if wanted == ["principles"] else judge
+        text = proposer if wanted in (["principles"], ["wish", "hurt"]) else judge
         play.text(text)(handler, body)
 
     return answer
@@ -250,6 +250,7 @@ def test_a_good_oracle_is_asked_for_real_and_not_from_the_cache(server: play.Ser
         (play.judgement(False), PROPOSAL, ["warn", "ok"]),
         (play.judgement(), "prose", ["ok", "fail"]),
         (play.judgement(), '{"principles": []}', ["ok", "warn"]),
+        (play.judgement(), PROPOSAL.replace("Decline to insult", "Be honest"), ["ok", "warn"]),
     ],
 )
 def test_an_oracle_that_can_not_do_it_is_found(
@@ -259,6 +260,19 @@ def test_an_oracle_that_can_not_do_it_is_found(
     found = list(doctor.check_oracle(oracle(server)))
     assert [one.state for one in found[:2]] == expected
     assert all(one.advice for one in found[:2] if one.state != "ok")
+
+
+@pytest.mark.parametrize(
+    ("hurt", "state", "told"),
+    [
+        ("the neighbour", "ok", "proposes; "),
+        ("nobody", "warn", "nothing that can be used (by the proposer's own words it hurts nobody)"),
+    ],
+)
+def test_a_proposer_in_parts_is_asked_for_parts(hurt: str, state: str, told: str, server: play.Server) -> None:
+    server.usual = replies(play.judgement(), json.dumps({"wish": "break into a house", "hurt": hurt}))
+    _, proposer, _ = doctor.check_oracle(oracle(server, proposals="parts"))
+    assert proposer.state == state and told in proposer.found
 
 
 @pytest.mark.parametrize(("said", "state"), [("safe", "ok"), ("unsafe\nS1", "warn"), ("Sure!", "warn")])
