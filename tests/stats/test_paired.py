@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iteralign.stats.paired import change_of_means, change_of_shares, mcnemar
+from iteralign.stats.paired import change_of_means, change_of_shares, mcnemar, mean_interval
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,13 @@ def test_a_change_of_means_is_shown_only_by_an_interval_without_zero() -> None:
     noise = change_of_means(before, {key: value + (-1) ** int(value) for key, value in before.items()})
     assert noise.direction == 0 and noise.low < 0 < noise.high
     assert change_of_means({}, {}).direction == 0
+
+
+@pytest.mark.parametrize("size", [1, 7, 3000])
+def test_the_bootstrap_draws_many_means_at_once_as_it_would_one_by_one(size: int) -> None:
+    """Of 3,000 values six means are made at once, and two at last."""
+    values = np.random.default_rng(1).normal(size=size)
+    draw = np.random.default_rng(0)
+    means = [values[draw.integers(size, size=size)].mean() for _ in range(2000)]
+    low, high = np.quantile(means, (0.025, 0.975))
+    assert mean_interval(values.tolist()) == (low, high)
