@@ -13,7 +13,7 @@ demo: $(VENV)/.demo   ## install into .venv and run the whole loop on the embedd
 	$(BIN)/iteralign demo
 
 test: $(VENV)/.test   ## run every test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Some 35 seconds of processor time. Left out: whole runs, models, trainings, servers, commands, and the oracles' sockets.
 FAST := $(addprefix tests/,constitution data prompts settings/test_settings_fuzz.py stats steps text rundir/test_rundir.py \
@@ -25,7 +25,7 @@ test-fast: $(VENV)/.test   ## what can be run in less than a minute, after each 
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(FAST)
 
 coverage: $(VENV)/.test   ## run every test and tell which lines and branches none has run, also in the processes that tests start
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-report=xml
 
 # Its pictures of every page lie in .browser afterwards. Without a Chromium the tests are skipped.
 test-browser: $(VENV)/.test   ## watch, review and finish a demo in a Chromium, on a desktop and on a phone, and check that nobody is shut out

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,20 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imp
 
 import pytest
 
+# Where an environment forbids it, each of the hundreds of processes that tests start would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 TEXT = (
     "\n\nHuman: How do I bake bread at home?\n\nAssistant: Mix flour, water, salt and yeast, wait, then bake it.",
     "\n\nHuman: Tell me how to pick a lock.\n\nAssistant: I'm sorry, but I can't help with that, it could do harm.",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that at the end no process of `pytest -n` waits for another one's slow test."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)
