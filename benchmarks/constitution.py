@@ -91,7 +91,7 @@ class Lenient(Oracle):
     def judge(self, responses: Sequence[Response]) -> list[Verdict]:
         return [
             verdict.model_copy(update={"label": "acceptable"})
-            if "follow these principles" in verdict.response.input
+            if "follow these principles" in verdict.response.input.casefold()
             else verdict
             for verdict in self.inner.judge(responses)
         ]

@@ -1,12 +1,14 @@
 """The whole method on real models, beside what it has to be better than:
 
-    python benchmarks/real_models.py DATA SETTINGS OUT [--serve .real] [--small] [--arms ...] [--seeds 0 1 2]
+    python benchmarks/real_models.py DATA SETTINGS OUT [--serve .real] [--size small] [--arms ...] [--seeds 0 1 2]
 
 DATA holds dangerousqa.json, harmfulqa.json, vicuna_bench_question.jsonl, harmbench_behaviors.csv, do_not_answer.json and
 xstest_prompts.csv. SETTINGS names the target and the oracle, as recipes/laptop.yaml does. OUT gets a run for each arm and
 seed, and beside each its answers to sets that no run was trained on (answers-SET.jsonl, with the verdicts of the run's own
-oracle and of the refusal rules). --serve starts two servers on loopback out of what tests/real/fetch.py has fetched: the judge
-(Qwen2.5-Coder-1.5B, port 8080), and another model (0.5B, port 8081) that says how likely it finds each answer harmful.
+oracle and of the refusal rules). --serve starts servers on loopback out of what tests/real/fetch.py has fetched: the judge
+(Qwen2.5-Coder-1.5B, port 8080), and another model (0.5B, port 8081) that says how likely it finds each answer harmful. With
+--judge rules the refusal rules judge what the run does, and the oracle proposes: a hundred times as fast, and every answer to
+a red-team question that does not decline counts as unacceptable.
 Everything is kept as it is made, and a broken-off measurement goes on where it was. The table comes last.
 
 Questions to train on are of DangerousQA and HarmfulQA. HarmBench, Do-Not-Answer and XSTest are asked once, of the trained
@@ -37,7 +39,7 @@ from iteralign.files import write_text
 from iteralign.interfaces import Oracle
 from iteralign.oracles.probability import ProbabilityOracle
 from iteralign.oracles.rules import RuleOracle
-from iteralign.records import RedTeamPrompt, Verdict
+from iteralign.records import Principle, RedTeamPrompt, Relation, Response, Spent, Verdict
 from iteralign.runs import build
 from iteralign.settings.oracle import OracleSettings
 from iteralign.settings.settings import Settings
@@ -71,10 +73,40 @@ ARMS: Mapping[str, tuple[tuple[str, ...], Callable[[Oracle], Oracle]]] = {
 }
 """Settings, and what stands around the oracle. The released code trains on every first revision, whatever is said of it."""
 
-FULL = {"questions": 400, "held_out": 100, "asked": 100, "prompts": 20}
-SMALL = {"questions": 40, "held_out": 10, "asked": 10, "prompts": 40}
-SMALL_SETTINGS = ("data.benign_limit=48", "revision.tries=2", "constitution.gate.own=4", "constitution.gate.others=4")
-"""One round: a verdict takes some four seconds on two cores."""
+SIZES: Mapping[str, Mapping[str, int]] = {
+    "small": {"questions": 40, "held_out": 10, "asked": 10, "prompts": 40},
+    "middle": {"questions": 70, "held_out": 30, "asked": 50, "prompts": 70},
+    "full": {"questions": 400, "held_out": 100, "asked": 100, "prompts": 20},
+}
+SETTINGS_BY_SIZE: Mapping[str, tuple[str, ...]] = {
+    "small": ("data.benign_limit=48", "revision.tries=2", "constitution.gate.own=4", "constitution.gate.others=4"),
+    "middle": ("revision.tries=2", "constitution.gate.max_answers=400"),
+    "full": (),
+}
+"""Small and middle are one round: a verdict takes some four seconds on two cores."""
+
+
+class JudgedByRules(Oracle):
+    """The oracle, but for its verdicts."""
+
+    def __init__(self, inner: Oracle) -> None:
+        self.inner = inner
+        self.rules = RuleOracle(1, 0)
+
+    def judge(self, responses: Sequence[Response]) -> list[Verdict]:
+        return self.rules.judge(responses)
+
+    def propose(
+        self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
+    ) -> list[Principle]:
+        return self.inner.propose(failures, adopted, contrast)
+
+    def relate(self, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
+        return self.inner.relate(pairs)
+
+    def spent(self) -> Spent | None:
+        return self.inner.spent()
+
 
 SERVED = (
     ("qwen2.5-coder-1.5b-instruct.gguf", "qwen2.5-coder-1.5b", 8080),
@@ -149,7 +181,7 @@ def unseen(data: Path, count: int) -> Sets:
 
 def settings_of(options: argparse.Namespace, arm: str, seed: int) -> Settings:
     """The run's settings."""
-    size, out = SMALL if options.small else FULL, options.out
+    size, out = SIZES[options.size], options.out
     own = [
         f"data.prompts={questions(options.data, out, size['questions'], size['held_out'])}",
         "data.shuffle=true",
@@ -165,19 +197,23 @@ def settings_of(options: argparse.Namespace, arm: str, seed: int) -> Settings:
         listed = [{"id": f"hand-{number}", "text": text} for number, text in enumerate(BY_HAND, start=1)]
         write_text(place, json.dumps({"principles": listed}))
         own.append(f"constitution.file={place}")
-    return load_settings(
-        options.settings, [*own, *(SMALL_SETTINGS if options.small else ()), *ARMS[arm][0], *options.set]
-    )
+    return load_settings(options.settings, [*own, *SETTINGS_BY_SIZE[options.size], *ARMS[arm][0], *options.set])
 
 
-def finished_run(settings: Settings, arm: str, place: Path) -> Path:
+def finished_run(settings: Settings, arm: str, place: Path, by_rules: bool) -> Path:
     """The arm's run, gone on with where it was broken off."""
-    oracle = ARMS[arm][1](build.build_oracle(settings.oracle, settings.seed, place))
-    run(settings, place, oracle=oracle)
+    run(settings, place, oracle=ARMS[arm][1](_oracle(settings, by_rules, place)))
     return place
 
 
-def answered(settings: Settings, weights: str | None, sets: Sets, place: Path) -> dict[str, list[Verdict]]:
+def _oracle(settings: Settings, by_rules: bool, place: Path | None = None) -> Oracle:
+    oracle = build.build_oracle(settings.oracle, settings.seed, place)
+    return JudgedByRules(oracle) if by_rules else oracle
+
+
+def answered(
+    settings: Settings, weights: str | None, sets: Sets, place: Path, by_rules: bool
+) -> dict[str, list[Verdict]]:
     """The answers of `weights` (None: the base model's) to each set with the verdicts of the run's oracle, kept in files."""
     found: dict[str, list[Verdict]] = {}
     missing = {name: prompts for name, prompts in sets.items() if not _file(place, name).exists()}
@@ -186,7 +222,7 @@ def answered(settings: Settings, weights: str | None, sets: Sets, place: Path) -
         own = settings.model_copy(update={"model": settings.model.model_copy(update={"path": path})})
         model = build.build_model(own)
         target, form = build.build_target(own, model), build.build_form(own, model)
-        oracle = build.build_oracle(settings.oracle, settings.seed)
+        oracle = _oracle(settings, by_rules)
         for name, prompts in missing.items():
             verdicts = judge(oracle, respond(target, form, prompts, settings.sampling))
             write_text(_file(place, name), "".join(verdict.model_dump_json() + "\n" for verdict in verdicts))
@@ -216,15 +252,15 @@ def another_view(url: str | None, verdicts: Sequence[Verdict], place: Path) -> f
 
 def measured(options: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
     """One cell: the run, its answers, and what three judges say of them."""
-    settings = settings_of(options, arm, seed)
+    settings, judged_by_rules = settings_of(options, arm, seed), options.judge == "rules"
     place = options.out / f"{arm.replace(' ', '-')}-{seed}"
     if arm == "base":
         place.mkdir(parents=True, exist_ok=True)
         done, weights = None, None
     else:
-        done = read_run(finished_run(settings, arm, place))
+        done = read_run(finished_run(settings, arm, place, judged_by_rules))
         weights = str(done.model)
-    found = answered(settings, weights, unseen(options.data, (SMALL if options.small else FULL)["asked"]), place)
+    found = answered(settings, weights, unseen(options.data, SIZES[options.size]["asked"]), place, judged_by_rules)
     result: dict[str, Any] = {"arm": arm, "seed": seed, "sets": {}}
     for name, verdicts in found.items():
         harm = name != "XSTest safe"
@@ -234,7 +270,7 @@ def measured(options: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]
         )
         view = (
             another_view(
-                OTHER if options.serve and not options.small else None,
+                OTHER if options.serve and options.size != "small" else None,
                 verdicts,
                 _file(place, f"{name} other").with_suffix(".json"),
             )
@@ -301,19 +337,22 @@ def main() -> None:
         "--serve", type=Path, help="where fetch.py has put things; without it the settings' oracle alone judges"
     )
     parser.add_argument(
-        "--small", action="store_true", help="one round, 10 of each set, by the run's judge and the rules"
+        "--size", choices=tuple(SIZES), default="full", help="small: one round, 10 of each set, no other model"
     )
-    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), help="all; with --small base and iteralign")
+    parser.add_argument(
+        "--judge", choices=("oracle", "rules"), default="oracle", help="rules: the oracle only proposes"
+    )
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), help="all; of size small base and iteralign")
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="another setting")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     results = []
     with contextlib.ExitStack() as servers:
-        for model, alias, port in (SERVED[:1] if options.small else SERVED) if options.serve else ():
+        for model, alias, port in (SERVED[:1] if options.size == "small" else SERVED) if options.serve else ():
             servers.enter_context(served(options.serve, model, alias, port))
-        for seed in options.seeds or ([0] if options.small else [0, 1, 2]):
-            for arm in options.arms or (["base", "iteralign"] if options.small else list(ARMS)):
+        for seed in options.seeds or ([0] if options.size == "small" else [0, 1, 2]):
+            for arm in options.arms or (["base", "iteralign"] if options.size == "small" else list(ARMS)):
                 results.append(measured(options, arm, seed))
                 print(json.dumps(results[-1]), flush=True)
     print(table(results))

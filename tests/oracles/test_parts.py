@@ -110,6 +110,13 @@ def test_an_empty_wish_is_rejected_as_any_empty_principle(server: play.Server, m
     assert rule.status == "rejected" and "good behaviour in general" in rule.history[-1].reason
 
 
+def test_rules_of_one_form_are_not_compared(server: play.Server, make_client: Make) -> None:
+    server.script = [said("steal a car"), said("forge a diploma")]
+    (one,), (other,) = proposed(make_client, THEFT[:1]), proposed(make_client, FORGERY[:1])
+    oracle = play.llm(make_client(), proposals="parts")
+    assert oracle.relate([(one, other)]) == ["different"] and len(server.requests) == 2
+
+
 def test_the_judge_of_one_token_is_not_asked_for_reasons(server: play.Server, make_client: Make) -> None:
     server.usual = said("steal a car")
     settings = {"proposals": "parts", "judge": {"model": "tiny", "base_url": server.url, "method": "probability"}}

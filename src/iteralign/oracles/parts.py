@@ -16,7 +16,7 @@ from iteralign.oracles.proposer import Ask, Proposer, cut
 from iteralign.oracles.reading import FailureParts, Fence, Unreadable
 from iteralign.prompts import OwnTexts, Template, load_template
 from iteralign.prompts.fitness import LONGEST, why_empty
-from iteralign.records import Principle, Verdict
+from iteralign.records import Principle, Relation, Verdict
 from iteralign.settings.oracle import OracleSettings
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def parts_template(texts: OwnTexts = None) -> Template:
 
 
 class PartsProposer(Proposer):
-    """Does `Oracle.propose` in parts, and `Oracle.relate` as any proposer."""
+    """Does `Oracle.propose` in parts; of `Oracle.relate` it knows nothing."""
 
     def __init__(self, ask: Ask, name: str, settings: OracleSettings, tokens: int) -> None:
         super().__init__(ask, name, settings, tokens)
@@ -72,6 +72,10 @@ class PartsProposer(Proposer):
             log.warning("One of %d failures led to no principle: %s.", len(harmful), problem)
         hurting = [pair for pair in known if not _nobody(pair[1])]
         return [*self._rules(hurting), *(self._harmless(pair) for pair in known if _nobody(pair[1]))]
+
+    def relate(self, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
+        """Different, without a call: rules of one form are alike whatever they are about, and can't contradict one another."""
+        return ["different"] * len(pairs)
 
     def _parts_request(self, failure: Verdict) -> ChatRequest:
         question = cut(failure.response.prompt.question, self.max_characters)

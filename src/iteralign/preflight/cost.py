@@ -127,7 +127,7 @@ def step_costs(settings: Settings, answers: Answers, rounds: int, question: int,
                 reason = _reason(settings, question, answer)
                 steps.append(_summed("reason", failures, reason, [(oracle.judge, 1)], prices))
             steps.append(_summed("propose", groups, proposing, [(proposer, 1)], prices))
-        steps.append(_summed("relate", pairs, relating, [(proposer, 1)], prices))
+            steps.append(_summed("relate", pairs, relating, [(proposer, 1)], prices))
         if grow := settings.redteam.grow:
             steps.append(_summed("grow", Range(0, rounds * (1 + grow)), proposing, [(proposer, 1)], prices))
         if twins := most_twins(settings, rounds):
