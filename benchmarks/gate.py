@@ -106,6 +106,7 @@ class Replayed(Outcomes):
     def __init__(self, trials: Trials) -> None:
         self.answers = {(one.prompt, one.principle): one for one in trials.answers}
         self.asked: set[tuple[str, str | None]] = set()
+        self.made = 0  # no cap
 
     def of(self, prompt: RedTeamPrompt, principle: Principle | None) -> bool | None:
         return self.answers[key(prompt, principle)].counts

@@ -95,16 +95,22 @@ def test_answers_without_principles_are_asked_for_once() -> None:
     assert all(sampling.seed != 0 for _, sampling, _ in target.calls), "a sampled failure is not compared with itself"
 
 
-def test_the_cap_on_answers_shrinks_the_samples_and_then_leaves_principles_out() -> None:
+@pytest.mark.parametrize(("cap", "most"), [(100, 5), (64, 3), (48, 3), (20, 1), (3, 0)])
+def test_the_cap_on_answers_leaves_principles_out(cap: int, most: int) -> None:
+    """Those with most failures behind them are tried, on whole samples while the cap has room for one."""
     failures = [failed(f"p{n}") for n in range(20)]
-    some = [proposed(f"a{n}", "Decline theft.", *(f"p{k}" for k in range(20))) for n in range(5)]
-    for cap in (150, 60, 20, 3):
-        target = FakeTarget(answers)
-        tried = try_out(bench(failures, target=target), some, Gate(GateSettings(max_answers=cap), 0, by_words), 0)
-        assert sum(len(call[0]) for call in target.calls) <= cap
-        untried = [principle for principle in tried if principle.trial is None]
-        assert all(principle.status == "rejected" and "cap" in principle.history[-1].reason for principle in untried)
-        assert bool(untried) == (cap <= 20)
+    some = [proposed(f"a{n}", f"Decline theft {n}.", *(f"p{k}" for k in range(n, 20))) for n in (4, 3, 2, 1, 0)]
+    target, gate = FakeTarget(answers), Gate(GateSettings(max_answers=cap), 0, by_words)
+    tried = try_out(bench(failures, target=target), some, gate, 0)
+    assert sum(len(call[0]) for call in target.calls) <= cap
+    untried = [principle for principle in tried if principle.trial is None]
+    assert all(principle.status == "rejected" and "cap" in principle.history[-1].reason for principle in untried)
+    assert [one.id for one in tried if one.trial is not None] == [f"a{n}" for n in (4, 3, 2, 1, 0) if n < most]
+    samples = [one.trial.left + one.trial.own.total + one.trial.benign.total for one in tried if one.trial is not None]
+    assert cap < 64 or min(samples) >= 8 + 6, "none is cut while there is room for one in full"
+
+
+def test_the_most_that_trials_take_counts_benign_prompts_without_it_once() -> None:
     assert most_answers(GateSettings(own=2, others=1, benign_prompts=4), 3) == 2 * 3 * 3 + 4 * 4
 
 
@@ -176,6 +182,7 @@ class Known(Outcomes):
 
     def __init__(self, known: dict[tuple[str, str | None], bool | None]) -> None:
         self.known = known
+        self.made = 0
 
     def ask(self, questions: Sequence[Question]) -> None:
         return

@@ -47,6 +47,8 @@ class Outcomes:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
+        self.made = 0
+        """Answers that the target has given."""
         self.again = bench.sampling.model_copy(update={"seed": bench.sampling.seed + _OTHER_SEED})
         self._known: dict[tuple[str, str | None], bool | None] = {}
         # What the same weights answered to the same text need not be asked again, if they don't sample.
@@ -75,6 +77,7 @@ class Outcomes:
         for benign, answered in ((False, self._failures), (True, self._benign)):
             some = {asked: given for asked, given in missing.items() if given[0].benign == benign}
             if some:
+                self.made += len(some)
                 prompts, inputs = [prompt for prompt, _ in some.values()], [text for _, text in some.values()]
                 self._known |= dict(zip(some, answered(prompts, inputs), strict=True))
 

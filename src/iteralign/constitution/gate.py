@@ -70,6 +70,11 @@ class Tryout:
         """Prompts that have not been asked about."""
         return self.own.left + self.others.left + self.benign.left
 
+    @property
+    def most(self) -> int:
+        """Answers that are still to come at most, not counting those to benign prompts without it, which all trials share."""
+        return 2 * (self.own.left + self.others.left) + self.benign.left
+
     def go_on(self, asked: GateSettings) -> list[Question]:
         """What to ask next: failures without the principle and with it, benign prompts with it."""
         own, both, _ = self.chances(asked)
@@ -116,26 +121,37 @@ class Tryout:
 def try_out(bench: Bench, principles: Sequence[Principle], gate: Gate, round_number: int) -> list[Principle]:
     """The principles in their order; each proposed one with its trial, and `rejected` if it fails.
 
-    One that the cap on answers leaves no room for is rejected untried; a later round may propose it again.
+    Those with most failures behind them are tried first. One that the cap on answers leaves no room for is rejected untried; a
+    later round may propose it again.
     """
     waiting = [principle for principle in principles if principle.status == "proposed"]
-    asked, room = _within_cap(gate.settings, len(waiting))
+    waiting.sort(key=lambda principle: -len(principle.evidence))
+    asked = _within_cap(gate.settings)
     gate = replace(gate, settings=asked)
-    tryouts = {principle.id: sample(principle, bench, gate, round_number) for principle in waiting[:room]}
-    carry_out(list(tryouts.values()), Outcomes(bench), asked)
-    return [
-        _judged(tryouts[principle.id], asked, round_number)
-        if principle.id in tryouts
-        else _untried(principle, asked, round_number)
-        if principle.status == "proposed"
-        else principle
-        for principle in principles
-    ]
+    tryouts = [sample(principle, bench, gate, round_number) for principle in waiting]
+    carried_out = carry_out(tryouts, Outcomes(bench), asked)
+    tried = {one.principle.id: _judged(one, asked, round_number) for one in carried_out}
+    tried |= {one.id: _untried(one, asked, round_number) for one in waiting if one.id not in tried}
+    return [tried.get(principle.id, principle) for principle in principles]
 
 
-def carry_out(tryouts: Sequence[Tryout], outcomes: Outcomes, asked: GateSettings) -> None:
-    """All trials side by side, each until it is decided: what they need next is answered in one batch."""
-    while going := [one for one in tryouts if one.is_open(asked)]:
+def carry_out(tryouts: Sequence[Tryout], outcomes: Outcomes, asked: GateSettings) -> list[Tryout]:
+    """Trials side by side, each until it is decided: what they need next is answered in one batch. Returns those that were.
+
+    A trial begins once the cap has room for the whole of it; what those before it did not need makes room.
+    """
+    waiting, begun = list(tryouts), list[Tryout]()
+    shared = max((len(one.benign.prompts) for one in tryouts), default=0)
+    while True:
+        going = [one for one in begun if one.is_open(asked)]
+        taken = outcomes.made + sum(one.most for one in going) + shared
+        while waiting and taken + waiting[0].most <= asked.max_answers:
+            taken += waiting[0].most
+            begun.append(waiting[0])
+            going += [one for one in waiting[:1] if one.is_open(asked)]
+            del waiting[0]
+        if not going:
+            return begun
         outcomes.ask([question for one in going for question in one.go_on(asked)])
         outcomes.ask([question for one in going for question in one.refused(outcomes)])
         for one in going:
@@ -191,16 +207,12 @@ def in_short(reason: str) -> str:
     return next((short for begin, short in _IN_SHORT.items() if reason.startswith(begin)), "were rejected")
 
 
-def _within_cap(asked: GateSettings, principles: int) -> tuple[GateSettings, int]:
-    """(samples that fit, how many principles can be tried)."""
-    while (
-        most_answers(asked, principles) > asked.max_answers and max(asked.own, asked.others, asked.benign_prompts) > 2
-    ):
+def _within_cap(asked: GateSettings) -> GateSettings:
+    """Samples with which one principle can be tried, if any can."""
+    while most_answers(asked, 1) > asked.max_answers and max(asked.own, asked.others, asked.benign_prompts) > 2:
         halves = {name: -(-getattr(asked, name) // 2) for name in ("own", "others", "benign_prompts")}
         asked = asked.model_copy(update=halves)
-    while principles and most_answers(asked, principles) > asked.max_answers:
-        principles -= 1
-    return asked, principles
+    return asked
 
 
 def sample(principle: Principle, bench: Bench, gate: Gate, round_number: int) -> Tryout:

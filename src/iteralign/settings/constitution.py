@@ -28,7 +28,7 @@ class GateSettings(Section):
     certainty: float = Field(default=0.95, ge=0.5, le=1)
     """End a trial once the rest of its sample is so likely to leave its decision as it is. 1: once it can't change it."""
     max_answers: int = Field(default=400, gt=0)
-    """Answers of the target for trials in one round at most; the samples shrink to fit."""
+    """Answers of the target for trials in one round at most. A principle without room for its whole trial is not tried."""
 
 
 class ConstitutionSettings(Section):
