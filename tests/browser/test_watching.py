@@ -110,21 +110,22 @@ def test_a_demo_is_watched_reviewed_and_finished(chromium: Browser, pictures: Pa
         expect(desk.page.locator(".doing .chip")).to_have_text("finished")
         for window in (desk, phone):
             finished(window, address)
-    first, *_, last = read_run(demo).constitution()[0]
-    assert first.text.endswith(" Say why.") and (first.status, last.status) == ("adopted", "rejected")
+    first, second, *_, last = read_run(demo).constitution()[0]
+    assert first.text.endswith(" Say why.")
+    assert (first.status, second.status, last.status) == ("adopted", "merged", "rejected")
     given = [(label.label, label.by) for _, label in sample(read_run(demo))]
     assert given == [("acceptable", "Ann"), ("undetermined", "Bo")], "a random sample, in the order that chance drew"
 
 
 def review(desk: Window, phone: Window) -> None:
-    """The first is edited at the desk, which the phone is told; the last is rejected on the phone."""
+    """By keys the first is edited at the desk and the second merged with it; the phone is told, and rejects the last."""
     for window in (desk, phone):
         window.page.get_by_role("link", name="Review them").click()
         window.page.get_by_label("Your name").fill({"desktop": "Ann", "phone": "Bo"}[window.size])
         window.look("view-review")
     cards = desk.page.locator(".principle-card")
     count = cards.count()
-    assert count >= 2
+    assert count >= 3
     keys, left = desk.page.keyboard, desk.page.get_by_role("status")
     cards.first.focus()
     keys.press("e")
@@ -135,7 +136,15 @@ def review(desk: Window, phone: Window) -> None:
     keys.type("a reader wants the reason")
     keys.press("Enter")
     expect(left).to_have_text(f"{count - 1} of {count} to decide")
-    for number in range(1, count - 1):
+    expect(cards.nth(1)).to_be_focused()
+    keys.press("m")
+    expect(cards.nth(1).get_by_label("Into")).to_be_focused()
+    keys.press("ArrowDown")
+    expect(cards.nth(1).get_by_label("Into")).to_have_value(cards.first.get_attribute("data-id") or "")
+    keys.press("Tab")
+    keys.press("Enter")
+    expect(left).to_have_text(f"{count - 2} of {count} to decide")
+    for number in range(2, count - 1):
         expect(cards.nth(number)).to_be_focused()
         keys.press("a")
         expect(left).to_have_text(f"{count - 1 - number} of {count} to decide")
@@ -191,6 +200,7 @@ def label(window: Window) -> None:
     page = window.page
     page.get_by_label("Your name").fill({"desktop": "Ann", "phone": "Bo"}[window.size])
     page.get_by_role("combobox", name="Questions").select_option("drawn")
+    expect(page.locator("#list[aria-busy]")).to_have_count(0)
     # The list has those without a label, in the order of the draw.
     answer, following = page.locator(".pair").nth(0), page.locator(".pair").nth(1)
     answer.locator("summary").click()

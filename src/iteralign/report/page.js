@@ -168,8 +168,16 @@
     const find = async (start) => {
       const mine = ++asked;
       const wanted = chosen();
-      const found = data ? inPage(wanted, start) : await atServer(wanted, start);
+      byId("list").setAttribute("aria-busy", "true");
+      let found = null;
+      try {
+        found = data ? inPage(wanted, start) : await atServer(wanted, start);
+      } catch (error) {
+        if (mine === asked) byId("found").textContent = `The answers can't be had now: ${error.message}`;
+      }
       if (mine !== asked) return null; // something else was asked for meanwhile
+      byId("list").removeAttribute("aria-busy");
+      if (!found) return null;
       if (!start) byId("list").replaceChildren();
       const word = wanted.words.toLowerCase();
       byId("list").append(...found.rows.map((pair) => row(pair, word)));

@@ -34,7 +34,7 @@ class Card:
     """The most similar principles, with their likeness."""
     failures: list[Origin]
     into: list[str]
-    """Ids that it can be merged into."""
+    """Ids that it can be merged into, once they are accepted."""
 
 
 def cards(desk: Desk) -> list[Card]:
@@ -53,11 +53,16 @@ def cards(desk: Desk) -> list[Card]:
             figures=figures(one.trial) if one.trial else "not tried",
             neighbours=neighbours(one, known),
             failures=[answers[id] for id in one.evidence if id in answers][:_MOST],
-            into=[other.id for other in known if other.id != one.id and other.status in ("adopted", "proposed")],
+            into=[other.id for other in known if other.id != one.id and _may_stay(other, desk)],
         )
         for one in desk.principles
         if one.id in desk.asked and one.id in entries
     ]
+
+
+def _may_stay(principle: Principle, desk: Desk) -> bool:
+    """Also one that the gate would reject: it stays if the person accepts it."""
+    return principle.status == "adopted" or principle.id in desk.asked
 
 
 def _answers(desk: Desk) -> dict[str, Origin]:
