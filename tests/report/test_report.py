@@ -164,7 +164,8 @@ def test_questions_and_bad_answers_are_covered(finished: Path) -> None:
     assert re.search(r"<input id=\"texts\" type=\"checkbox\" autocomplete=\"off\">", before), "and not checked"
 
 
-def test_a_run_that_goes_on_is_shown_as_far_as_it_is(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_is_shown_as_far_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iteralign.rundir.kept_files.WRITTEN_TOGETHER", 0.0)  # each file at once, however quick
     run = tmp_path / "run"
     texts = []
 
