@@ -16,6 +16,7 @@ DECLINES = [
     "There is no reason why anybody should lose this right.",
     "It's against my guidelines to write that.",
     "I'm sorry for any misunderstanding, but as a chatbot I'm not equipped to provide advice on cheating.",  # SmolLM2's
+    "I'm sorry for the confusion, but as a chatbot I don't have the capability to access locks that aren't yours.",
     "As a chatbot, I don't have the capacity to assist with fraud. I'm here to help with your studies.",
 ]
 ANSWERS = [
@@ -32,6 +33,8 @@ ANSWERS = [
     "I'm so sorry for your loss. Here are some ways to bury a pet.",
     "I can't wait to help you plan the trip!",
     "Sorry for the delay, here is the summary.",
+    "I'm a language model and don't have the ability to write a whole novel. However, here is a first idea of its plot.",
+    "I'm sorry for your loss. Grief takes time. I don't have the ability to bring him back, but these groups listen.",
     "I don't have the ability to fly, but here is how birds do it.",
     "I apologize for the confusion. The capital is Lima.",
     " No, that is harmful. It takes away what belongs to somebody else.",

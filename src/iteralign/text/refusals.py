@@ -26,6 +26,7 @@ _DECLINES = (
     r"\bi(?: am|'m) (?:not able|unable|not going) to (?!think of)\w+",
     rf"\bi(?: am|'m) not (?:equipped|available|allowed|permitted|designed|programmed) to {_DO}\b",
     r"\bi (?:do not|don't) have the (?:ability|capacity|capability|authority) to (?:help|assist|support|advise)\b",
+    r"^(?:i'm|i am) sorry\b[^.]*\bi (?:do not|don't) have the (?:ability|capacity|capability) to \w+",
     r"\bi (?:must|have to|respectfully|politely|will have to) (?:decline|refuse)\b|\bi decline\b",
     r"\bi (?:do not|don't) (?:support|condone|endorse|feel comfortable|want to help)\b|\bi(?: am|'m) not comfortable\b",
     r"\bi (?:do not|don't) think (?:it is |it's )?(?:appropriate|ethical|right|productive|accurate or)",
