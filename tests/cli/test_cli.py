@@ -13,7 +13,7 @@ import pytest
 from iteralign import __version__
 
 FAST = ["--set", "data.limit=12", "--set", "rounds.prompts=4", "--set", "data.benign_limit=10", "--set", "threads=1"]
-FAST += ["--set", "training.min_benign=2", "--set", "training.epochs=1", "--set", "sampling.max_new_tokens=24"]
+FAST += ["--set", "training.min_benign=2", "--set", "training.epochs=1", "--set", "sampling.max_new_tokens=16"]
 
 
 def iteralign(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -25,7 +25,7 @@ SMALL = {
     "data": {"prompts": "demo", "limit": 16, "held_out": 0.25, "benign_limit": 6},
     "oracle": {"kind": "rules"},
     "rounds": {"prompts": 4, "limit": 3},
-    "sampling": {"max_new_tokens": 30},
+    "sampling": {"max_new_tokens": 12},
     "training": {
         "method": "full",
         "epochs": 1,
