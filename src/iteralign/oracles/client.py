@@ -81,7 +81,7 @@ class ChatClient(Client):
             variable = settings.api_key_env or KEY_VARIABLE
             raise OracleAccessError(
                 f"No key for {self.base_url}: set the environment variable {variable}, or put {variable}=... "
-                "into a file .env in the working directory."
+                f"into a file .env in the working directory. A server of your own is named by {section}.base_url."
             )
         self._keyless = key is None
         if account is not None:
