@@ -63,6 +63,8 @@ RELEASED = (
     "training.min_replay=0",
     "training.benign_share=0",
     "training.min_benign=0",
+    "guard_rails.over_refusal=null",
+    "guard_rails.collapse=null",
 )
 FIXED = ("constitution.propose=false", "constitution.gate.enabled=false", "constitution.doubles=false")
 ARMS: Mapping[str, tuple[tuple[str, ...], Callable[[Oracle], Oracle]]] = {
