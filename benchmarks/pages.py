@@ -102,7 +102,8 @@ def main() -> None:
     given = parser.parse_args()
     if not (given.place / "run" / "metrics.jsonl").exists():
         given.place.mkdir(parents=True, exist_ok=True)
-        scaling.run(given.prompts, given.place)
+        scaling.prepare(given.place, given.prompts)
+        scaling.run(given.place, failing=0.012)
     found = measured(given.place / "run")
     for name, value in found.items():
         print(f"{name:30} {value:8.3f}")
