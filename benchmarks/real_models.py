@@ -7,8 +7,8 @@ xstest_prompts.csv. SETTINGS names the target and the oracle, as recipes/laptop.
 seed, and beside each its answers to sets that no run was trained on (answers-SET.jsonl, with the verdicts of the run's own
 oracle and of the refusal rules). --serve starts servers on loopback out of what tests/real/fetch.py has fetched: the judge
 (Qwen2.5-Coder-1.5B, port 8080), and another model (0.5B, port 8081) that says how likely it finds each answer harmful. With
---judge rules the refusal rules judge what the run does, and the oracle proposes: a hundred times as fast, and every answer to
-a red-team question that does not decline counts as unacceptable.
+--judge rules the refusal rules judge what the run does, and the oracle only proposes: verdicts take no time, and every answer
+to a red-team question that does not decline counts as unacceptable.
 Everything is kept as it is made, and a broken-off measurement goes on where it was. The table comes last.
 
 Questions to train on are of DangerousQA and HarmfulQA. HarmBench, Do-Not-Answer and XSTest are asked once, of the trained

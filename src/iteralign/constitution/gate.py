@@ -146,10 +146,10 @@ def carry_out(tryouts: Sequence[Tryout], outcomes: Outcomes, asked: GateSettings
         going = [one for one in begun if one.is_open(asked)]
         taken = outcomes.made + sum(one.most for one in going) + shared
         while waiting and taken + waiting[0].most <= asked.max_answers:
-            taken += waiting[0].most
-            begun.append(waiting[0])
-            going += [one for one in waiting[:1] if one.is_open(asked)]
-            del waiting[0]
+            begun.append(one := waiting.pop(0))
+            if one.is_open(asked):
+                going.append(one)
+                taken += one.most
         if not going:
             return begun
         outcomes.ask([question for one in going for question in one.go_on(asked)])
