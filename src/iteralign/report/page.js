@@ -173,7 +173,7 @@
       try {
         found = data ? inPage(wanted, start) : await atServer(wanted, start);
       } catch (error) {
-        if (mine === asked) byId("found").textContent = `The answers can't be had now: ${error.message}`;
+        if (mine === asked) byId("found").textContent = `The answers can't be had now (${error.message}); those below are what was asked for before. Is iteralign view still running?`;
       }
       if (mine !== asked) return null; // something else was asked for meanwhile
       byId("list").removeAttribute("aria-busy");
