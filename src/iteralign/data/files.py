@@ -11,9 +11,8 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from iteralign.data.parquet import parquet_rows
 from iteralign.data.pickles import load_plain_pickle
@@ -28,8 +27,7 @@ _LIST_KEYS = ("data", "examples", "rows", "prompts", "questions", "instances")
 _MAX_NESTING = 8
 
 
-@dataclass(frozen=True)
-class FileItem:
+class FileItem(NamedTuple):
     """One entry of a file: a text, or an object with columns."""
 
     where: str

@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -84,12 +84,9 @@ def prepare(
     name, rows = source_rows(source, None if path is None else Path(path), split)
     kept = rows if where is None else keep_where(rows, where)
     field = find_field(kept, question_field)
-    questions = [read_question(row, field, turns) for row in kept]
-    asked = [question for question in questions if question.turns]
+    distinct, asked = _without_doubles((read_question(row, field, turns) for row in kept), name, benign)
     if not asked:
         raise DataError(f"{kept[0].where}: in none of the {len(kept)} rows does anybody ask anything.")
-    _check_ids(asked)
-    distinct = _without_doubles(asked, name, benign)
     _check_generated_ids(distinct)
     ordered = list(distinct)
     if shuffle:
@@ -105,8 +102,8 @@ def prepare(
         held_out=tuple(held_out),
         read=len(kept),
         filtered=len(rows) - len(kept),
-        skipped=len(questions) - len(asked),
-        duplicates=len(asked) - len(distinct),
+        skipped=len(kept) - asked,
+        duplicates=asked - len(distinct),
         left_out=len(distinct) - len(limited),
         leaking=len(train) - len(clean),
     )
@@ -143,38 +140,50 @@ def load_prompts(
     return list(prepare(source, path, limit=limit, seed=seed, shuffle=shuffle, benign=benign, **options).prompts)
 
 
-def _without_doubles(questions: Sequence[Question], source: str, benign: bool) -> list[RedTeamPrompt]:
-    """The first of those that ask the same after the same conversation."""
-    first: dict[str, Question] = {}
+def _without_doubles(questions: Iterable[Question], source: str, benign: bool) -> tuple[list[RedTeamPrompt], int]:
+    """The first of those that ask the same after the same conversation; and how many ask anything. One after another: of a
+    large file the rest is not kept."""
+    first: dict[str, RedTeamPrompt] = {}
+    ids: dict[str, str] = {}
+    prefix, asked = slug(source), 0
     for question in questions:
-        first.setdefault(turns_key(question.turns), question)
-    prefix = slug(source)
-    return [_prompt(question, key, source, prefix, benign) for key, question in first.items()]
+        if not question.turns:
+            continue
+        asked += 1
+        _check_id(question, ids)
+        key = turns_key(question.turns)
+        if key not in first:
+            first[key] = _prompt(question, key, source, prefix, benign)
+    return list(first.values()), asked
 
 
 def _prompt(question: Question, key: str, source: str, prefix: str, benign: bool) -> RedTeamPrompt:
     *history, last = question.turns
+    told: dict[str, Any] = {}  # a field that is not named takes less memory and time, of which a large set has much
+    if history:
+        told["history"] = tuple(history)
+    if question.category is not None:
+        told["category"] = question.category
+    if benign or question.benign:
+        told["benign"] = True
     return RedTeamPrompt(
         id=question.own_id or f"{prefix}-{hashlib.sha256(key.encode()).hexdigest()[:12]}",
         question=last.text,
-        history=tuple(history),
         source=source,
-        category=question.category,
-        benign=benign or bool(question.benign),
+        **told,
     )
 
 
-def _check_ids(questions: Sequence[Question]) -> None:
-    seen: dict[str, str] = {}
-    for question in questions:
-        if question.own_id is None:
-            continue
-        if question.own_id in seen:
-            raise DataError(
-                f"{question.where}: the id {question.own_id!r} is also at {seen[question.own_id]}; give every row "
-                "its own id, or delete the column."
-            )
-        seen[question.own_id] = question.where
+def _check_id(question: Question, seen: dict[str, str]) -> None:
+    """`seen`: where each id stands so far."""
+    if question.own_id is None:
+        return
+    if question.own_id in seen:
+        raise DataError(
+            f"{question.where}: the id {question.own_id!r} is also at {seen[question.own_id]}; give every row "
+            "its own id, or delete the column."
+        )
+    seen[question.own_id] = question.where
 
 
 def _check_generated_ids(prompts: Sequence[RedTeamPrompt]) -> None:

@@ -1,8 +1,7 @@
 """Rows -> questions: which column is the question, what its value holds, the category and the id."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from iteralign.data.files import FileItem
 from iteralign.data.transcripts import chosen, is_transcript, message_turns, question_turns, transcript_turns
@@ -20,8 +19,7 @@ _CATEGORIES = ("category", "topic", "type", "harm_category", "semantic_category"
 Which = Literal["first", "last"]
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """What one row asks."""
 
     where: str

@@ -33,7 +33,8 @@ def same_question_key(text: str) -> str:
 def turns_key(turns: Sequence[Turn]) -> str:
     """Equal for exact doubles: the same question, which is the last turn, after the same conversation."""
     *history, last = turns
-    return "\0".join([*(f"{turn.role}: {_normal(turn.text)}" for turn in history), same_question_key(last.text)])
+    key = same_question_key(last.text)
+    return "\0".join([*(f"{turn.role}: {_normal(turn.text)}" for turn in history), key]) if history else key
 
 
 def split_held_out(
@@ -71,18 +72,20 @@ def split_held_out(
 
 def without_questions_of(prompts: Sequence[RedTeamPrompt], others: Sequence[RedTeamPrompt]) -> list[RedTeamPrompt]:
     """The prompts in which no question of `others` is asked, neither at the end nor earlier in the conversation."""
+    if not prompts or not others:
+        return list(prompts)
     asked = {same_question_key(other.question) for other in others}
-    return [prompt for prompt in prompts if asked.isdisjoint(_asked(prompt))]
+    new = [prompt for prompt in prompts if same_question_key(prompt.question) not in asked]
+    return [prompt for prompt in new if not prompt.history or asked.isdisjoint(_asked_earlier(prompt))]
 
 
-def _asked(prompt: RedTeamPrompt) -> set[str]:
-    earlier = {same_question_key(turn.text) for turn in prompt.history if turn.role == "human"}
-    return {same_question_key(prompt.question)} | earlier
+def _asked_earlier(prompt: RedTeamPrompt) -> list[str]:
+    return [same_question_key(turn.text) for turn in prompt.history if turn.role == "human"]
 
 
-def _place(prompt: RedTeamPrompt, seed: int) -> str:
+def _place(prompt: RedTeamPrompt, seed: int) -> bytes:
     key = same_question_key(prompt.question)
-    return hashlib.sha256(f"{seed}\0{key}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{seed}\0{key}".encode()).digest()[:8]
 
 
 @cache

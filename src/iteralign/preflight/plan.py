@@ -1,7 +1,7 @@
 """What a run would take, computed from its settings and inputs; nothing is started and no weights are read."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
 
@@ -88,7 +88,7 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
     notes = [*sets.notes, *(f"oracle: {described(one)}" for one in asked(settings.oracle))]
     settings = with_addresses(settings)
     pool = in_forms(sets.prompts, settings.redteam.forms)
-    too_long = _too_long(model, [ready.parts.form.render(prompt) for prompt in pool], settings)
+    too_long = _too_long(model, map(ready.parts.form.render, pool), settings)
     prompts = len(pool)
     rounds = math.ceil(prompts / settings.rounds.prompts)
     if settings.rounds.limit is not None:
@@ -101,7 +101,8 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         revised=Range(0, prompts * settings.revision.tries),
         tried=_trials(settings, rounds) + _places(settings, prompts),
     )
-    characters = sum(len(prompt.question) + sum(len(turn.text) for turn in prompt.history) for prompt in sets.prompts)
+    characters = sum(len(prompt.question) for prompt in sets.prompts)
+    characters += sum(len(turn.text) for prompt in sets.prompts for turn in prompt.history)
     prices = load_prices(settings.oracle.prices_file)
     steps = step_costs(settings, answers, rounds, characters // len(sets.prompts), prices)
     tokens = sum((step.prompt_tokens + step.completion_tokens for step in steps), Range(0, 0))
@@ -160,15 +161,16 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
     )
 
 
-def _too_long(model: LocalModel, inputs: Sequence[str], settings: Settings) -> list[int]:
-    """Places of the inputs that don't fit the context with an answer. Only those are tokenised of which the length does not
-    tell."""
+def _too_long(model: LocalModel, inputs: Iterable[str], settings: Settings) -> list[int]:
+    """Places of the inputs that don't fit the context with an answer. Only those are tokenised, and kept until then, of which
+    the length does not tell."""
     if model.context_length is None:
         return []
     room = model.context_length - settings.sampling.max_new_tokens
-    unsure = [index for index, text in enumerate(inputs) if not surely_fits(text, room)]
-    _, too_long = encoded(model, [inputs[index] for index in unsure], settings.sampling)
-    return [unsure[index] for index in too_long]
+    unsure = {index: text for index, text in enumerate(inputs) if not surely_fits(text, room)}
+    _, too_long = encoded(model, list(unsure.values()), settings.sampling)
+    places = list(unsure)
+    return [places[index] for index in too_long]
 
 
 def _texts_of_a_revision(settings: Settings) -> int:

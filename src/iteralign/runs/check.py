@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from iteralign.errors import ConfigError
 from iteralign.oracles.guards.judge import check_rendering
 from iteralign.oracles.prices import load_prices
+from iteralign.prompts.forms import PromptForm
+from iteralign.records import RedTeamPrompt
 from iteralign.rundir.directory import check_free
 from iteralign.runs import build, prompt_sets
 from iteralign.runs.parts import Parts, build_parts
@@ -54,7 +56,7 @@ def check(settings: Settings, directory: Path | None, sets: PromptSets | None = 
         model = parts.model or build.build_model(settings)
         _check_model(model)
         if own.get("target") is None:
-            _check_room(model, [parts.form.render(prompt) for prompt in sets.prompts], settings.sampling.max_new_tokens)
+            _check_room(model, parts.form, sets.prompts, settings.sampling.max_new_tokens)
     return Ready(sets, parts)
 
 
@@ -86,16 +88,16 @@ def _check_model(model: LocalModel) -> None:
         model.keep()
 
 
-def _check_room(model: LocalModel, texts: Sequence[str], answer: int) -> None:
+def _check_room(model: LocalModel, form: PromptForm, prompts: Sequence[RedTeamPrompt], answer: int) -> None:
     """That at least one prompt can be answered."""
     context = model.context_length
     if context is None:
         return
     shortest = context
-    if any(surely_fits(text, context - answer) for text in texts):
+    if any(surely_fits(form.render(prompt), context - answer) for prompt in prompts):
         return
-    for text in texts:
-        shortest = min(shortest, len(encode(model.tokenizer, text)))
+    for prompt in prompts:
+        shortest = min(shortest, len(encode(model.tokenizer, form.render(prompt))))
         if shortest + answer <= context:
             return
     raise ConfigError(

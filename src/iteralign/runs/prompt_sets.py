@@ -151,6 +151,8 @@ def _benign_prompts(settings: Settings, given: Given) -> tuple[list[RedTeamPromp
 
 def _with_ids_apart(prompts: list[RedTeamPrompt], others: list[RedTeamPrompt], prefix: str) -> list[RedTeamPrompt]:
     """Two files may both count from 1: where an id is taken, the prompt gets another."""
+    if not prompts:
+        return []
     theirs = {prompt.id for prompt in others}
     taken = theirs | {prompt.id for prompt in prompts}
     fresh = []
