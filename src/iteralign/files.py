@@ -142,18 +142,22 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         return []
     except OSError as error:
         raise RunDirectoryError(f"{path} can't be read: {error.strerror or error}.") from error
-    entries = []
-    for line in lines:
-        with contextlib.suppress(ValueError):
-            entries.append(load_json(line))
-    return [entry for entry in entries if isinstance(entry, dict)]
+    return [entry for entry in map(_value, lines) if isinstance(entry, dict)]
+
+
+def _value(line: str) -> Any:
+    """What a line of a log says; None for a torn one."""
+    try:
+        return load_json(line)
+    except ValueError:
+        return None
 
 
 def count_records(path: Path) -> int:
     """Lines of a JSONL file, none of which is looked at. Raises CorruptFileError."""
     try:
         with opened(path) as file:
-            return sum(1 for line in file if line.strip())
+            return sum(map(bool, map(bytes.strip, file)))
     except OSError as error:
         raise CorruptFileError(f"{path} can't be read: {error.strerror or error}.") from error
 

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from iteralign.activity import Work, retold, within
 from iteralign.interfaces import Target
@@ -40,7 +41,7 @@ class LookAhead:
         self._number = 0
         """The round whose turn it is."""
         self._groups: dict[int, Sequence[RedTeamPrompt]] = {}
-        """Of this round and of those after it whose prompts are known."""
+        """Of this round and of those after it whose prompts are known, as far as may be answered now."""
         self._answered: dict[int, dict[int, Response]] = {}
         """By round, and by place in its group."""
         self._bought: set[int] = set()
@@ -51,7 +52,8 @@ class LookAhead:
         """It is this round's turn, with these weights. `coming`: its prompts, and those of the next rounds as far as they are
         known. What others have answered ahead, or of prompts that are no longer coming, is thrown away."""
         self._number = number
-        known, self._groups = self._groups, dict(enumerate(coming, start=number))
+        within_reach = islice(coming, 2 * self.depth.most)  # a block, and one behind those that are being judged
+        known, self._groups = self._groups, dict(enumerate(within_reach, start=number))
         if weights != self._weights or any(self._groups.get(one) != known[one] for one in self._answered):
             self._answered.clear()
             self._bought.clear()

@@ -36,7 +36,8 @@ def read_records(path: Path, kind: type[R]) -> list[R]:
         raise CorruptFileError(f"{path} can't be read: {error}.") from error
     if lines.pop() != "":
         raise CorruptFileError(f"{path}: the last line is torn. Delete the file, and resuming computes it again.")
-    return [_parse(kind, line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+    name = str(path)
+    return [_parse(kind, line, f"{name}:{number}") for number, line in enumerate(lines, start=1)]
 
 
 def each_record(path: Path, kind: type[R]) -> Iterator[R]:

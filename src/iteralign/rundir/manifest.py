@@ -25,6 +25,9 @@ from iteralign.files import cannot_write, read_log
 from iteralign.layout import LOGS, MANIFEST
 from iteralign.text.bounded import opened
 
+_SMALL = 64 * 1024
+"""Bytes of a file that is hashed in one piece: the pieces of a large one take as long to make ready as such a file to hash."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -249,7 +252,10 @@ def names_in(run: Path, directory: Path) -> list[str]:
 def entry_of(path: Path) -> Entry:
     """Size and hash of a file. Raises OSError."""
     with opened(path) as file:
-        return Entry(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
+        size = os.fstat(file.fileno()).st_size
+        if size > _SMALL:
+            return Entry(size, hashlib.file_digest(file, "sha256").hexdigest())
+        return Entry(size, hashlib.sha256(file.read()).hexdigest())
 
 
 def entry_for(text: str) -> Entry:

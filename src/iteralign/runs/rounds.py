@@ -139,9 +139,11 @@ class TrainedWeights:
 
     def drop_all_but(self, needed: Sequence[Checkpoint]) -> None:
         """After all that says what is used in their place is on disk."""
+        if not self._dropped:
+            return
         kept = {self._run.path / checkpoint.path for checkpoint in needed}
         dropped = [place for place in self._places if place not in kept]
-        if not self._dropped or not dropped or self._run.weights.busy:
+        if not dropped or self._run.weights.busy:
             return
         self._run.settle()
         for place in dropped:

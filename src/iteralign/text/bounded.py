@@ -51,7 +51,7 @@ def opened(path: Path) -> io.BufferedReader:
 
 def read_text(path: Path, most: int = MAX_TEXT) -> str:
     """A regular file's UTF-8."""
-    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+    if not path.is_file() and path.exists():  # reading a pipe would wait for ever
         raise BeyondBounds("it is no file" if not path.is_dir() else "it is a directory")
     with path.open("rb") as file:
         data = read_most(file, most)
