@@ -20,14 +20,15 @@ from rich.text import Text
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent / "tests"))
 
-from terminal import Terminal, iteralign  # noqa: E402  # of the tests
+from terminal import Terminal  # noqa: E402  # of the tests
 
 COLUMNS = 92
 
 
 def terminal_picture(place: Path) -> None:
     """The screen while the demo trains its principles, and its end below it."""
-    with Terminal(iteralign("demo", "--run-dir", "runs/demo"), place, columns=COLUMNS, patience=1200) as demo:
+    command = ["iteralign", "demo", "--run-dir", "runs/demo"]
+    with Terminal(command, place, columns=COLUMNS, patience=1200) as demo:
         demo.until(lambda screen: "round 4 (5 of 10)" in screen and "fine-tuning" in screen and "left" in screen)
         during = [coloured(row) for row in demo.characters if "".join(c.data for c in row).strip()]
         assert demo.end() == 0, demo.text

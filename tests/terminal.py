@@ -6,13 +6,13 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyte
+from commands import Command
 
 ROWS = 24
 _NEW_FRAME = rb"(?=\r\x1b\[2K)"
@@ -20,7 +20,10 @@ _NEW_FRAME = rb"(?=\r\x1b\[2K)"
 
 
 class Terminal:
-    """Runs `command` until `end`; every screen that stood still for a moment is kept in `seen`."""
+    """Runs `command` until `end`; every screen that stood still for a moment is kept in `seen`.
+
+    A command that begins with `iteralign` is one of commands.py.
+    """
 
     def __init__(
         self,
@@ -42,13 +45,14 @@ class Terminal:
         termios.tcsetwinsize(slave, (ROWS, columns))
         left_out = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
         environment = {name: value for name, value in os.environ.items() if name not in left_out}
-        self._process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=environment | {"TERM": term, "OMP_NUM_THREADS": "1"},
-            preexec_fn=lambda: os.login_tty(slave),
-            pass_fds=[slave],
-        )
+        environment |= {"TERM": term, "OMP_NUM_THREADS": "1"}
+        self._process: Command | subprocess.Popen[bytes]
+        if command[0] == "iteralign":
+            self._process = Command(command[1:], cwd, environment, (slave, slave, slave), terminal=True)
+        else:
+            self._process = subprocess.Popen(
+                command, cwd=cwd, env=environment, preexec_fn=lambda: os.login_tty(slave), pass_fds=[slave]
+            )
         os.close(slave)
 
     def __enter__(self) -> "Terminal":
@@ -131,8 +135,3 @@ class Terminal:
     def _keep(self) -> None:
         if not self.seen or self.seen[-1] != self.screen:
             self.seen.append(self.screen)
-
-
-def iteralign(*arguments: str) -> list[str]:
-    """The command line of this environment."""
-    return [sys.executable, "-c", "from iteralign.cli import main; main()", *arguments]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import iteralign as run_to_its_end
 from oracles import conftest as play
 
 from iteralign.errors import ConfigError
@@ -71,16 +72,31 @@ def place(tmp_path: Path, server: play.Server) -> Path:
     return tmp_path
 
 
-def iteralign(place: Path, *arguments: str, key: str | None = None) -> tuple[int, str]:
-    """Exit code and everything printed, with the process list as it was meanwhile."""
+def surroundings(place: Path, key: str | None) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(place / "cache")}
     environment.pop("OPENAI_API_KEY", None)
     if key is not None:
         environment["OPENAI_API_KEY"] = key
-    command = [sys.executable, "-c", "from iteralign.cli import main; main()", *arguments]
+    return environment
+
+
+def iteralign(place: Path, *arguments: str, key: str | None) -> tuple[int, str]:
+    """Exit code and everything printed."""
+    done = run_to_its_end(*arguments, cwd=place, environment=surroundings(place, key))
+    return done.returncode, done.stdout + done.stderr
+
+
+def iteralign_seen_by_all(place: Path, *arguments: str, key: str | None) -> tuple[int, str]:
+    """In an interpreter of its own: exit code and everything printed, with the process list as it was meanwhile."""
+    command = [sys.executable, "-m", "iteralign", *arguments]
     process = subprocess.Popen(
-        command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        cwd=place,
+        env=surroundings(place, key),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     listed = ""
     while True:
@@ -103,7 +119,7 @@ def test_a_key_that_is_echoed_everywhere_is_found_nowhere(where: str, place: Pat
     key = KEY if where == "environment" else None
     if where == "dotenv":
         (place / ".env").write_text(f"OPENAI_API_KEY={KEY}\n")
-    code, printed = iteralign(place, "run", "config.yaml", "--run-dir", "run", key=key)
+    code, printed = iteralign_seen_by_all(place, "run", "config.yaml", "--run-dir", "run", key=key)
     assert code in (0, 5), printed  # 5: nothing was trained
     assert "config.yaml" in printed, "the process list was looked at"
     assert set(server.keys) == {f"Bearer {KEY}"}

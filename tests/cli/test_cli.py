@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes, exit codes, one message for an expected error."""
+"""The command line as a user meets it: processes, exit codes, one message for an expected error."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import iteralign
 
 from iteralign import __version__
 
@@ -16,10 +17,8 @@ FAST = ["--set", "data.limit=12", "--set", "rounds.prompts=4", "--set", "data.be
 FAST += ["--set", "training.min_benign=2", "--set", "training.epochs=1", "--set", "sampling.max_new_tokens=16"]
 
 
-def iteralign(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    command = [sys.executable, "-c", "from iteralign.cli import main; main()", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+FRESH = [sys.executable, "-c", "from iteralign.cli import main; main()"]
+"""In an interpreter of its own, which imports everything anew."""
 
 
 def config(tmp_path: Path, **data: object) -> Path:
@@ -31,9 +30,11 @@ def config(tmp_path: Path, **data: object) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A finished demo run, and what it printed."""
+    """A finished demo run, and all that it printed."""
     place = tmp_path_factory.mktemp("demo")
-    done = iteralign("demo", "--run-dir", "run", *FAST, cwd=place)
+    command = [*FRESH, "demo", "--run-dir", "run", *FAST]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return place / "run", done.stdout
 
@@ -116,7 +117,7 @@ def test_data_prepare_holds_out_and_counts(tmp_path: Path) -> None:
 
 def test_interrupting_says_how_to_go_on_and_resume_does(tmp_path: Path) -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "from iteralign.cli import main; main()", "demo", "--run-dir", "run", *FAST]
+    command = [*FRESH, "demo", "--run-dir", "run", *FAST]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "rounds" / "0000" / "2_verdicts.jsonl").exists():

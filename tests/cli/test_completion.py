@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import iteralign
 
 from iteralign.cli.completion import complete_setting, join_words
 
@@ -37,7 +38,8 @@ def offered(shell: str, line: str, environment: dict[str, str]) -> list[str]:
         "COMP_CWORD": str(len(words) - 1),
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
     }
-    done = subprocess.run(["iteralign"], env=environment | asked, capture_output=True, text=True, check=True)
+    done = iteralign(environment=environment | asked)
+    assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
 

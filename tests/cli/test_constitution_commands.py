@@ -1,13 +1,12 @@
 """The commands around a constitution as a user meets them."""
 
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
+from commands import iteralign as narrow
 
 FAST = {
     "model": {"path": "demo"},
@@ -21,10 +20,7 @@ FAST = {
 }
 
 
-def iteralign(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
-    command = [sys.executable, "-c", "from iteralign.cli import main; main()", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+iteralign = partial(narrow, columns=160)
 
 
 def decided(path: Path, decision: str) -> str:

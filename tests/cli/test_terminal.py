@@ -1,11 +1,12 @@
 """The whole life of a run at a real terminal, seen on its screen: demo, run, Ctrl-C, status, resume, review."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from terminal import Terminal, iteralign
+from terminal import Terminal
 
 SETTINGS = {
     "model": {"path": "demo"},
@@ -58,11 +59,12 @@ def config(tmp_path: Path) -> str:
 
 
 def test_a_run_is_watched_interrupted_looked_at_and_resumed(tmp_path: Path, config: str) -> None:
-    with Terminal(iteralign("run", config, "--run-dir", "r"), tmp_path) as run:
+    fresh = [sys.executable, "-m", "iteralign", "run", config, "--run-dir", "r"]
+    with Terminal(fresh, tmp_path) as run:
         # Which stages are drawn depends on the machine: some last shorter than the time between two frames.
         run.until(lambda screen: "base model" in screen and bool(re.search(r" \d+/\d+", screen)))
         run.until(lambda screen: "round 0 (1 of 2)" in screen and bool(re.search(r" \d+/\d+ +\S+/s", screen)))
-        with run.held(), Terminal(iteralign("status", "r"), tmp_path) as status:
+        with run.held(), Terminal(["iteralign", "status", "r"], tmp_path) as status:
             assert status.end() == 0
         # On a busy machine the screen that was seen lags behind the run.
         assert "going on" in status.text and re.search("[01] of 2 rounds done", status.text)
@@ -76,7 +78,7 @@ def test_a_run_is_watched_interrupted_looked_at_and_resumed(tmp_path: Path, conf
     assert "Traceback" not in run.text and "━" not in run.screen, "the bars are gone"
     assert run.raw.rindex(b"\x1b[?25h") > run.raw.rindex(b"\x1b[?25l"), "the cursor is back"
 
-    with Terminal(iteralign("resume", "r"), tmp_path, columns=120) as resumed:
+    with Terminal(["iteralign", "resume", "r"], tmp_path, columns=120) as resumed:
         resumed.until(lambda screen: "round 1 (2 of 2)" in screen and "━" in screen)
         assert resumed.end() == 0
     no_torn_bars(resumed)
@@ -88,7 +90,7 @@ def test_a_run_is_watched_interrupted_looked_at_and_resumed(tmp_path: Path, conf
 
 def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path) -> None:
     settings = [part for one in AS_IN_SETTINGS for part in ("--set", one)]
-    with Terminal(iteralign("demo", "--run-dir", "r", *settings), tmp_path, term="dumb") as demo:
+    with Terminal(["iteralign", "demo", "--run-dir", "r", *settings], tmp_path, term="dumb") as demo:
         assert demo.end() == 0
     assert not set(demo.raw) & set(b"\x1b\x08\x07"), "no control codes"
     assert "━" not in demo.text and "Traceback" not in demo.text
@@ -101,11 +103,11 @@ def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path) -> None:
 
 def test_principles_are_reviewed_at_a_terminal(tmp_path: Path, config: str) -> None:
     options = ["--set", "constitution.review=required", "--set", "rounds.limit=1"]
-    with Terminal(iteralign("run", config, "--run-dir", "r", *options), tmp_path, columns=120) as run:
+    with Terminal(["iteralign", "run", config, "--run-dir", "r", *options], tmp_path, columns=120) as run:
         assert run.end() == 4
     whole = run.text.replace("\n", "")  # left to the terminal to wrap, so that a command can be copied
     assert "Round 0" in whole and "`iteralign constitution review r`" in whole
-    with Terminal(iteralign("constitution", "review", "r"), tmp_path) as review:
+    with Terminal(["iteralign", "constitution", "review", "r"], tmp_path) as review:
         review.until(lambda screen: "Your name" in screen)
         review.type("Ada\n")
         screen = review.until(lambda screen: "[accept/edit/merge/reject/skip/quit]" in screen)
@@ -118,15 +120,15 @@ def test_principles_are_reviewed_at_a_terminal(tmp_path: Path, config: str) -> N
 
 def test_the_whole_life_of_a_run_at_a_dumb_terminal(tmp_path: Path, config: str) -> None:
     options = ["--set", "constitution.review=required", "--set", "rounds.limit=1"]
-    with Terminal(iteralign("run", config, "--run-dir", "r", *options), tmp_path, columns=120, term="dumb") as run:
+    with Terminal(["iteralign", "run", config, "--run-dir", "r", *options], tmp_path, columns=120, term="dumb") as run:
         run.until(lambda screen: "base model: held-out" in screen)
         run.type("\x03")
         assert run.end() == 130
-    with Terminal(iteralign("resume", "r"), tmp_path, columns=120, term="dumb") as resumed:
+    with Terminal(["iteralign", "resume", "r"], tmp_path, columns=120, term="dumb") as resumed:
         assert resumed.end() == 4
-    with Terminal(iteralign("status", "r"), tmp_path, columns=120, term="dumb") as status:
+    with Terminal(["iteralign", "status", "r"], tmp_path, columns=120, term="dumb") as status:
         assert status.end() == 0
-    with Terminal(iteralign("constitution", "review", "r"), tmp_path, columns=120, term="dumb") as review:
+    with Terminal(["iteralign", "constitution", "review", "r"], tmp_path, columns=120, term="dumb") as review:
         review.until(lambda screen: "Your name" in screen)
         review.type("Ada\n")
         place, all_of_them = 1, 1
@@ -138,7 +140,7 @@ def test_the_whole_life_of_a_run_at_a_dumb_terminal(tmp_path: Path, config: str)
             review.type("it is right\n")
             place += 1
         assert review.end() == 0
-    with Terminal(iteralign("resume", "r"), tmp_path, columns=120, term="dumb") as last:
+    with Terminal(["iteralign", "resume", "r"], tmp_path, columns=120, term="dumb") as last:
         assert last.end() == 0
     for seen in (run, resumed, status, review, last):
         assert not set(seen.raw) & set(b"\x1b\x08\x07"), "no control codes"
@@ -152,7 +154,7 @@ def test_the_whole_life_of_a_run_at_a_dumb_terminal(tmp_path: Path, config: str)
 
 def test_a_run_that_trained_nothing_says_so_last(tmp_path: Path, config: str) -> None:
     options = ["--set", "constitution.gate.max_answers=1", "--set", "rounds.limit=1", "--set", "data.benign=null"]
-    with Terminal(iteralign("run", config, "--run-dir", "r", *options), tmp_path) as run:
+    with Terminal(["iteralign", "run", config, "--run-dir", "r", *options], tmp_path) as run:
         assert run.end() == 5
     assert "round 0 (1 of 1): 8 of 8 failed; not trained: no principle was adopted" in " ".join(run.text.split())
     ending = " ".join(run.screen.split())

@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import iteralign
 from terminal import Terminal
 
 from iteralign.errors import OracleError
@@ -137,10 +139,6 @@ def test_a_run_whose_endpoint_dies_goes_on_from_the_last_answer(
     assert results(tmp_path / "run") == results(tmp_path / "calm")
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from iteralign.cli import main; main()", *arguments]
-
-
 @pytest.fixture
 def config(server: play.Server, tmp_path: Path) -> Path:
     values = {
@@ -158,13 +156,7 @@ def config(server: play.Server, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def environment() -> Iterator[dict[str, str]]:
-    src = str(Path(__file__).parents[2] / "src")
-    yield {**os.environ, "PYTHONPATH": src, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-
-
-def test_ctrl_c_waits_for_no_oracle_call(server: play.Server, config: Path, environment: dict[str, str]) -> None:
+def test_ctrl_c_waits_for_no_oracle_call(server: play.Server, config: Path) -> None:
     hanging = threading.Event()
 
     def hang_on_judging(handler: play.Handler, body: dict[str, Any]) -> None:
@@ -174,9 +166,9 @@ def test_ctrl_c_waits_for_no_oracle_call(server: play.Server, config: Path, envi
         return play.hang(handler, body)
 
     server.usual = hang_on_judging
-    process = subprocess.Popen(
-        command("run", str(config), "--run-dir", "r"), env=environment, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "iteralign", "run", str(config), "--run-dir", "r"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     assert hanging.wait(120) and process.poll() is None
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
@@ -197,7 +189,7 @@ def test_tokens_spent_against_the_cap_stand_on_the_screen_while_a_model_judges(
 
     server.usual = one_by_one
     arguments = ["run", str(config), "--run-dir", "r", "--set", "oracle.token_budget=100000"]
-    with Terminal(command(*arguments), tmp_path) as terminal:
+    with Terminal(["iteralign", *arguments], tmp_path) as terminal:
         terminal.until(lambda screen: bool(re.search(r"^oracle: [\d,]+ of 100,000 tokens", screen, re.MULTILINE)))
         screen = terminal.until(lambda screen: bool(re.search(r"judging +\S* +\d+/\d+", screen)))
         judged.set()
@@ -205,15 +197,11 @@ def test_tokens_spent_against_the_cap_stand_on_the_screen_while_a_model_judges(
     assert "Traceback" not in terminal.text and all(len(line) <= 80 for line in screen.splitlines())
 
 
-def test_status_and_the_end_of_a_run_show_calls_tokens_and_unknown_cost(
-    server: play.Server, config: Path, environment: dict[str, str]
-) -> None:
+def test_status_and_the_end_of_a_run_show_calls_tokens_and_unknown_cost(server: play.Server, config: Path) -> None:
     server.usual = sensible
-    done = subprocess.run(
-        command("run", str(config), "--run-dir", "r"), env=environment, capture_output=True, text=True, timeout=240
-    )
+    done = iteralign("run", str(config), "--run-dir", "r")
     assert done.returncode in (0, 5), done.stderr
-    shown = subprocess.run(command("status", "r"), env=environment, capture_output=True, text=True, timeout=60)
+    shown = iteralign("status", "r")
     steps = totals_by_step(read_calls(Path("r/oracle/calls.jsonl")))
     assert set(steps) == {"check", "judge", "propose"}
     for printed in (done.stdout, shown.stdout):
@@ -250,29 +238,25 @@ def test_known_and_unknown_prices_are_not_mixed_up(
     assert capsys.readouterr().out == ""
 
 
-def test_the_cache_is_shown_and_cleared(server: play.Server, make_client: Make, environment: dict[str, str]) -> None:
-    def iteralign(*arguments: str, say: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command("cache", *arguments), env=environment, capture_output=True, text=True, timeout=60, input=say
-        )
-
-    assert "0 replies" in iteralign().stdout
+def test_the_cache_is_shown_and_cleared(server: play.Server, make_client: Make) -> None:
+    cache = partial(iteralign, "cache")
+    assert "0 replies" in cache().stdout
     judges = (
         make_client(cache=ReplyCache()),
         ChatClient(EndpointSettings(model="other", base_url=server.url), cache=ReplyCache()),
     )
     for client in judges:
         play.llm(client).judge([play.response("q", "a"), play.response("q", "b")])
-    shown = iteralign().stdout
+    shown = cache().stdout
     assert "replies.sqlite: 4 replies" in shown and "oldest" in shown
     assert ["2", "tiny"] in [line.split() for line in shown.splitlines()]
-    assert "There are of: other, tiny" in iteralign("--clear", "--model", "tyni").stdout
-    assert "Nothing was removed" in iteralign("--clear", say="n\n").stdout
-    assert iteralign("--clear").returncode == 1  # nobody there to confirm
-    assert "Removed 2 replies of tiny." in iteralign("--clear", "--model", "tiny", "--yes").stdout
-    assert "Removed 2 replies." in iteralign("--clear", say="y\n").stdout
-    wrong = iteralign("--model", "tiny")
+    assert "There are of: other, tiny" in cache("--clear", "--model", "tyni").stdout
+    assert "Nothing was removed" in cache("--clear", say="n\n").stdout
+    assert cache("--clear").returncode == 1  # nobody there to confirm
+    assert "Removed 2 replies of tiny." in cache("--clear", "--model", "tiny", "--yes").stdout
+    assert "Removed 2 replies." in cache("--clear", say="y\n").stdout
+    wrong = cache("--model", "tiny")
     assert wrong.returncode == 2 and "--clear" in wrong.stderr
     ReplyCache().path.write_bytes(b"this is no database" * 100)
-    broken = iteralign()
+    broken = cache()
     assert broken.returncode == 1 and "damaged" in broken.stderr and "Traceback" not in broken.stderr

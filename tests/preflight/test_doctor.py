@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from commands import iteralign
 from oracles import conftest as play
 
 from iteralign.preflight import doctor
@@ -317,19 +316,15 @@ def test_an_unusable_cache_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_a_line_each_and_sets_the_exit_code(tmp_path: Path) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from iteralign.cli import main; main()", "doctor", *arguments]
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "100"}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-
-    alone = run()
+    alone = iteralign("doctor")
     assert alone.returncode == 0 and "0 failures" in alone.stdout, alone.stdout
     assert "tokenizer" not in [line.split()[1] for line in alone.stdout.splitlines() if line.split()]
-    (tmp_path / "c.yaml").write_text(json.dumps(BASE | {"model": {"path": "./nowhere"}}))
-    bad = run("c.yaml")
+    config = tmp_path / "c.yaml"
+    config.write_text(json.dumps(BASE | {"model": {"path": "./nowhere"}}))
+    bad = iteralign("doctor", str(config))
     assert bad.returncode == 1 and "fail model" in bad.stdout and "1 failure" in bad.stdout and not bad.stderr
-    (tmp_path / "c.yaml").write_text(json.dumps(BASE | {"modle": 1}))
-    assert run("c.yaml").returncode == 2
+    config.write_text(json.dumps(BASE | {"modle": 1}))
+    assert iteralign("doctor", str(config)).returncode == 2
 
 
 def test_a_judge_whose_replies_are_used_up_by_thinking_fails(server: play.Server) -> None:

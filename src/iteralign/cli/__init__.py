@@ -11,12 +11,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point: run the command; expected errors are one message and an exit code (errors.py)."""
-    # The libraries' own bars and hints would draw over ours; whoever wants them sets these variables.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    warnings.filterwarnings("ignore", category=FutureWarning)
-
+    quiet_libraries()
     if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
         _command(None)
         return
@@ -32,6 +27,14 @@ def main() -> None:
             _command(launch)
         finally:
             launch.end()
+
+
+def quiet_libraries() -> None:
+    """Before they are imported: their own bars and hints would draw over ours; whoever wants them sets these variables."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 def _command(launch: "Launch | None") -> None:
