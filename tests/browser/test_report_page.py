@@ -106,3 +106,10 @@ def test_paper_has_no_controls(window: Window, finished: Path) -> None:
     expect(page.get_by_role("main")).to_be_visible()
     for control in (page.get_by_role("navigation"), page.get_by_role("searchbox"), page.get_by_text("Show more")):
         expect(control).not_to_be_visible()
+    body, title, ink = (
+        page.locator(name).first.evaluate("(one, of) => getComputedStyle(one)[of]", of)
+        for name, of in (("body", "fontSize"), ("h3", "fontSize"), ("body", "color"))
+    )
+    assert float(title.removesuffix("px")) >= float(body.removesuffix("px"))
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.locator("body").evaluate("one => getComputedStyle(one).color") == ink, "light letters on white paper"
