@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -120,6 +119,30 @@ def test_two_processes_train_like_one(
 
 
 @pytest.mark.slow
+def test_nothing_of_a_round_stays_in_the_processes(tmp_path: Path, group: LocalGroup) -> None:
+    """Else they would hold one share more of the model after each."""
+    from conftest import byte_tokenizer, random_llama
+
+    shape = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 8}
+    tokenizer = byte_tokenizer()
+    random_llama(tokenizer, **shape).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    share = (tmp_path / "model" / "model.safetensors").stat().st_size / 2**21
+    model = LocalModel(str(tmp_path / "model"), root=tmp_path, device="cpu")
+    trainer = DistributedTrainer(model, TrainingSettings(processes=2, epochs=1, batch_size=4), 0, group)
+    start, held = model.base, []
+    for number in range(7):
+        start = trainer.finetune(start, EXAMPLES, tmp_path / f"{number}", number)
+        held.append(max(anonymous_mb(pid) for pid in pids()))
+    assert held[-1] - held[2] < 2 * share, f"{share:.0f} MB each; after the rounds {held}"
+
+
+def anonymous_mb(pid: int) -> float:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("RssAnon"))
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_training_that_diverges_in_one_part_is_told(
     model: LocalModel, tmp_path: Path, group: LocalGroup, method: Method
@@ -214,21 +237,11 @@ DistributedTrainer(model, settings, 0, LocalGroup(2, "cpu")).finetune(model.base
 
 
 @pytest.mark.slow
-def test_the_training_of_a_killed_run_ends_by_itself(tiny_llama: Path, tmp_path: Path) -> None:
-    """Else it would write its checkpoint into the round that the resumed run trains anew."""
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tiny_llama), str(tmp_path)], env=within(tmp_path))
-    try:
-        wait_for(lambda: len(workers_of(tmp_path)) >= 2)
-    finally:
-        owner.kill()
-        owner.wait()
-    wait_for(lambda: not workers_of(tmp_path))
-    assert not (tmp_path / "r" / "checkpoint").exists()
-
-
-@pytest.mark.slow
-def test_no_socket_of_a_training_is_open_to_the_network(tiny_llama: Path, tmp_path: Path) -> None:
-    """Whoever reaches a rendezvous of torchrun's can run code as the run's user."""
+def test_a_training_opens_no_socket_to_the_network_and_ends_by_itself_when_its_run_is_killed(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    """Whoever reaches a rendezvous of torchrun's can run code as the run's user. A training that goes on would write its
+    checkpoint into the round that the resumed run trains anew."""
     import psutil
 
     owner = psutil.Popen([sys.executable, "-c", OWNER, str(tiny_llama), str(tmp_path)], env=within(tmp_path))
@@ -254,10 +267,13 @@ def test_no_socket_of_a_training_is_open_to_the_network(tiny_llama: Path, tmp_pa
         for _ in range(30):
             seen.update(addresses())
             time.sleep(0.1)
+        assert len(workers_of(tmp_path)) >= 2
     finally:
         owner.kill()
         owner.wait()
     assert seen == {"127.0.0.1"}
+    wait_for(lambda: not workers_of(tmp_path))
+    assert not (tmp_path / "r" / "checkpoint").exists()
 
 
 def within(place: Path) -> dict[str, str]:
@@ -294,27 +310,3 @@ def wait_for(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it did not happen within two minutes")
-
-
-@pytest.mark.slow
-def test_nothing_of_a_round_stays_in_the_processes(tmp_path: Path, group: LocalGroup) -> None:
-    """Else they would hold one share more of the model after each."""
-    from conftest import byte_tokenizer, random_llama
-
-    shape = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 8}
-    tokenizer = byte_tokenizer()
-    random_llama(tokenizer, **shape).save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
-    share = (tmp_path / "model" / "model.safetensors").stat().st_size / 2**21
-    model = LocalModel(str(tmp_path / "model"), root=tmp_path, device="cpu")
-    trainer = DistributedTrainer(model, TrainingSettings(processes=2, epochs=1, batch_size=4), 0, group)
-    start, held = model.base, []
-    for number in range(7):
-        start = trainer.finetune(start, EXAMPLES, tmp_path / f"{number}", number)
-        held.append(max(anonymous_mb(pid) for pid in pids()))
-    assert held[-1] - held[2] < 2 * share, f"{share:.0f} MB each; after the rounds {held}"
-
-
-def anonymous_mb(pid: int) -> float:
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("RssAnon"))
-    return int(line.split()[1]) / 1024

@@ -1,5 +1,6 @@
 """DPO: what is preferred becomes likelier, repeatably; a training that makes the preferred answers unlikely is thrown away."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -193,32 +194,45 @@ def test_settings_that_can_not_be(overrides: list[str], message: str) -> None:
         load_settings(MINIMAL, overrides)
 
 
+@pytest.fixture(scope="module")
+def groups() -> Iterator[tuple[LocalGroup, LocalGroup]]:
+    """Two processes and two others for all tests here."""
+    both = LocalGroup(2, "cpu"), LocalGroup(2, "cpu")
+    yield both
+    for group in both:
+        group.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("reference", ["round", "base"])
 def test_two_processes_train_like_one_with_the_same_rows_a_step(
-    model: LocalModel, tmp_path: Path, reference: str
+    model: LocalModel, tmp_path: Path, groups: tuple[LocalGroup, LocalGroup], reference: str
 ) -> None:
     import torch
 
     eight = [example(n, FAILED + "!" * (n % 3)) for n in range(8)]
     start = DPO(model, settings("full"), 0).finetune(model.base, eight, tmp_path / "r0", 0)
+    model.storage.wait()
     one = settings("full", dpo={"reference": reference}, epochs=1, batch_size=8, learning_rate=0.001)
     alone = DPO(model, one, 0).finetune(start, eight, tmp_path / "r1", 1)
     state = weights(model, alone)
     two = one.model_copy(update={"processes": 2, "batch_size": 4})
-    both = DistributedTrainer(model, two, 0, LocalGroup(2, "cpu")).finetune(start, eight, tmp_path / "r2", 1)
+    both = DistributedTrainer(model, two, 0, groups[0]).finetune(start, eight, tmp_path / "r2", 1)
     assert both.loss == pytest.approx(alone.loss, rel=1e-2) and both.tokens == alone.tokens
     found = weights(model, both)
-    again = DistributedTrainer(model, two, 0, LocalGroup(2, "cpu")).finetune(start, eight, tmp_path / "r3", 1)
+    again = DistributedTrainer(model, two, 0, groups[1]).finetune(start, eight, tmp_path / "r3", 1)
     assert equal(weights(model, again), found) and again.loss == both.loss
     assert all(torch.allclose(found[name], state[name], atol=1e-4) for name in state)
 
 
 @pytest.mark.slow
-def test_the_rail_of_several_processes_costs_the_training_alone(model: LocalModel, tmp_path: Path) -> None:
+def test_the_rail_of_several_processes_costs_the_training_alone(
+    model: LocalModel, tmp_path: Path, groups: tuple[LocalGroup, LocalGroup]
+) -> None:
     alike = [example(n, PREFERRED[:-1] + "!") for n in range(4)]
     start = DPO(model, settings("full"), 0).finetune(model.base, EXAMPLES, tmp_path / "r0", 0)
+    model.storage.wait()
     falls = settings("full", dpo={"sft_weight": 0, "beta": 5}, epochs=10, learning_rate=0.03, batch_size=1, processes=2)
     with pytest.raises(TrainingDiverged, match="became less likely"):
-        DistributedTrainer(model, falls, 0, LocalGroup(2, "cpu")).finetune(start, alike, tmp_path / "r1", 1)
+        DistributedTrainer(model, falls, 0, groups[0]).finetune(start, alike, tmp_path / "r1", 1)
     assert not (tmp_path / "r1" / "checkpoint").exists()
