@@ -9,6 +9,7 @@ python tests/commands.py DESCRIPTOR       that process; its orders come from thi
 import atexit
 import contextlib
 import functools
+import gc
 import json
 import os
 import select
@@ -19,13 +20,21 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-_PRELOADED = [
+OF_A_RUN = (
     *("openai", "trl.trainer.sft_trainer", "transformers.models.llama.modeling_llama"),
-    *("iteralign.runs.run", "iteralign.trainers.sft"),
-]
+    *("iteralign.report.html", "iteralign.runs.run", "iteralign.trainers.sft"),
+)
+
+
+def import_once(names: Sequence[str] = OF_A_RUN) -> None:
+    """For processes that are forked afterwards, whose garbage collections leave alone what there is by then."""
+    for name in names:
+        import_module(name)
+    gc.freeze()
 
 
 class Command:
@@ -170,16 +179,11 @@ def _become(order: list[Any], streams: list[int]) -> None:
 
 def _main() -> None:
     """The process that starts commands, and each of them once it is one."""
-    import gc
-    from importlib import import_module
-
     from iteralign.cli import main, quiet_libraries
 
     sys.path[0] = ""  # as by `python -c`
     quiet_libraries()
-    for name in _PRELOADED:
-        import_module(name)
-    gc.freeze()
+    import_once()
     if _ordered(socket.socket(fileno=int(sys.argv[1]))):
         _end(main)
 

@@ -1,5 +1,6 @@
 """Shared by all tests: tiny models built here from a configuration, and no network beyond this machine."""
 
+import gc
 import os
 import socket
 import sys
@@ -25,6 +26,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that at the end no process of `pytest -n` waits for another one's slow test."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_runtest_teardown() -> None:
+    """Spare what tests have imported from garbage collection, which takes a quarter of their processor time otherwise."""
+    global _imported
+    if len(sys.modules) > _imported + 50:
+        _imported = len(sys.modules)
+        gc.collect()
+        gc.freeze()
+
+
+_imported = 0
 
 
 @pytest.fixture(autouse=True)

@@ -143,7 +143,7 @@ def test_the_demo_runs_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None
     found = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
     assert Path(found.strip()).is_relative_to(site)
     command: list[str | Path] = [place / "bin" / "iteralign", "demo", "--run-dir", "demo"]
-    for override in ("data.limit=24", "data.benign_limit=24", "training.min_benign=2", "sampling.max_new_tokens=16"):
+    for override in ("data.limit=24", "data.benign_limit=24", "training.min_benign=2", "sampling.max_new_tokens=8"):
         command += ["--set", override]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from commands import iteralign
 from iteralign import __version__
 
 FAST = ["--set", "data.limit=12", "--set", "rounds.prompts=4", "--set", "data.benign_limit=10", "--set", "threads=1"]
-FAST += ["--set", "training.min_benign=2", "--set", "training.epochs=1", "--set", "sampling.max_new_tokens=16"]
+FAST += ["--set", "training.min_benign=2", "--set", "training.epochs=1", "--set", "sampling.max_new_tokens=8"]
 
 
 FRESH = [sys.executable, "-c", "from iteralign.cli import main; main()"]

@@ -13,7 +13,7 @@ FAST = {
     "data": {"prompts": "demo", "limit": 24, "held_out": 0.25, "benign_limit": 16},
     "oracle": {"kind": "rules"},
     "rounds": {"prompts": 9},
-    "sampling": {"max_new_tokens": 32},
+    "sampling": {"max_new_tokens": 8},
     "training": {"epochs": 1, "min_benign": 2, "max_length": 256, "lora_r": 2},
     "constitution": {"review": "required", "gate": {"own": 2, "others": 2, "benign_prompts": 2}},
     "threads": 1,

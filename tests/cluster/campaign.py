@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import psutil
 from cluster.acting import slow_fake
 from cluster.nodes import Nodes
+from commands import import_once
 from kill.campaign import BASE, Plan, Server, contents, go_on, in_child, stored
 
 from iteralign.fakes import FakeTarget, FakeTrainer
@@ -263,12 +264,9 @@ def campaign_place() -> Iterator[tuple[Path, Server, Nodes]]:
 
 def run_campaign(faults: int, seed: int, each: int) -> Report:
     """Runs with `each` faults until `faults` are done."""
-    import openai  # noqa: F401  # these once here, and not in every child
     import torch
-    import trl.trainer.sft_trainer  # noqa: F401
 
-    import iteralign.trainers.sft  # noqa: F401
-
+    import_once()
     torch.set_num_threads(1)
     draw, report = random.Random(seed), Report()
     with campaign_place() as (place, server, nodes):

@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {
     "data": {"prompts": "demo", "limit": 20, "held_out": 0.4, "benign_limit": 10},
     "oracle": {"kind": "rules"},
     "rounds": {"prompts": 4},
-    "sampling": {"max_new_tokens": 16},
+    "sampling": {"max_new_tokens": 8},
     "training": {"epochs": 1, "min_benign": 2, "max_length": 256, "lora_r": 2},
     "threads": 1,
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from commands import import_once
 from kill.campaign import BASE, Plan, contents, go_on, in_child, killed_at_commit
 
 from integrity.corruption import CHANGES, setting, tensors
@@ -71,9 +72,9 @@ def killed_runs(plan: Plan, place: Path, stride: int) -> list[Path]:
 
 def campaign(changes: int, seed: int, stride: int = 1) -> tuple[Counter[str], list[str]]:
     """(how often each outcome, what was neither refused nor without effect) of so many changes, one a run."""
-    import torch  # once here, and not in every child
-    import transformers  # noqa: F401
+    import torch
 
+    import_once(["transformers", "iteralign.report.html"])
     torch.set_num_threads(1)
     plan, draw = fakes_plan(), random.Random(seed)
     ends: Counter[str] = Counter()

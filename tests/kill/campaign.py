@@ -25,6 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from commands import import_once
+
 from iteralign.fakes import FakeTarget, FakeTrainer
 from iteralign.oracles.chat import ChatRequest, Message
 from iteralign.oracles.client import ChatClient
@@ -44,7 +47,7 @@ BASE: dict[str, Any] = {
     "model": {"path": "demo"},
     "data": {"prompts": "demo", "limit": 20, "held_out": 0.4, "benign_limit": 10},
     "rounds": {"prompts": 4},
-    "sampling": {"max_new_tokens": 16},
+    "sampling": {"max_new_tokens": 8},
     "training": {"epochs": 1, "min_benign": 2, "max_length": 256, "lora_r": 2},
     "threads": 1,
 }
@@ -296,12 +299,9 @@ def campaign_place() -> Iterator[tuple[Path, Server]]:
 
 def run_campaigns(kills: int, seed: int, stride: int = 1) -> dict[str, Report]:
     """All three; `kills` random ones are divided between the run on fakes and the real one."""
-    import openai  # noqa: F401  # these once here, and not in every child
     import torch
-    import trl.trainer.sft_trainer  # noqa: F401
 
-    import iteralign.trainers.sft  # noqa: F401
-
+    import_once()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", FutureWarning)
     with campaign_place() as (place, server):

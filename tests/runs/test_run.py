@@ -28,7 +28,7 @@ SMALL = {
     "data": {"prompts": "demo", "limit": 20, "held_out": 0.4, "benign_limit": 10},
     "oracle": {"kind": "rules"},
     "rounds": {"prompts": 4},
-    "sampling": {"max_new_tokens": 16},
+    "sampling": {"max_new_tokens": 8},
     "training": {"epochs": 1, "min_benign": 2, "max_length": 256, "lora_r": 2},
     "threads": 1,
 }
@@ -203,7 +203,7 @@ def test_a_run_that_an_earlier_version_began_with_old_names_of_settings_resumes(
     ],
 )
 def test_a_real_run_stopped_during_training_resumes_to_the_same_bytes(tmp_path: Path, chosen: list[str]) -> None:
-    settings = load_settings(SMALL, chosen)
+    settings = load_settings(SMALL, [*chosen, "rounds.limit=2"])
     whole = start_run(settings, tmp_path / "whole")
     assert any(row.trained for row in whole.metrics)
 
@@ -294,11 +294,11 @@ def test_full_weights_keep_only_the_last(tmp_path: Path) -> None:
     assert resume_run(tmp_path / "run") == outcome
 
 
-def test_the_aligned_model_loads_with_transformers(tmp_path: Path, settings: Settings) -> None:
+def test_the_aligned_model_loads_with_transformers(tmp_path: Path) -> None:
     import torch
     import transformers
 
-    start_run(settings, tmp_path / "run")
+    start_run(load_settings(SMALL, ["rounds.limit=1"]), tmp_path / "run")
     auto: Any = transformers.AutoModelForCausalLM
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "run" / "model")
     network = auto.from_pretrained(tmp_path / "run" / "model")

@@ -21,7 +21,7 @@ from iteralign.trainers.seat import Seat
 RECIPE = Path(__file__).parents[2] / "recipes" / "demo.yaml"
 SMALL = [
     *("data.limit=20", "data.benign_limit=8", "training.epochs=1", "training.min_benign=8", "training.batch_size=8"),
-    *("sampling.max_new_tokens=40", "revision.tries=1", "constitution.gate.enabled=false", "measure.capability=null"),
+    *("sampling.max_new_tokens=8", "revision.tries=1", "constitution.gate.enabled=false", "measure.capability=null"),
 ]
 
 
