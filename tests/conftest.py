@@ -40,6 +40,14 @@ def pytest_runtest_teardown() -> None:
 _imported = 0
 
 
+@pytest.fixture(autouse=True, scope="session")
+def stays_spared() -> Iterator[None]:
+    """After a training, too. Its models are small; that a round leaves nothing behind is seen in processes of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "unfreeze", lambda: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any connection beyond this machine fails the test that makes it."""

@@ -13,16 +13,13 @@ _CONFIG_FIELDS = ("use_cache", "bos_token_id", "eos_token_id", "pad_token_id")
 def collecting_only_new_objects() -> Iterator[None]:
     """Spare what exists already from garbage collection, which transformers' trainer begins with.
 
-    Looking through all that torch and trl consist of takes longer than setting the trainer up. A process that spares
-    something itself goes on with that.
+    Looking through all that torch and trl consist of takes longer than setting the trainer up.
     """
-    is_spared = gc.get_freeze_count() > 0
     gc.freeze()
     try:
         yield
     finally:
-        if not is_spared:
-            gc.unfreeze()
+        gc.unfreeze()
 
 
 @contextmanager
