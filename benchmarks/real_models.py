@@ -120,10 +120,10 @@ Sets = Mapping[str, Sequence[RedTeamPrompt]]
 
 
 @contextlib.contextmanager
-def served(directory: Path, model: str, alias: str, port: int) -> Iterator[None]:
-    """A server on loopback, for as long as it is needed; with both threads, since the target waits while it judges."""
+def served(directory: Path, model: str, alias: str, port: int, threads: int) -> Iterator[None]:
+    """A server on loopback, for as long as it is needed."""
     script = Path(__file__).parents[1] / "tests" / "real" / "llama_server.py"
-    shown = {"model": directory / model, "alias": alias, "port": port, "parallel": 1, "threads": 2}
+    shown = {"model": directory / model, "alias": alias, "port": port, "parallel": 1, "threads": threads}
     how = [part for name, value in shown.items() for part in (f"--{name}", str(value))]
     log = (directory / f"{alias}.log").open("wb")
     with log, subprocess.Popen([sys.executable, str(script), str(directory), *how], stdout=log, stderr=log) as server:
@@ -345,6 +345,9 @@ def main() -> None:
         "--judge", choices=("oracle", "rules"), default="oracle", help="rules: the oracle only proposes"
     )
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), help="all; of size small base and iteralign")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="of each server: the target waits while it judges, so all that there are"
+    )
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="another setting")
     options = parser.parse_args()
@@ -352,7 +355,7 @@ def main() -> None:
     results = []
     with contextlib.ExitStack() as servers:
         for model, alias, port in (SERVED[:1] if options.size == "small" else SERVED) if options.serve else ():
-            servers.enter_context(served(options.serve, model, alias, port))
+            servers.enter_context(served(options.serve, model, alias, port, options.threads))
         for seed in options.seeds or ([0] if options.size == "small" else [0, 1, 2]):
             for arm in options.arms or (["base", "iteralign"] if options.size == "small" else list(ARMS)):
                 results.append(measured(options, arm, seed))
