@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/told_apart.py MODEL.gguf DATA_DIR [--form chat] [--failures 70]
 
-DATA_DIR holds dangerousqa.json, harmfulqa.json, vicuna_bench_question.jsonl and xstest_prompts.csv. The regression learns from
+It wants scikit-learn, which lm-eval brings (the extra eval). DATA_DIR holds dangerousqa.json, harmfulqa.json,
+vicuna_bench_question.jsonl and xstest_prompts.csv. The regression learns from
 what the runs of real_models.py train on, questions of HarmfulQA and DangerousQA on one side, Vicuna-bench and
 look_alikes.txt on the other, and sees the state of a question's last token. Layer and penalty are those with the best area
 under the curve in five folds of these questions. XSTest's unsafe and safe prompts are asked once. Beside it stands a
