@@ -5,7 +5,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -134,7 +136,8 @@ def test_nothing_of_a_round_stays_in_the_processes(tmp_path: Path, group: LocalG
     for number in range(7):
         start = trainer.finetune(start, EXAMPLES, tmp_path / f"{number}", number)
         held.append(max(anonymous_mb(pid) for pid in pids()))
-    assert held[-1] - held[2] < 2 * share, f"{share:.0f} MB each; after the rounds {held}"
+    growth = median(after - before for before, after in pairwise(held[3:]))  # at first the heap grows into its shape
+    assert growth < share / 2, f"{share:.0f} MB each; after the rounds {held}"
 
 
 def anonymous_mb(pid: int) -> float:
