@@ -25,7 +25,7 @@ def pages(root: Path) -> Path:
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for file in (root / "docs").iterdir():
-        if file.suffix in (".png", ".svg", ".css", ".js"):
+        if file.suffix in (".png", ".svg", ".css", ".js", ".yaml"):
             shutil.copy(file, place)
         elif file.suffix in (".md", ".ipynb"):
             text = file.read_text(encoding="utf-8")

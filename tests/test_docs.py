@@ -158,6 +158,17 @@ def test_recipes_load_and_begin_with_their_launch_line(recipe: str) -> None:
     assert ("OPENAI_API_KEY" in first) == (settings.oracle.judge is not None and settings.oracle.judge.base_url is None)
 
 
+def test_the_kuberay_job_has_our_ray_and_the_gpus_of_the_recipe_that_it_names() -> None:
+    text = text_of(ROOT / "docs" / "kuberay.yaml")
+    cluster = yaml.safe_load(text)["spec"]["rayClusterSpec"]
+    assert f"ray=={cluster['rayVersion']}" in text_of(ROOT / "constraints.txt").split()
+    (named,) = re.findall(r"recipes/[\w-]+\.yaml", text)
+    wanted = load_settings(ROOT / named).cluster
+    (workers,) = cluster["workerGroupSpecs"]
+    limits = workers["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert workers["replicas"] * int(limits["nvidia.com/gpu"]) == wanted.replicas * wanted.tensor_parallel
+
+
 def test_the_demo_recipe_is_the_packaged_one() -> None:
     assert text_of(ROOT / "recipes" / "demo.yaml") == text_of(PACKAGE / "cli" / "demo.yaml")
 

@@ -1,4 +1,4 @@
-"""Under a launcher: torchrun with two processes on a CPU, and what is refused."""
+"""Under a launcher: torchrun and accelerate with two processes on a CPU, and what is refused."""
 
 import json
 import os
@@ -25,26 +25,39 @@ SMALL = [
 ]
 
 
-def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
-    command += ["--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1", "-m", "iteralign", *words]
+TORCHRUN = (
+    "torch.distributed.run",
+    "--nproc-per-node",
+    "2",
+    "--rdzv-backend",
+    "c10d",
+    "--rdzv-endpoint",
+    "127.0.0.1:0",
+)
+TORCHRUN += ("--local-addr", "127.0.0.1")
+ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1")
+ACCELERATE += ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")
+
+
+def launch(launcher: tuple[str, ...], *words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, "-m", *launcher, "-m", "iteralign", *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=290)
 
 
 @pytest.mark.slow
-def test_torchrun_starts_one_run_whose_training_its_processes_share(tmp_path: Path) -> None:
+def test_launchers_start_one_run_whose_training_its_processes_share(tmp_path: Path) -> None:
     """Weights are those of two processes that iteralign starts; what the first one says is said once, also when it fails."""
     both, alone = tmp_path / "both", tmp_path / "alone"
     words = [word for override in [*SMALL, "training.batch_size=4"] for word in ("--set", override)]
-    done = torchrun("run", str(RECIPE), "--run-dir", str(both), *words)
+    done = launch(ACCELERATE, "run", str(RECIPE), "--run-dir", str(both), *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("everything:") == 1
     assert read_run(both).state == "finished" and "  processes: 2" in (both / "config.yaml").read_text()
     run(load_settings(RECIPE, [*SMALL, "training.batch_size=4", "training.processes=2"]), alone)
     weights = [load_file(place / "model" / "model.safetensors") for place in (both, alone)]
     assert max(float((weights[0][name] - weights[1][name]).abs().max()) for name in weights[0]) < 1e-5
-    again = torchrun("run", str(RECIPE), "--run-dir", str(both), *words)
+    again = launch(TORCHRUN, "run", str(RECIPE), "--run-dir", str(both), *words)
     assert again.returncode != 0
     assert again.stderr.count("error:") == 1, again.stderr
 
