@@ -135,14 +135,21 @@ def append_line(path: Path, values: dict[str, Any]) -> None:
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of a log; torn ones are left out. Raises RunDirectoryError where it can't be read at all."""
+    return list(each_entry(path))
+
+
+def each_entry(path: Path) -> Iterator[dict[str, Any]]:
+    """The same one after another: of a large run they are many."""
     try:
         with opened(path) as file:
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            for line in file:
+                entry = _value(line.decode("utf-8", "replace"))
+                if isinstance(entry, dict):
+                    yield entry
     except FileNotFoundError:
-        return []
+        return
     except OSError as error:
         raise RunDirectoryError(f"{path} can't be read: {error.strerror or error}.") from error
-    return [entry for entry in map(_value, lines) if isinstance(entry, dict)]
 
 
 def _value(line: str) -> Any:

@@ -25,6 +25,7 @@ def test_a_finished_run(finished: Path) -> None:
     assert [row.round for row in run.metrics()] == [-1, 0, 1, 2, 3, 4, 5] and run.planned_rounds() == 6 == len(
         run.rounds()
     )
+    assert run.rounds_done() == 6 and run.newest(2) == [run.round(5), run.round(4)]
     first = run.round(0)
     assert len(first.verdicts()) == 4 and [one.response for one in first.verdicts()] == first.responses()
     assert {layout.VERDICTS, layout.PRINCIPLES, layout.HELD_OUT_VERDICTS} <= set(first.stages)
@@ -60,6 +61,7 @@ def test_a_run_that_goes_on_reads_as_far_as_it_is(tmp_path: Path) -> None:
             if (tmp_path / "run" / layout.ENVIRONMENT).exists():
                 run = iteralign.read_run(tmp_path / "run")
                 seen.append((run.state, len(run.rounds()), len(run.metrics()), len(run.ledger()[0])))
+                assert run.rounds_done() == len(run.done()) and run.newest(2) == run.rounds()[:-3:-1]
             return super().stage(round_number, rounds, stage)
 
     run = tmp_path / "run"

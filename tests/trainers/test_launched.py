@@ -25,7 +25,7 @@ SMALL = [
 ]
 
 
-TORCHRUN = (
+TORCHRUN: tuple[str, ...] = (
     "torch.distributed.run",
     "--nproc-per-node",
     "2",
@@ -35,7 +35,14 @@ TORCHRUN = (
     "127.0.0.1:0",
 )
 TORCHRUN += ("--local-addr", "127.0.0.1")
-ACCELERATE = ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1")
+ACCELERATE: tuple[str, ...] = (
+    "accelerate.commands.launch",
+    "--multi_gpu",
+    "--num_processes",
+    "2",
+    "--num_machines",
+    "1",
+)
 ACCELERATE += ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")
 
 

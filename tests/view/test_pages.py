@@ -12,9 +12,10 @@ from report.conftest import finished, hostile  # noqa: F401  # fixtures
 
 from iteralign import layout, read_run
 from iteralign.errors import CorruptFileError
+from iteralign.files import append_line
 from iteralign.report.html import SECTIONS
-from iteralign.view import apart
-from iteralign.view.found import runs_under
+from iteralign.view import apart, kept
+from iteralign.view.found import RunLine, line_of, runs_under
 from iteralign.view.kept import problems, sections
 from iteralign.view.now import settled, stamp
 from view.conftest import Client, Start
@@ -118,6 +119,32 @@ def test_the_first_page_says_what_is_wrong_with_a_run(served: Start, finished: P
     lines = served(tmp_path).ask("/lines").text
     assert "not what iteralign wrote" in lines and "runs/good" in lines
     assert set(runs_under(tmp_path)) == {"runs/good", "runs/torn"}
+
+
+def test_the_first_page_looks_at_a_run_again_when_a_round_has_ended_and_at_its_state_always(
+    served: Start,
+    finished: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[str] = []
+
+    def looks(key: str, path: Path) -> RunLine:
+        looked.append(key)
+        return line_of(key, path)
+
+    monkeypatch.setattr(kept, "line_of", looks)
+    for name in ("one", "two"):
+        shutil.copytree(finished, tmp_path / name)
+    client = served(tmp_path)
+    assert client.ask("/lines").text == client.ask("/lines").text and sorted(looked) == ["one", "two"]
+    append_line(tmp_path / "one" / layout.ATTEMPTS, {"event": "stopped: OracleError"})
+    assert ">stopped</span>" in client.ask("/lines").text and len(looked) == 2
+    (tmp_path / "two" / layout.METRICS).touch()  # as if a round had ended
+    (tmp_path / "one" / layout.ENVIRONMENT).write_text("{")
+    assert "not what iteralign wrote" in client.ask("/lines").text and looked[2:] == ["two"]
+    shutil.copy(finished / layout.ENVIRONMENT, tmp_path / "one")
+    assert "not what iteralign wrote" not in client.ask("/lines").text
 
 
 @pytest.mark.parametrize("key", ["..", "../run", "/etc", "nobody", "", "run/rounds"])

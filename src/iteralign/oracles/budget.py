@@ -89,7 +89,12 @@ _CALL = TypeAdapter(Call)
 
 def read_calls(path: Path) -> list[Call]:
     """The calls in a file of calls; a last line that was cut off by a crash is left out. Raises CorruptFileError."""
-    return _calls_behind(path, 0, 0)[0]
+    return list(each_call(path))
+
+
+def each_call(path: Path) -> Iterator[Call]:
+    """The same one after another: of a large run they are many."""
+    return (call for call, _ in _calls_behind(path, 0, 0))
 
 
 class CallsSoFar:
@@ -101,31 +106,33 @@ class CallsSoFar:
 
     def total(self) -> Total:
         """Of all calls that stand there now. Raises what `read_calls` does."""
-        calls, self._bytes = _calls_behind(self.path, self._bytes, self._lines)
-        self._lines += len(calls)
-        for call in calls:
+        for call, end in _calls_behind(self.path, self._bytes, self._lines):
+            self._bytes, self._lines = end, self._lines + 1
             self._total.add(call)
         return self._total
 
 
-def _calls_behind(path: Path, begin: int, known: int) -> tuple[list[Call], int]:
-    """The calls from a byte on, before which `known` lines stand; and the byte behind the last one."""
+def _calls_behind(path: Path, begin: int, known: int) -> Iterator[tuple[Call, int]]:
+    """The calls from a byte on, before which `known` lines stand, each with the byte behind it."""
     try:
         with opened(path) as file:
             file.seek(begin)
-            text = file.read()
+            for number, line in enumerate(file, start=known + 1):
+                if not line.endswith(b"\n"):
+                    return
+                begin += len(line)
+                yield _call_of(line, f"{path}, line {number}"), begin
     except FileNotFoundError:
-        return [], begin
+        return
     except OSError as error:
         raise RunDirectoryError(f"{path} can't be read: {error.strerror or error}.") from error
-    calls = []
-    *lines, unfinished = text.split(b"\n")
-    for number, line in enumerate(lines, start=known + 1):
-        try:
-            calls.append(_CALL.validate_json(line, strict=True))
-        except (ValueError, TypeError) as error:
-            raise CorruptFileError(f"{path}, line {number}: not a call of an oracle ({error}).") from error
-    return calls, begin + len(text) - len(unfinished)
+
+
+def _call_of(line: bytes, where: str) -> Call:
+    try:
+        return _CALL.validate_json(line, strict=True)
+    except (ValueError, TypeError) as error:
+        raise CorruptFileError(f"{where}: not a call of an oracle ({error}).") from error
 
 
 def total_of(calls: Iterable[Call]) -> Total:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from iteralign.constitution.ledger import in_force
 from iteralign.errors import ConfigError
-from iteralign.oracles.budget import totals_by_step
 from iteralign.records import Principle, Verdict
 from iteralign.report.chart import Bar, Curve
 from iteralign.report.compare import Column, Compared, PairedTest, asked, compared
@@ -102,7 +101,7 @@ def side_by_side(paths: Sequence[Path]) -> SideBySide:
     questions = _questions([run.measurement(column.last).held_out for run, column in _with_columns(runs, made)])
     return SideBySide(
         compared=made,
-        spent=[Took(sum(run.seconds().values()), cost_of(totals_by_step(run.calls()).values())) for run in runs],
+        spent=[Took(sum(run.seconds().values()), cost_of(run.spent().values())) for run in runs],
         tests=[_in_words(test) for test in made.tests],
         curves=curves([(column.name, run.metrics()) for run, column in _with_columns(runs, made)]),
         principles=principles[:MOST_PRINCIPLES],

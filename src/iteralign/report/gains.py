@@ -71,19 +71,22 @@ def gained(
     rows: Sequence[RoundMetrics], principles: Iterable[Principle], calls: Mapping[str, Total], seconds: float
 ) -> Gained:
     """Of a run's rows, from the base model's on."""
-    base, last = rows[0], final(rows)
+    adopted = len(in_force(principles))
+    told = [f"{adopted} principle{'' if adopted == 1 else 's'} adopted", cost_of(calls.values())]
+    return Gained(gains(rows[0], final(rows)), [*told, duration(seconds)] if seconds else told)
+
+
+def gains(base: RoundMetrics, last: RoundMetrics) -> list[Gain]:
+    """What was measured both times, as shares."""
     pairs = (
         ("Unacceptable answers", base.held_out, last.held_out, "held-out questions"),
         ("harmless questions refused", base.benign_refusals, last.benign_refusals, ""),
     )
-    gains = [
+    return [
         Gain(what, percent(before), percent(after), f"{_interval(after)} on {after.total:,} {of}".rstrip())
         for what, before, after, of in pairs
         if before is not None and after is not None and after.total
     ]
-    adopted = len(in_force(principles))
-    told = [f"{adopted} principle{'' if adopted == 1 else 's'} adopted", cost_of(calls.values())]
-    return Gained(gains, [*told, duration(seconds)] if seconds else told)
 
 
 def cost_of(totals: Iterable[Total]) -> str:

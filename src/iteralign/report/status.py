@@ -1,11 +1,12 @@
 """`iteralign status`: how far a run is, also while it goes on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from iteralign import layout
-from iteralign.oracles.budget import Total, totals_by_step
+from iteralign.oracles.budget import Total
 from iteralign.rundir.reader import Run, State, read_run
+from iteralign.rundir.rounds import kept_round
 from iteralign.scoreboard.metrics import RoundMetrics
 
 _ONLY_SOME = (layout.GROWN, layout.DRAWS, layout.PLACES, layout.REVIEWED, layout.TRIED_AGAIN, layout.TWINS)
@@ -15,8 +16,8 @@ next."""
 
 
 @dataclass(frozen=True)
-class RunStatus:
-    """How far a run is."""
+class Headway:
+    """How far a run is, without its figures: read at once, however many rounds it has."""
 
     run: Path
     name: str | None
@@ -32,22 +33,33 @@ class RunStatus:
     """The round under way, or the next one; -1 for the base model's measurement, None for a finished run."""
     next_stage: str | None
     """The stage under way, or the next one, as its file is called; None where only the round's end is left."""
-    metrics: list[RoundMetrics]
-    """Of the rounds done; the base model's (round -1) once the run is finished."""
     seconds: dict[str, float]
     """Spent so far, by the name of the round's directory, all attempts together."""
     oracle: dict[str, Total]
     """Calls, tokens and cost by step; empty where none was made."""
 
 
+@dataclass(frozen=True)
+class RunStatus(Headway):
+    """The same with its figures."""
+
+    metrics: list[RoundMetrics]
+    """Of the rounds done; the base model's (round -1) once the run is finished."""
+
+
 def read_status(run_dir: Path) -> RunStatus:
     """Raises RunDirectoryError for a directory that holds no run."""
     run = read_run(run_dir)
-    attempt, metrics = run.attempt(), run.done()
-    done = sum(row.round >= 0 for row in metrics)
+    headway = headway_of(run)
+    return RunStatus(**{one.name: getattr(headway, one.name) for one in fields(Headway)}, metrics=run.done())
+
+
+def headway_of(run: Run) -> Headway:
+    """Raises what reading its logs does."""
+    attempt, done = run.attempt(), run.rounds_done()
     next_round, next_stage = (None, None) if attempt.state == "finished" else _next(run, done)
-    return RunStatus(
-        run=run_dir,
+    return Headway(
+        run=run.path,
         name=run.settings.name,
         state=attempt.state,
         reason=attempt.reason,
@@ -56,17 +68,16 @@ def read_status(run_dir: Path) -> RunStatus:
         rounds_done=done,
         next_round=next_round,
         next_stage=next_stage,
-        metrics=metrics,
         seconds=run.seconds(),
-        oracle=totals_by_step(run.calls()),
+        oracle=run.spent(),
     )
 
 
 def _next(run: Run, done: int) -> tuple[int, str | None]:
-    begun = run.rounds()
-    if begun and run.waiting() is not None:
+    begun = bool(run.newest(1))
+    if run.waiting() is not None:
         return done, layout.REVIEWED
-    under_way = next((one for one in begun if one.number == done), None) if begun else run.baseline
-    there = [] if under_way is None else [_IN_ORDER.index(stage) for stage in under_way.stages if stage in _IN_ORDER]
+    under_way = kept_round(run.path, done) if begun else run.baseline
+    there = [_IN_ORDER.index(stage) for stage in under_way.stages if stage in _IN_ORDER]
     after = _IN_ORDER[max(there, default=-1) + 1 :]
     return done if begun else -1, after[0] if after else None

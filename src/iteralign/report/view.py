@@ -13,7 +13,7 @@ from typing import Any
 import iteralign
 from iteralign import layout
 from iteralign.integrity.verify import verify_run
-from iteralign.oracles.budget import Total, totals_by_step
+from iteralign.oracles.budget import Total
 from iteralign.records import PlaceTrial
 from iteralign.redteam.forms import in_forms
 from iteralign.report.answers import Pair, PairSet, benign_pairs, held_out_pairs, revision_pairs, sampled
@@ -175,7 +175,7 @@ def result(run: Run, rows: list[RoundMetrics], *, check: bool = True) -> Result:
         problems=verify_run(run.path, big=False).problems if check else [],
         ending=ending(rows) if run.finished else None,
         learnt=rows[-1].weights >= 0,
-        gained=gained(rows, run.ledger()[0], totals_by_step(run.calls()), sum(run.seconds().values())),
+        gained=gained(rows, run.ledger()[0], run.spent(), sum(run.seconds().values())),
         headlines=headlines(rows[0], final(rows)),
     )
 
@@ -202,8 +202,8 @@ def measured_answers(base: Measurement, after: Measurement) -> list[PairSet]:
 def made(run: Run) -> Made:
     """Settings, environment, cost and time."""
     return Made(
-        stages=stage_times(run.timings()),
-        calls=totals_by_step(run.calls()),
+        stages=stage_times(run.each_timing()),
+        calls=run.spent(),
         endpoints=endpoints(run.path / layout.ENDPOINTS),
         changed_settings=_changed(run),
         settings=read_text(run.path / layout.CONFIG),

@@ -14,12 +14,12 @@ from iteralign import layout
 from iteralign.constitution.given import read_ledger
 from iteralign.constitution.ledger import Effect, extend
 from iteralign.errors import CorruptFileError, DataError, RunDirectoryError
-from iteralign.files import count_records, number, read_log
-from iteralign.oracles.budget import Call, read_calls
+from iteralign.files import count_records, each_entry, number, read_log
+from iteralign.oracles.budget import Call, Total, each_call, read_calls, totals_by_step
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt
 from iteralign.rundir import begun
 from iteralign.rundir.jsonl import each_record, read_records, read_rows
-from iteralign.rundir.rounds import KeptRound, kept_round, kept_rounds
+from iteralign.rundir.rounds import KeptRound, begun_numbers, kept_round, kept_rounds
 from iteralign.scoreboard.guard_rails import Intervention
 from iteralign.scoreboard.measurement import Measurement, with_numbers
 from iteralign.scoreboard.metrics import RoundMetrics, final
@@ -121,6 +121,10 @@ class Run:
         """Those that have begun, in order."""
         return kept_rounds(self.path)
 
+    def newest(self, count: int) -> list[KeptRound]:
+        """The latest of them, the newest first."""
+        return [kept_round(self.path, number) for number in reversed(begun_numbers(self.path)[-count:])]
+
     def round(self, number: int) -> KeptRound:
         """One of them. Raises RunDirectoryError for a number that there is none of."""
         one = kept_round(self.path, number)
@@ -133,6 +137,15 @@ class Run:
         if self.finished:
             return read_rows(self.path / layout.METRICS, RoundMetrics)
         return [row for row in (one.metrics() for one in self.rounds()) if row is not None]
+
+    def rounds_done(self) -> int:
+        """How many, whose figures are not looked at."""
+        if self.finished:  # with a row of the base model's
+            return count_records(self.path / layout.METRICS) - 1
+        numbers = reversed(begun_numbers(self.path))
+        return next(
+            (one + 1 for one in numbers if (kept_round(self.path, one).directory / layout.ROUND_METRICS).exists()), 0
+        )
 
     def metrics(self) -> list[RoundMetrics]:
         """The base model's figures (round -1), as far as it is measured, and those of the rounds that are done."""
@@ -189,7 +202,7 @@ class Run:
 
     def waiting(self) -> Waiting | None:
         """What a person has to decide before the run goes on: in the newest round, since none follows one that waits."""
-        for one in self.rounds()[-1:]:
+        for one in self.newest(1):
             for sheet in sorted(one.directory.glob(layout.review_sheet("*"))):
                 sitting = int(sheet.stem.partition("-")[2])
                 if not (one.directory / layout.REVIEWED.sitting(sitting).file).exists():
@@ -206,21 +219,28 @@ class Run:
         """The oracle's account: one entry for each call of an endpoint."""
         return read_calls(self.path / layout.CALLS)
 
+    def spent(self) -> dict[str, Total]:
+        """Calls, tokens and cost by step, as far as the account goes."""
+        return totals_by_step(each_call(self.path / layout.CALLS))
+
     def warnings(self) -> list[str]:
         """What went wrong without ending the run."""
         return [str(line.get("warning", "")) for line in read_log(self.path / layout.WARNINGS)]
 
     def timings(self) -> list[tuple[str, str, float]]:
         """(round's directory, stage, seconds) of every stage that was computed, all attempts together."""
-        lines = [
-            (str(line.get("stage", "")), number(line.get("seconds"))) for line in read_log(self.path / layout.TIMINGS)
-        ]
-        return [(name.partition("/")[0], name.rpartition("/")[2], seconds) for name, seconds in lines]
+        return list(self.each_timing())
+
+    def each_timing(self) -> Iterator[tuple[str, str, float]]:
+        """The same one after another: of a large run they are many."""
+        for line in each_entry(self.path / layout.TIMINGS):
+            name = str(line.get("stage", ""))
+            yield name.partition("/")[0], name.rpartition("/")[2], number(line.get("seconds"))
 
     def seconds(self) -> dict[str, float]:
         """Spent by the name of the round's directory."""
         spent: dict[str, float] = {}
-        for place, _, seconds in self.timings():
+        for place, _, seconds in self.each_timing():
             spent[place] = spent.get(place, 0.0) + seconds
         return spent
 

@@ -1,5 +1,6 @@
 """One round as it lies on disk, also while the run goes on: nothing is read before it is asked for."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -107,5 +108,13 @@ def kept_round(run: Path, number: int) -> KeptRound:
 
 def kept_rounds(run: Path) -> list[KeptRound]:
     """Those that have begun, in order."""
-    found = sorted(path for path in (run / layout.ROUNDS).glob("[0-9]*") if path.name.isdecimal() and path.is_dir())
-    return [KeptRound(int(path.name), path) for path in found]
+    return [kept_round(run, number) for number in begun_numbers(run)]
+
+
+def begun_numbers(run: Path) -> list[int]:
+    """Their numbers, in order."""
+    try:
+        with os.scandir(run / layout.ROUNDS) as entries:
+            return sorted(int(one.name) for one in entries if one.name.isdecimal() and one.is_dir())
+    except FileNotFoundError:
+        return []

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iteralign.errors import IteralignError
-from iteralign.oracles.budget import totals_by_step
-from iteralign.report.gains import Gained, cost_of, gained
+from iteralign.report.gains import Gain, cost_of, gains
 from iteralign.rundir.begun import holds_a_run
 from iteralign.rundir.reader import Run, State, read_run
+from iteralign.scoreboard.metrics import final
 
 _DEEPEST = 4
 """Directories between the one that is looked into and a run."""
@@ -32,7 +32,7 @@ class RunLine:
     rates: tuple[float, ...] = ()
     """Unacceptable held-out answers, by measurement."""
     cost: str = ""
-    gained: Gained | None = None
+    gains: tuple[Gain, ...] = ()
 
 
 def runs_under(directory: Path) -> dict[str, Path]:
@@ -69,9 +69,16 @@ def line_of(key: str, path: Path) -> RunLine:
         return RunLine(key, path.name, None, str(error))
 
 
+def as_it_is(line: RunLine, path: Path) -> RunLine:
+    """The same with the run's state at this moment."""
+    try:
+        return line if line.problem else replace(line, state=read_run(path).state)
+    except (IteralignError, OSError):
+        return line_of(line.key, path)
+
+
 def _line(key: str, run: Run) -> RunLine:
     rows = run.metrics()
-    calls = totals_by_step(run.calls())
     counts = [row.held_out for row in rows if row.held_out is not None and row.held_out.total]
     return RunLine(
         key=key,
@@ -80,6 +87,6 @@ def _line(key: str, run: Run) -> RunLine:
         done=sum(row.round >= 0 for row in rows),
         planned=run.planned_rounds(),
         rates=tuple(count.count / count.total for count in counts),
-        cost=cost_of(calls.values()),
-        gained=gained(rows, run.ledger()[0], calls, sum(run.seconds().values())),
+        cost=cost_of(run.spent().values()),
+        gains=tuple(gains(rows[0], final(rows))),
     )

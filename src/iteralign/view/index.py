@@ -30,6 +30,8 @@ DRAWN = "drawn"
 MEASURED = ("held-out", "benign")
 _COLUMNS = "number integer primary key, name text, kind text, place integer, category text, words text, row text"
 _BATCH = 500
+_CACHE = 256
+"""KiB of the database in memory: all rows are looked through for words, so more would only be filled and emptied."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class AnswerIndex:
         self._file = tempfile.NamedTemporaryFile(prefix="iteralign-view-", suffix=".sqlite")  # noqa: SIM115  # for as long as self
         for_all_of(run, write_index, run, self._file.name)
         self._database = sqlite3.connect(self._file.name, check_same_thread=False)
+        self._database.execute(f"pragma cache_size = -{_CACHE}")
         self.counts = Counter[str](dict(self._database.execute("select name, count(*) from answers group by name")))
         """Rows of each set."""
         self._choices = {
@@ -93,8 +96,11 @@ class AnswerIndex:
             values.append(query.words.casefold())
         fitting = f"select number from answers where {' and '.join(where)} order by place, number"
         with self._lock, closing(self._database.cursor()) as cursor:
-            fit = [number for (number,) in cursor.execute(fitting, values)]
-            page = fit[query.start : query.start + query.count]
+            fit, page = 0, list[int]()
+            for (number,) in cursor.execute(fitting, values):  # of all of them the page's alone are kept
+                if query.start <= fit < query.start + query.count:
+                    page.append(number)
+                fit += 1
             known = f"select number, row from answers where number in ({', '.join('?' * len(page))})"
             rows = dict(cursor.execute(known, page))
         kinds, categories = (
@@ -103,7 +109,7 @@ class AnswerIndex:
         order = {kind: place for place, kind in enumerate(KINDS)}
         return Hits(
             total=sum(self.counts[name] for name in query.names),
-            fit=len(fit),
+            fit=fit,
             kinds=sorted(set(filter(None, kinds)), key=lambda kind: order.get(kind, len(order))),
             categories=sorted(set(filter(None, categories))),
             rows=[json.loads(rows[number]) for number in page],

@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from iteralign.errors import RunDirectoryError
-from iteralign.integrity.verify import verify_run
 from iteralign.report.html import section
-from iteralign.report.view import view_of
 from iteralign.view.apart import for_all_of
-from iteralign.view.found import runs_under
+from iteralign.view.found import RunLine, as_it_is, line_of, runs_under
 from iteralign.view.index import AnswerIndex
 from iteralign.view.now import settled
 
 T = TypeVar("T")
 
-ALL_ROUNDS = ("did", "constitution", "failures", "limits")
-"""Parts of the report that take a look at every round."""
+REPORTED = ("result", "did", "rounds", "constitution", "failures", "made", "limits")
+"""Parts of the report that stand in a page as they are: answers are searched, and files are checked last."""
 
 
 class Runs:
@@ -28,6 +26,7 @@ class Runs:
         self._sections = Kept(lambda run: for_all_of(run, sections, run))
         self._problems = Kept(lambda run: for_all_of(run, problems, run))
         self._indexes = Kept(AnswerIndex)
+        self._lines: dict[Path, tuple[str, RunLine]] = {}
 
     def path(self, key: str) -> Path:
         """Raises RunDirectoryError for what is no run below the directory."""
@@ -36,8 +35,19 @@ class Runs:
             raise RunDirectoryError(f"There is no run {key!r} under {self.directory}.")
         return path
 
-    def section(self, path: Path, name: str) -> str:
-        """One of ALL_ROUNDS, made again when a round has ended."""
+    def lines(self) -> list[RunLine]:
+        """One for each run. What a run measured and spent is looked up again when a round has ended, its state always."""
+        known, self._lines = self._lines, {}
+        for key, path in runs_under(self.directory).items():
+            now = settled(path)
+            before, line = known.get(path, ("", None))
+            if line is None or line.problem or before != now:
+                line = for_all_of(path, line_of, key, path)
+            self._lines[path] = (now, line)
+        return [as_it_is(line, path) for path, (_, line) in self._lines.items()]
+
+    def section(self, path: Path, name: str) -> bytes:
+        """One of REPORTED, made again when a round has ended."""
         return self._sections.of(path)[name]
 
     def problems(self, path: Path) -> list[str]:
@@ -49,14 +59,18 @@ class Runs:
         return self._indexes.of(path)
 
 
-def sections(run: Path) -> dict[str, str]:
-    """ALL_ROUNDS as markup."""
+def sections(run: Path) -> dict[str, bytes]:
+    """REPORTED as markup, encoded: half of what it is as text."""
+    from iteralign.report.view import view_of  # of a large run this is another process
+
     view = view_of(run, check=False)
-    return {name: section(name, getattr(view, name)) for name in ALL_ROUNDS}
+    return {name: section(name, getattr(view, name)).encode("utf-8", "replace") for name in REPORTED}
 
 
 def problems(run: Path) -> list[str]:
     """What `iteralign verify` finds, whole models apart."""
+    from iteralign.integrity.verify import verify_run
+
     return verify_run(run, big=False).problems
 
 

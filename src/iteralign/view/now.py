@@ -11,7 +11,7 @@ from iteralign.activity import round_name
 from iteralign.errors import CorruptFileError
 from iteralign.records import Principle, Verdict
 from iteralign.report.gains import cost_of
-from iteralign.report.status import RunStatus, read_status
+from iteralign.report.status import Headway, headway_of
 from iteralign.rundir.reader import Run
 from iteralign.rundir.rounds import KeptRound
 
@@ -38,7 +38,7 @@ class OracleSpent:
 class Now:
     """Everything that the head of a run's page shows."""
 
-    status: RunStatus
+    status: Headway
     where: str
     """The round under way."""
     doing: str
@@ -57,8 +57,8 @@ class Now:
 
 def now_of(run: Run) -> Now:
     """Raises RunDirectoryError. What is half written or torn at this moment is left out."""
-    status = read_status(run.path)
-    newest = _newest(run)
+    status = headway_of(run)
+    newest = run.newest(2)  # the one under way may have nothing yet
     stage = layout.stage_named(status.next_stage or "")
     totals, oracle = status.oracle.values(), run.settings.oracle
     return Now(
@@ -73,11 +73,6 @@ def now_of(run: Run) -> Now:
         principles=_principles(newest),
         waits=status.state == "waiting",
     )
-
-
-def _newest(run: Run) -> list[KeptRound]:
-    """The latest two rounds, the newer first: the one under way may have nothing yet."""
-    return run.rounds()[:-3:-1]
 
 
 def _failures(rounds: list[KeptRound]) -> list[Verdict]:
@@ -101,16 +96,16 @@ def _principles(rounds: list[KeptRound]) -> list[Principle]:
 
 
 def _usual(run: Run, stage: layout.Stage) -> float | None:  # type: ignore[type-arg]  # of any record
-    spent = [seconds for place, name, seconds in run.timings() if name == stage and place != layout.BASELINE]
+    spent = [seconds for place, name, seconds in run.each_timing() if name == stage and place != layout.BASELINE]
     return sum(spent) / len(spent) if spent else None
 
 
-def _left(status: RunStatus) -> float | None:
-    done = [row for row in status.metrics if row.round >= 0]
+def _left(status: Headway) -> float | None:
+    done = status.rounds_done
     if status.state == "finished" or not done:
         return None
-    names = [layout.round_directory(row.round).rpartition("/")[2] for row in done]
-    return sum(status.seconds.get(name, 0.0) for name in names) / len(done) * max(0, status.rounds - len(done))
+    names = (layout.round_directory(number).rpartition("/")[2] for number in range(done))
+    return sum(status.seconds.get(name, 0.0) for name in names) / done * max(0, status.rounds - done)
 
 
 def settled(run: Path) -> str:

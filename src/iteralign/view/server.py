@@ -22,15 +22,13 @@ import iteralign
 from iteralign.constitution.review import SheetEntry
 from iteralign.errors import ConfigError, IteralignError, RunDirectoryError
 from iteralign.records import Label
-from iteralign.report.html import SECTIONS, section, source, templates
-from iteralign.report.view import made, result, rounds_shown
+from iteralign.report.html import SECTIONS, source, templates
 from iteralign.rundir.desk import DecidedMeanwhile, desk_of, state_of
 from iteralign.rundir.labels import Place, give_label
 from iteralign.rundir.reader import read_run
-from iteralign.view.found import line_of, runs_under
 from iteralign.view.guard import Guard, address
 from iteralign.view.index import SETS, Query
-from iteralign.view.kept import ALL_ROUNDS, Runs
+from iteralign.view.kept import REPORTED, Runs
 from iteralign.view.labelling import with_labels
 from iteralign.view.now import now_of, settled, stamp
 from iteralign.view.reviewing import cards
@@ -44,12 +42,6 @@ _MOST_NAME = 80
 S = TypeVar("S", bound=BaseModel)
 _STATIC = {"page.css": "text/css", "view.css": "text/css", "page.js": "text/javascript", "view.js": "text/javascript"}
 _STATIC |= {"review.js": "text/javascript", "labels.js": "text/javascript"}
-_MEASURED: dict[str, Callable[..., Any]] = {
-    "result": lambda run, rows: result(run, rows, check=False),
-    "rounds": rounds_shown,
-    "made": lambda run, rows: made(run),
-}
-"""Parts of the report that need no look at every round. Whether all files are what was computed comes after all parts."""
 
 
 class Decided(BaseModel):
@@ -115,8 +107,7 @@ class Pages:
 
     def lines(self, request: Request) -> Response:
         """The list of runs."""
-        lines = [line_of(key, path) for key, path in runs_under(self.of.directory).items()]
-        return self._page(request, "lines.html", lines=lines, spark=spark)
+        return self._page(request, "lines.html", lines=self.of.lines(), spark=spark)
 
     def run(self, request: Request) -> Response:
         """A run's page without its parts, which come by `part`: so it is there at once, however large the run is."""
@@ -134,11 +125,7 @@ class Pages:
             )
         if name == "answers":
             return self._page(request, "answers.html", counts=self.of.answers(path).counts, sets=SETS)
-        if name in _MEASURED:
-            run = read_run(path)
-            shown: Any = _MEASURED[name](run, run.metrics())
-            return HTMLResponse(section(name, shown))
-        if name in ALL_ROUNDS:
+        if name in REPORTED:
             return HTMLResponse(self.of.section(path, name))
         if name == "checked":  # of a run that goes on the files are not checked after each round
             finished = read_run(path).finished
@@ -256,6 +243,8 @@ def serve(directory: Path, host: str, port: int, tell: Callable[[str], None]) ->
         log_level="warning",
         access_log=False,
         server_header=False,
+        ws="none",
+        lifespan="off",
         timeout_graceful_shutdown=1,
         limit_concurrency=64,
     )
