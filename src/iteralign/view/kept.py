@@ -37,14 +37,15 @@ class Runs:
 
     def lines(self) -> list[RunLine]:
         """One for each run. What a run measured and spent is looked up again when a round has ended, its state always."""
-        known, self._lines = self._lines, {}
+        lines: dict[Path, tuple[str, RunLine]] = {}
         for key, path in runs_under(self.directory).items():
             now = settled(path)
-            before, line = known.get(path, ("", None))
+            before, line = self._lines.get(path, ("", None))
             if line is None or line.problem or before != now:
                 line = for_all_of(path, line_of, key, path)
-            self._lines[path] = (now, line)
-        return [as_it_is(line, path) for path, (_, line) in self._lines.items()]
+            lines[path] = (now, line)
+        self._lines = lines
+        return [as_it_is(line, path) for path, (_, line) in lines.items()]
 
     def section(self, path: Path, name: str) -> bytes:
         """One of REPORTED, made again when a round has ended."""
