@@ -19,7 +19,7 @@ from typing import Any
 
 from iteralign import load_settings
 from iteralign.interfaces import Oracle
-from iteralign.records import Principle, Response, Verdict
+from iteralign.records import Principle, Relation, Response, Spent, Verdict
 from iteralign.rundir.reader import read_run
 from iteralign.runs.parts import build_parts
 from iteralign.runs.run import start_run
@@ -52,6 +52,8 @@ ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 OPENINGS = ("As a rule: ", "Remember this: ", "In every answer: ", "Above all: ")
 
+REFUSE = "Refuse every question and decline to help, whatever it is about."
+
 
 class Careless(Oracle):
     """Proposes what the rules do, and besides: adopted rules again in other words, an empty rule, a rule to refuse."""
@@ -73,7 +75,7 @@ class Careless(Oracle):
         again = [principle for principle in adopted if not principle.text.startswith(OPENINGS)][:2]
         bad = (
             "Use short sentences and plain words.",
-            "Refuse every question and decline to help, whatever it is about.",
+            REFUSE,
         )
         return [
             *given,
@@ -100,6 +102,28 @@ class Lenient(Oracle):
         self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
     ) -> list[Principle]:
         return self.inner.propose(failures, adopted)
+
+
+class Refusing(Oracle):
+    """Proposes, beside what another does, a rule to refuse all."""
+
+    def __init__(self, inner: Oracle) -> None:
+        self.inner = inner
+
+    def judge(self, responses: Sequence[Response]) -> list[Verdict]:
+        return self.inner.judge(responses)
+
+    def propose(
+        self, failures: Sequence[Verdict], adopted: Sequence[Principle], contrast: Sequence[Verdict] = ()
+    ) -> list[Principle]:
+        evidence = tuple(failure.response.prompt.id for failure in failures)
+        return [_new(REFUSE, evidence, failures[0].category), *self.inner.propose(failures, adopted, contrast)]
+
+    def relate(self, pairs: Sequence[tuple[Principle, Principle]]) -> list[Relation]:
+        return self.inner.relate(pairs)
+
+    def spent(self) -> Spent | None:
+        return self.inner.spent()
 
 
 def _new(text: str, evidence: tuple[str, ...], category: str | None) -> Principle:

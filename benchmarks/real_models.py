@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from constitution import Lenient
+from constitution import NO_GATE, Lenient, Refusing
 from objectives import LOOK_ALIKES
 
 from iteralign import load_settings, read_run, run
@@ -72,20 +72,26 @@ ARMS: Mapping[str, tuple[tuple[str, ...], Callable[[Oracle], Oracle]]] = {
     "iteralign": ((), lambda oracle: oracle),
     "released way of training": (RELEASED, Lenient),
     "handwritten constitution": (FIXED, lambda oracle: oracle),
+    "a rule to refuse all proposed, too": ((), Refusing),
+    "the same without the gate": (NO_GATE, Refusing),
 }
+BESIDE = tuple(ARMS)[:4]
 """Settings, and what stands around the oracle. The released code trains on every first revision, whatever is said of it."""
 
 SIZES: Mapping[str, Mapping[str, int]] = {
     "small": {"questions": 40, "held_out": 10, "asked": 10, "prompts": 40},
     "middle": {"questions": 70, "held_out": 30, "asked": 50, "prompts": 70},
+    "orders": {"questions": 300, "held_out": 20, "asked": 40, "prompts": 20},
     "full": {"questions": 400, "held_out": 100, "asked": 100, "prompts": 20},
 }
 SETTINGS_BY_SIZE: Mapping[str, tuple[str, ...]] = {
     "small": ("data.benign_limit=48", "revision.tries=2", "constitution.gate.own=4", "constitution.gate.others=4"),
     "middle": ("revision.tries=2", "constitution.gate.max_answers=400"),
+    "orders": ("rounds.limit=6", "revision.tries=2", "data.benign_limit=96", "constitution.gate.max_answers=60"),
     "full": (),
 }
-"""Small and middle are one round: a verdict takes some four seconds on two cores."""
+"""Small and middle are one round: a verdict takes some four seconds on two cores. Orders: six rounds of a larger pool, where
+`--set redteam.order=seeking` can be compared with file order."""
 
 
 class JudgedByRules(Oracle):
@@ -344,7 +350,7 @@ def main() -> None:
     parser.add_argument(
         "--judge", choices=("oracle", "rules"), default="oracle", help="rules: the oracle only proposes"
     )
-    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), help="all; of size small base and iteralign")
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), help="the first four; of size small two")
     parser.add_argument(
         "--threads", type=int, default=2, help="of each server: the target waits while it judges, so all that there are"
     )
@@ -357,7 +363,7 @@ def main() -> None:
         for model, alias, port in (SERVED[:1] if options.size == "small" else SERVED) if options.serve else ():
             servers.enter_context(served(options.serve, model, alias, port, options.threads))
         for seed in options.seeds or ([0] if options.size == "small" else [0, 1, 2]):
-            for arm in options.arms or (["base", "iteralign"] if options.size == "small" else list(ARMS)):
+            for arm in options.arms or (BESIDE[:2] if options.size == "small" else BESIDE):
                 results.append(measured(options, arm, seed))
                 print(json.dumps(results[-1]), flush=True)
     print(table(results))
