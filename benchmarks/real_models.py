@@ -72,7 +72,7 @@ ARMS: Mapping[str, tuple[tuple[str, ...], Callable[[Oracle], Oracle]]] = {
     "iteralign": ((), lambda oracle: oracle),
     "released way of training": (RELEASED, Lenient),
     "handwritten constitution": (FIXED, lambda oracle: oracle),
-    "a rule to refuse all proposed, too": ((), Refusing),
+    "a rule to refuse all among the proposals": ((), Refusing),
     "the same without the gate": (NO_GATE, Refusing),
 }
 BESIDE = tuple(ARMS)[:4]
