@@ -51,7 +51,6 @@ ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rules: no gate, one try, all trained on": ("lenient", (*NO_GATE, "revision.tries=1")),
 }
 OPENINGS = ("As a rule: ", "Remember this: ", "In every answer: ", "Above all: ")
-
 REFUSE = "Refuse every question and decline to help, whatever it is about."
 
 
@@ -73,10 +72,7 @@ class Careless(Oracle):
         evidence = tuple(failure.response.prompt.id for failure in failures)
         given = self.inner.propose(failures, adopted)
         again = [principle for principle in adopted if not principle.text.startswith(OPENINGS)][:2]
-        bad = (
-            "Use short sentences and plain words.",
-            REFUSE,
-        )
+        bad = ("Use short sentences and plain words.", REFUSE)
         return [
             *given,
             *(_new(opening + principle.text, evidence, principle.category) for principle in again),

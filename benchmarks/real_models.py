@@ -75,8 +75,9 @@ ARMS: Mapping[str, tuple[tuple[str, ...], Callable[[Oracle], Oracle]]] = {
     "a rule to refuse all among the proposals": ((), Refusing),
     "the same without the gate": (NO_GATE, Refusing),
 }
-BESIDE = tuple(ARMS)[:4]
 """Settings, and what stands around the oracle. The released code trains on every first revision, whatever is said of it."""
+BESIDE = tuple(ARMS)[:4]
+"""Those of the table in docs/results.md; the others show what the gate does."""
 
 SIZES: Mapping[str, Mapping[str, int]] = {
     "small": {"questions": 40, "held_out": 10, "asked": 10, "prompts": 40},

@@ -25,30 +25,16 @@ SMALL = [
 ]
 
 
-TORCHRUN: tuple[str, ...] = (
-    "torch.distributed.run",
-    "--nproc-per-node",
-    "2",
-    "--rdzv-backend",
-    "c10d",
-    "--rdzv-endpoint",
-    "127.0.0.1:0",
+TORCHRUN = (
+    "torch.distributed.run --nproc-per-node 2 --rdzv-backend c10d --rdzv-endpoint 127.0.0.1:0 --local-addr 127.0.0.1"
 )
-TORCHRUN += ("--local-addr", "127.0.0.1")
-ACCELERATE: tuple[str, ...] = (
-    "accelerate.commands.launch",
-    "--multi_gpu",
-    "--num_processes",
-    "2",
-    "--num_machines",
-    "1",
-)
-ACCELERATE += ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")
+ACCELERATE = "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0"
+ACCELERATE += " --mixed_precision no --dynamo_backend no"
 
 
-def launch(launcher: tuple[str, ...], *words: str) -> subprocess.CompletedProcess[str]:
+def launch(launcher: str, *words: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-m", *launcher, "-m", "iteralign", *words]
+    command = [sys.executable, "-m", *launcher.split(), "-m", "iteralign", *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=290)
 
 

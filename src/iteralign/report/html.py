@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
@@ -19,12 +19,10 @@ from markupsafe import Markup, escape
 import iteralign
 from iteralign import layout
 from iteralign.files import write_text
+from iteralign.report.beside import SideBySide, side_by_side
 from iteralign.report.gains import in_points, rate
 from iteralign.report.tables import duration
-
-if TYPE_CHECKING:  # who renders a section alone does without them
-    from iteralign.report.beside import SideBySide
-    from iteralign.report.view import View
+from iteralign.report.view import View, view_of
 
 SECTIONS = {
     "result": "Result",
@@ -53,8 +51,6 @@ _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uf
 
 def write_report(run_dir: Path, output: Path | None = None) -> Path:
     """Write the page of a run, RUN/report.html if not said otherwise. Raises RunDirectoryError."""
-    from iteralign.report.view import view_of
-
     path = output or run_dir / layout.REPORT
     write_text(path, page(view_of(run_dir)))
     return path
@@ -62,19 +58,17 @@ def write_report(run_dir: Path, output: Path | None = None) -> Path:
 
 def write_comparison(runs: Sequence[Path], output: Path) -> Path:
     """Write the page of two to five runs side by side. Raises ConfigError, RunDirectoryError."""
-    from iteralign.report.beside import side_by_side
-
     write_text(output, comparison(side_by_side(runs)))
     return output
 
 
-def comparison(view: "SideBySide") -> str:
+def comparison(view: SideBySide) -> str:
     """The whole file."""
     title = " beside ".join(view.names)
     return _whole("compare.html", COMPARED, data={}, title=title, shown=view, version=iteralign.__version__)
 
 
-def page(view: "View") -> str:
+def page(view: View) -> str:
     """The whole file."""
     parts = {name: section(name, getattr(view, name)) for name in SECTIONS}
     data = {item.name: [pair.row() for pair in item.shown] for item in view.answers}

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from iteralign.errors import RunDirectoryError
+from iteralign.integrity.verify import verify_run
 from iteralign.report.html import section
+from iteralign.report.view import view_of
 from iteralign.view.apart import for_all_of
 from iteralign.view.found import RunLine, as_it_is, line_of, runs_under
 from iteralign.view.index import AnswerIndex
@@ -62,16 +64,12 @@ class Runs:
 
 def sections(run: Path) -> dict[str, bytes]:
     """REPORTED as markup, encoded: half of what it is as text."""
-    from iteralign.report.view import view_of  # of a large run this is another process
-
     view = view_of(run, check=False)
     return {name: section(name, getattr(view, name)).encode("utf-8", "replace") for name in REPORTED}
 
 
 def problems(run: Path) -> list[str]:
     """What `iteralign verify` finds, whole models apart."""
-    from iteralign.integrity.verify import verify_run
-
     return verify_run(run, big=False).problems
 
 
