@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from report.conftest import finished, hostile  # noqa: F401  # fixtures
 from iteralign import layout, read_run
 from iteralign.errors import CorruptFileError
 from iteralign.files import append_line
+from iteralign.oracles.budget import Call
 from iteralign.report.html import SECTIONS
 from iteralign.view import apart, kept
 from iteralign.view.found import RunLine, line_of, runs_under
@@ -121,7 +123,7 @@ def test_the_first_page_says_what_is_wrong_with_a_run(served: Start, finished: P
     assert set(runs_under(tmp_path)) == {"runs/good", "runs/torn"}
 
 
-def test_the_first_page_looks_at_a_run_again_when_a_round_has_ended_and_at_its_state_always(
+def test_the_first_page_measures_a_run_again_when_a_round_has_ended_and_tells_its_state_and_cost_always(
     served: Start,
     finished: Path,  # noqa: F811
     tmp_path: Path,
@@ -140,6 +142,11 @@ def test_the_first_page_looks_at_a_run_again_when_a_round_has_ended_and_at_its_s
     assert client.ask("/lines").text == client.ask("/lines").text and sorted(looked) == ["one", "two"]
     append_line(tmp_path / "one" / layout.ATTEMPTS, {"event": "stopped: OracleError"})
     assert ">stopped</span>" in client.ask("/lines").text and len(looked) == 2
+    append_line(tmp_path / "one" / layout.ATTEMPTS, {"event": "started", "pid": os.getpid()})
+    call = Call("hash", "judge", "model", 10, 2, 1.5, False, "answered", 1)
+    (tmp_path / "one" / layout.CALLS).parent.mkdir(exist_ok=True)
+    append_line(tmp_path / "one" / layout.CALLS, asdict(call))
+    assert "$1.50" in client.ask("/lines").text and len(looked) == 2
     (tmp_path / "two" / layout.METRICS).touch()  # as if a round had ended
     (tmp_path / "one" / layout.ENVIRONMENT).write_text("{")
     assert "not what iteralign wrote" in client.ask("/lines").text and looked[2:] == ["two"]

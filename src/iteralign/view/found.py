@@ -70,9 +70,15 @@ def line_of(key: str, path: Path) -> RunLine:
 
 
 def as_it_is(line: RunLine, path: Path) -> RunLine:
-    """The same with the run's state at this moment."""
+    """The same with what changes between two rounds: the run's state and, while it goes on, how far it is and its cost."""
+    if line.problem:
+        return line
     try:
-        return line if line.problem else replace(line, state=read_run(path).state)
+        run = read_run(path)
+        line = replace(line, state=run.state)
+        if line.state == "running":
+            line = replace(line, done=run.rounds_done(), cost=cost_of(run.spent().values()))
+        return line
     except (IteralignError, OSError):
         return line_of(line.key, path)
 

@@ -38,7 +38,7 @@ class Runs:
         return path
 
     def lines(self) -> list[RunLine]:
-        """One for each run. What a run measured and spent is looked up again when a round has ended, its state always."""
+        """One for each run. What a run measured is looked up again when a round has ended."""
         lines: dict[Path, tuple[str, RunLine]] = {}
         for key, path in runs_under(self.directory).items():
             now = settled(path)
