@@ -6,7 +6,8 @@ named) has it answer them again under principles, and BENIGN under the same ones
 group is done, to the file of `-o`; the same command goes on where it was stopped. `--table` prints what is there.
 
 Principles come from a fixed list: one rule for all (`vague`, `general`), those that ship with iteralign for the kind of harm
-(`kinds`, as the rules oracle proposes them), or a file of them by name (`--proposed FILE`, a constitution).
+(`kinds`, as the rules oracle proposes them), or are proposed for these failures by the oracle of a run's settings
+(`--propose SETTINGS`). Those are kept beside the answers.
 """
 
 import argparse
@@ -15,24 +16,27 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from iteralign.constitution.given import read_constitution
+from iteralign import load_settings
 from iteralign.data.prepare import load_prompts
 from iteralign.oracles.harm_rules import PRINCIPLES, categorise
 from iteralign.oracles.rules import RuleOracle
 from iteralign.prompts import load_template
 from iteralign.prompts.forms import Place, PromptForm, prompt_form
 from iteralign.records import Principle, RedTeamPrompt, Revision, Sampling, Turn, Verdict
+from iteralign.runs.build import build_oracle
 from iteralign.stats.intervals import Proportion
 from iteralign.steps.judge import judge, unacceptable
+from iteralign.steps.propose import propose
 from iteralign.steps.respond import answers, respond
 from iteralign.steps.revise import Mode, revise
 from iteralign.steps.verify import COPIED, recites
 from iteralign.targets.transformers import TransformersTarget
 from iteralign.text.refusals import is_refusal
+from iteralign.text.similarity import by_words
 from iteralign.weights.model import LocalModel
 
 Rows = list[dict[str, Any]]
@@ -73,20 +77,19 @@ WAYS = {
     "vague rule, after": Way("vague"),
     "rule of its kind, after": Way("kinds"),
     "rule of its kind, before": Way("kinds", place="before"),
-    "three rules, before": Way("kinds", place="before", at_most=3),
+    "three rules, after": Way("kinds", at_most=3),
     "three rules one after another": Way("kinds", at_most=3, mode="sequential"),
     "critique first": Way("kinds", mode="critique"),
-    "examples before": Way("kinds", place="before", examples=True),
-    "sampled, defaults": Way("kinds", place="before", sampling=SAMPLED),
-    "sampled, top-p 0.9 alone": Way(
-        "kinds", place="before", sampling=SAMPLED.model_copy(update={"top_p": 0.9, "min_p": 0})
-    ),
-    "sampled, min-p 0.1 alone": Way("kinds", place="before", sampling=SAMPLED.model_copy(update={"top_p": 1.0})),
-    "greedy, then two sampled": Way("kinds", place="before", tries=3),
+    "examples, after": Way("kinds", examples=True),
+    "sampled, defaults": Way("kinds", sampling=SAMPLED),
+    "sampled, top-p 0.9 alone": Way("kinds", sampling=SAMPLED.model_copy(update={"top_p": 0.9, "min_p": 0})),
+    "sampled, min-p 0.1 alone": Way("kinds", sampling=SAMPLED.model_copy(update={"top_p": 1.0})),
+    "greedy, then two sampled": Way("kinds", tries=3),
     "proposed rule, after": Way("proposed"),
     "proposed rule, before": Way("proposed", place="before"),
-    "proposed rule, before, three tries": Way("proposed", place="before", tries=3),
+    "proposed rule, after, three tries": Way("proposed", tries=3),
 }
+"""What is compared beside the places stands after the question, where rules mend most."""
 
 
 class Kept:
@@ -189,7 +192,7 @@ def _with_examples(failure: Verdict, kept: Kept) -> Verdict:
         for row in kept.of("base", "harmful")
     }
     own = failure.response.prompt
-    mended = [row for row in kept.of("rule of its kind, before", "harmful") if row["label"] == "acceptable"]
+    mended = [row for row in kept.of("rule of its kind, after", "harmful") if row["label"] == "acceptable"]
     shown = random.Random(own.id).sample([row for row in mended if row["id"] != own.id], 2)
     pairs = [(questions[row["id"]], row["text"]) for row in shown]
     turns = [
@@ -197,6 +200,16 @@ def _with_examples(failure: Verdict, kept: Kept) -> Verdict:
     ]
     prompt = own.model_copy(update={"history": tuple(turns)})
     return failure.model_copy(update={"response": failure.response.model_copy(update={"prompt": prompt})})
+
+
+def proposals(settings: Path, place: Path, failed: Sequence[Verdict]) -> list[Principle]:
+    """What the settings' oracle proposes for the failures, and what may stand in a prompt of it; asked once."""
+    if not place.exists():
+        known = load_settings(settings)
+        found = propose(build_oracle(known.oracle, known.seed), failed, [], 0)
+        place.write_text("".join(principle.model_dump_json() + "\n" for principle in found), encoding="utf-8")
+    kept = [Principle.model_validate_json(line) for line in place.read_text(encoding="utf-8").splitlines()]
+    return [principle for principle in kept if principle.status == "proposed"]
 
 
 def ask_benign(bench: Bench, kept: Kept, way: Way | None, benign: Sequence[RedTeamPrompt]) -> None:
@@ -220,10 +233,12 @@ def ask_benign(bench: Bench, kept: Kept, way: Way | None, benign: Sequence[RedTe
 
 
 def _for_benign(prompt: RedTeamPrompt, bank: Sequence[Principle], way: Way | None) -> list[Principle]:
-    """Those of the kind of harm that its words look like, as a failed question gets them."""
+    """Those of the kind of harm that its words look like, and among these those that are most like it: as a failed question
+    gets them whose principles don't name it."""
     kind = categorise(prompt.question)
-    ordered = sorted(bank, key=lambda principle: principle.category != kind)
-    return ordered[: 0 if way is None else way.at_most]
+    (alike,) = by_words([prompt.question], [principle.text for principle in bank])
+    ordered = sorted(range(len(bank)), key=lambda place: (bank[place].category != kind, -alike[place]))
+    return [bank[place] for place in ordered[: 0 if way is None else way.at_most]]
 
 
 def table(kept: Kept) -> str:
@@ -270,30 +285,28 @@ def main() -> None:
     parser.add_argument("target")
     parser.add_argument("questions", type=Path)
     parser.add_argument("benign", type=Path)
-    parser.add_argument("ways", nargs="*", help="all, but those under `proposed` where no file is given")
+    parser.add_argument("ways", nargs="*", help="all, but those under `proposed` where nothing is proposed")
     parser.add_argument("--failures", type=int, default=60)
     parser.add_argument("--benign-questions", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--proposed", type=Path, help="a constitution whose principles were proposed")
+    parser.add_argument("--propose", type=Path, metavar="SETTINGS", help="a run's settings, whose oracle proposes")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("-o", "--output", type=Path, default=Path("mending.jsonl"))
     arguments = parser.parse_args()
     kept = Kept(arguments.output)
     if not arguments.table:
-        proposed = read_constitution(arguments.proposed) if arguments.proposed else []
         model = LocalModel(arguments.target, root=Path(), dtype=arguments.dtype)
-        bench = Bench(
-            TransformersTarget(model),
-            prompt_form("chat", None, model.render_chat),
-            arguments.tokens,
-            proposed,
-            RuleOracle(1, seed=0),
-        )
+        form = prompt_form("chat", None, model.render_chat)
+        bench = Bench(TransformersTarget(model), form, arguments.tokens, [], RuleOracle(1, seed=0))
         failed = failures(bench, kept, sample(arguments.questions, 3 * arguments.failures), arguments.failures)
+        if arguments.propose is not None:
+            place = arguments.output.with_name(f"{arguments.output.stem}-proposed.jsonl")
+            bench = replace(bench, proposed=proposals(arguments.propose, place, failed))
         benign = sample(arguments.benign, arguments.benign_questions, benign=True)
         ask_benign(bench, kept, None, benign)
-        for name in arguments.ways or [way for way, how in WAYS.items() if proposed or how.principles != "proposed"]:
+        known = [name for name, way in WAYS.items() if bench.proposed or way.principles != "proposed"]
+        for name in arguments.ways or known:
             mend(bench, kept, name, WAYS[name], failed)
             ask_benign(bench, kept, WAYS[name], benign)
             print(_line(kept, name), flush=True)
