@@ -73,6 +73,7 @@ def test_a_pair_has_the_tokens_of_both_answers(model: LocalModel) -> None:
     assert pair.tokens == chosen.tokens + rejected.tokens
     [short] = make_pairs(model, [example(1)], len(pair.prompt_ids) + 2)
     assert (short.chosen_ids, short.rejected_ids) == (pair.chosen_ids[:2], pair.rejected_ids[:2])
+    assert make_pairs(model, [example(1)], 1024, answer_tokens=2) == [short]
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

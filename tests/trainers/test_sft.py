@@ -82,6 +82,25 @@ def test_a_long_answer_loses_its_end_and_eos(model: LocalModel) -> None:
     assert len(row.input_ids) == model.context_length
 
 
+def test_of_each_answer_so_many_tokens_are_learnt_and_no_end(model: LocalModel) -> None:
+    [whole], [cut] = (make_rows(model, [example(1)], LONG, tokens) for tokens in (None, 3))
+    prompt = len(encode(model.tokenizer, example(1).prompt))
+    assert cut.input_ids == whole.input_ids[: prompt + 3]
+    assert cut.labels == whole.labels[: prompt + 3]
+    assert make_rows(model, [example(1)], LONG, len(whole.input_ids)) == [whole]
+
+
+def test_a_training_reads_no_further_than_it_learns(model: LocalModel, tmp_path: Path) -> None:
+    longer = [one.model_copy(update={"completion": one.completion + " and more"}) for one in EXAMPLES]
+    settings = CHOSEN.model_copy(update={"answer_tokens": 1})
+    found = [
+        SFT(model, settings, 0).finetune(model.base, examples, tmp_path / name, 0)
+        for name, examples in (("short", EXAMPLES), ("long", longer))
+    ]
+    assert found[0].tokens == found[1].tokens == 2 * sum(len(encode(model.tokenizer, e.prompt)) + 1 for e in EXAMPLES)
+    assert found[0].loss == found[1].loss
+
+
 def test_a_prompt_without_room_for_an_answer_is_named(model: LocalModel) -> None:
     with pytest.raises(TrainingError, match="p7"):
         make_rows(model, [example(1), example(7, prompt="word " * 200)], LONG)

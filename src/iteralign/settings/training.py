@@ -55,6 +55,9 @@ class TrainingSettings(Section):
     """Batches whose gradients are summed for one optimiser step."""
     max_length: int = Field(default=1024, gt=0, le=100_000_000)
     """Tokens of a row at most."""
+    answer_tokens: int | None = Field(default=None, gt=0, le=100_000_000)
+    """Tokens of each answer that are learnt, from its first on: there it is decided whether a model declines. null learns
+    answers to their end. Objective distill has distill.max_new_tokens in its place."""
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
     """Share of the steps in which the learning rate rises from 0."""
     weight_decay: float = Field(default=0.0, ge=0, le=100)

@@ -24,7 +24,7 @@ class Preferred(Objective):
     """The chosen answer of each pair; with a share of sft's loss on it, and a rail where it loses probability none the less."""
 
     def rows(self, model: LocalModel, examples: Sequence[TrainingExample], settings: TrainingSettings) -> list[PairRow]:
-        return make_pairs(model, examples, settings.max_length)
+        return make_pairs(model, examples, settings.max_length, settings.answer_tokens)
 
     def compared_with(self, settings: TrainingSettings, start: Checkpoint, base: Checkpoint) -> Checkpoint:
         return base if settings.dpo.reference == "base" else start

@@ -53,24 +53,31 @@ TokenRow = AnswerRow | PairRow | TeacherRow
 """What trl is given of one example; `tokens` of it are all that the model reads."""
 
 
-def make_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> list[AnswerRow]:
+def make_rows(
+    model: LocalModel, examples: Sequence[TrainingExample], max_length: int, answer_tokens: int | None = None
+) -> list[AnswerRow]:
     """Token ids exactly as in generation: the prompt's, then the answer's and eos, on which alone loss is taken.
 
-    A row longer than `max_length` (or the context) loses the end of its answer, eos with it, so that nobody learns to
-    stop there. TrainingError names prompts that leave no room for an answer at all.
+    A row longer than `max_length` (or the context) loses the end of its answer, and so does an answer of more than
+    `answer_tokens`: eos with it, so that nobody learns to stop there. TrainingError names prompts that leave no room for an
+    answer at all.
     """
     return [
-        AnswerRow(input_ids=prompt + answer, labels=[-100] * len(prompt) + answer)
+        AnswerRow(input_ids=prompt + answer[:answer_tokens], labels=[-100] * len(prompt) + answer[:answer_tokens])
         for prompt, answer in (_cut(model, example, example.completion, max_length) for example in _some(examples))
     ]
 
 
-def make_pairs(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> list[PairRow]:
+def make_pairs(
+    model: LocalModel, examples: Sequence[TrainingExample], max_length: int, answer_tokens: int | None = None
+) -> list[PairRow]:
     """The same of both answers. TrainingError also names prompts without a second one."""
-    return list(_pairs(model, _some(examples), max_length))
+    return list(_pairs(model, _some(examples), max_length, answer_tokens))
 
 
-def _pairs(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> Iterator[PairRow]:
+def _pairs(
+    model: LocalModel, examples: Sequence[TrainingExample], max_length: int, answer_tokens: int | None
+) -> Iterator[PairRow]:
     for example in examples:
         if example.rejected is None:
             raise TrainingError(
@@ -78,7 +85,8 @@ def _pairs(model: LocalModel, examples: Sequence[TrainingExample], max_length: i
                 "it. Set training.objective to sft."
             )
         prompt, chosen = _cut(model, example, example.completion, max_length)
-        yield PairRow(prompt, chosen, _cut(model, example, example.rejected, max_length)[1])
+        rejected = _cut(model, example, example.rejected, max_length)[1]
+        yield PairRow(prompt, chosen[:answer_tokens], rejected[:answer_tokens])
 
 
 def make_teacher_rows(model: LocalModel, examples: Sequence[TrainingExample], max_length: int) -> list[TeacherRow]:

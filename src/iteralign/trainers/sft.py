@@ -17,7 +17,7 @@ class Supervised(Objective):
     def rows(
         self, model: LocalModel, examples: Sequence[TrainingExample], settings: TrainingSettings
     ) -> list[AnswerRow]:
-        return make_rows(model, examples, settings.max_length)
+        return make_rows(model, examples, settings.max_length, settings.answer_tokens)
 
     def trainer(self, settings: TrainingSettings, reference: Any, arguments: dict[str, Any], **common: Any) -> Any:
         from trl.trainer.sft_config import SFTConfig
