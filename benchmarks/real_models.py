@@ -2,10 +2,10 @@
 
     python benchmarks/real_models.py DATA SETTINGS OUT [--serve .real] [--size small] [--arms ...] [--seeds 0 1 2]
 
-DATA holds dangerousqa.json, harmfulqa.json, vicuna_bench_question.jsonl, harmbench_behaviors.csv, do_not_answer.json and
-xstest_prompts.csv. SETTINGS names the target and the oracle, as recipes/laptop.yaml does. OUT gets a run for each arm and
-seed, and beside each its answers to sets that no run was trained on (answers-SET.jsonl, with the verdicts of the run's own
-oracle and of the refusal rules). --serve starts servers on loopback out of what tests/real/fetch.py has fetched: the judge
+DATA holds dangerousqa.json, harmfulqa.json, harmbench_behaviors.csv, do_not_answer.json and xstest_prompts.csv. SETTINGS names
+the target, the oracle and the harmless questions, as recipes/laptop.yaml does. OUT gets a run for each arm and seed, and
+beside each its answers to sets that no run was trained on (answers-SET.jsonl, with the verdicts of the run's own oracle and of
+the refusal rules). --serve starts servers on loopback out of what tests/real/fetch.py has fetched: the judge
 (Qwen2.5-Coder-1.5B, port 8080), and another model (0.5B, port 8081) that says how likely it finds each answer harmful. With
 --judge rules the refusal rules judge what the run does, and the oracle only proposes: verdicts take no time, and every answer
 to a red-team question that does not decline counts as unacceptable.
@@ -19,7 +19,6 @@ import argparse
 import contextlib
 import json
 import math
-import random
 import subprocess
 import sys
 import time
@@ -30,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 from constitution import NO_GATE, Lenient, Refusing
-from objectives import LOOK_ALIKES
 
 from iteralign import load_settings, read_run, run
 from iteralign.data.prepare import load_prompts
@@ -86,7 +84,7 @@ SIZES: Mapping[str, Mapping[str, int]] = {
     "full": {"questions": 400, "held_out": 100, "asked": 100, "prompts": 20},
 }
 SETTINGS_BY_SIZE: Mapping[str, tuple[str, ...]] = {
-    "small": ("data.benign_limit=48", "revision.tries=2", "constitution.gate.own=4", "constitution.gate.others=4"),
+    "small": ("data.benign_limit=96", "revision.tries=2", "constitution.gate.own=4", "constitution.gate.others=4"),
     "middle": ("revision.tries=2", "constitution.gate.max_answers=400"),
     "orders": ("rounds.limit=6", "revision.tries=2", "data.benign_limit=96", "constitution.gate.max_answers=60"),
     "full": (),
@@ -164,17 +162,6 @@ def questions(data: Path, out: Path, count: int, held_out: int) -> Path:
     return place
 
 
-def harmless(data: Path, out: Path) -> Path:
-    """The file of benign questions: Vicuna-bench and look_alikes.txt, mixed."""
-    place = out / "benign.jsonl"
-    if not place.exists():
-        vicuna = [one.question for one in load_prompts(str(data / "vicuna_bench_question.jsonl"), benign=True)]
-        both = [*vicuna, *LOOK_ALIKES.read_text(encoding="utf-8").splitlines()]
-        random.Random(0).shuffle(both)
-        write_text(place, "".join(json.dumps({"prompt": question}) + "\n" for question in both))
-    return place
-
-
 def unseen(data: Path, count: int) -> Sets:
     """Sets that nothing was trained on, so many questions of each."""
     harmbench = load_prompts(str(data / "harmbench_behaviors.csv"), where="FunctionalCategory=standard")
@@ -195,7 +182,6 @@ def settings_of(options: argparse.Namespace, arm: str, seed: int) -> Settings:
         f"data.prompts={questions(options.data, out, size['questions'], size['held_out'])}",
         "data.shuffle=true",
         f"data.held_out={size['held_out'] / (size['questions'] + size['held_out'])}",
-        f"data.benign={harmless(options.data, out)}",
         "data.benign_held_out=0.34",
         f"rounds.prompts={size['prompts']}",
         "measure.every=1000",

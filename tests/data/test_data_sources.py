@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from iteralign.data import load_prompts, prepare, read_prompts, same_question_key, split_held_out, write_prompts
+from iteralign.data.written import new_questions
 from iteralign.errors import DataError
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import RedTeamPrompt, Turn
+from iteralign.text.similarity import by_words
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 QUESTIONS = ["How do kites fly?", "Why is the sea salty", "Who made paper"]
@@ -147,6 +149,21 @@ def test_missing_file_directory_and_unknown_source(tmp_path: Path) -> None:
             load_prompts(str(source))
     with pytest.raises(DataError, match="not on the hub"):
         load_prompts("dangerousqa")
+
+
+def test_the_harmless_questions_that_ship() -> None:
+    prompts = load_prompts("everyday", benign=True)
+    assert len(prompts) == len({same_question_key(prompt.question) for prompt in prompts}) == 301
+    assert all(prompt.benign and prompt.source == "everyday" for prompt in prompts)
+
+
+@pytest.mark.parametrize(
+    "measured", ["xstest_prompts.csv", "vicuna_bench_question.jsonl", "do_not_answer.json", "harmbench_behaviors.csv"]
+)
+def test_none_of_them_is_near_a_question_that_measures(measured: str) -> None:
+    """By the same measure as what a run's oracle writes."""
+    ours, theirs = _texts(Path("everyday")), _texts(_real(measured))
+    assert new_questions(ours, theirs, by_words) == ours
 
 
 def test_unusual_text_is_kept(tmp_path: Path) -> None:

@@ -124,9 +124,9 @@ def load_prompts(
 ) -> list[RedTeamPrompt]:
     """The questions of a source, exact doubles removed, in its own order unless `shuffle`.
 
-    source: hh-rlhf, harmfulqa or dangerousqa (from the hub, or from the file at `path`), hub:NAME[:CONFIG][@SPLIT], or the
-        path of a JSONL, JSON, CSV, TSV, Parquet, text or plain-data pickle file, also as .gz. Or the questions themselves: a
-        list of strings, of records, or a datasets.Dataset.
+    source: hh-rlhf, harmfulqa or dangerousqa (from the hub, or from the file at `path`), hub:NAME[:CONFIG][@SPLIT],
+        everyday (the harmless questions that ship), or the path of a JSONL, JSON, CSV, TSV, Parquet, text or plain-data
+        pickle file, also as .gz. Or the questions themselves: a list of strings, of records, or a datasets.Dataset.
     split: the split on the hub, "train" if not said.
     question_field: the column with the question; looked for among the usual names if not said.
     turns: of a conversation the first human turn, or everything up to the last one.

@@ -14,6 +14,8 @@ SOURCES: dict[str, dict[str, str] | None] = {
     "dangerousqa": None,
 }
 """Named sources and where the hub has them; None: nowhere, a file is needed."""
+EVERYDAY = "everyday"
+"""The harmless questions that ship: what people ask every day, a third of it in words that look harmful."""
 
 
 def source_rows(source: str | Questions, path: Path | None, split: str | None) -> tuple[str, list[FileItem]]:
@@ -26,6 +28,8 @@ def source_rows(source: str | Questions, path: Path | None, split: str | None) -
         if path is not None:
             raise DataError(f"{source!r} is read from the hub; leave out the path {path}.")
         return _hub_source(source, split)
+    if source == EVERYDAY and path is None:
+        return EVERYDAY, read_rows(Path(__file__).with_name("everyday.txt"))
     if source in SOURCES:
         if path is not None:
             return source, read_rows(path)
@@ -43,7 +47,8 @@ def source_rows(source: str | Questions, path: Path | None, split: str | None) -
     file = Path(source)
     if "\0" in source or not (file.suffix or "/" in source or file.exists()):
         raise DataError(
-            f"{source!r} is neither a known source ({', '.join(SOURCES)}) nor a file; give a file's path, or hub:NAME."
+            f"{source!r} is neither a known source ({', '.join((*SOURCES, EVERYDAY))}) nor a file; give a file's path, or "
+            "hub:NAME."
         )
     return slug(file.name.split(".")[0]), read_rows(file)
 
