@@ -29,9 +29,9 @@ class DataSettings(Section):
     """Share of the questions kept out of the loop to measure on. 0 measures nothing."""
     held_out_limit: int | None = Field(default=None, gt=0)
     """Measure on at most this many of the held-out questions, every category with its share."""
-    benign: str | None = "everyday"
-    """Questions that a good model answers, from the same kinds of source. Two sets ship: `everyday`, and `demo`, whose
-    questions the demo's model knows. null takes none."""
+    benign: str | None = "demo"
+    """Questions that a good model answers, from the same kinds of source. Two sets ship: `everyday`, for real models, and
+    `demo`, whose questions the demo's model knows. null takes none."""
     benign_path: Path | None = None
     """The local raw file of a named benign set."""
     benign_limit: int = Field(default=400, gt=0)
