@@ -197,7 +197,15 @@ def test_init_writes_settings_that_load() -> None:
 def test_init_shows_defaults_where_it_shows_nothing_else() -> None:
     """A key that the file gives for explanation alone has the default value; these few are chosen."""
     path = PACKAGE / "cli" / "init.yaml"
-    chosen = {"data.shuffle", "data.held_out_limit", "sampling.stop", "model.path", "data.prompts", "oracle.judge"}
+    chosen = {
+        "data.shuffle",
+        "data.held_out_limit",
+        "data.benign",
+        "sampling.stop",
+        "model.path",
+        "data.prompts",
+        "oracle.judge",
+    }
     given = load_settings(path)
     plain = load_settings({"model": {"path": "x"}, "data": {"prompts": "x"}, "oracle": {"judge": {"model": "x"}}})
     for name in Settings.model_fields:
