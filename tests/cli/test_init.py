@@ -49,6 +49,13 @@ def test_a_model_a_judge_and_its_server_are_kept_as_they_were_given(model: str) 
     assert "concurrency" not in Path("a.yaml").read_text(), "what has its default is left out"
 
 
+@pytest.mark.parametrize("full", [[], ["--full"]])
+@pytest.mark.parametrize("model, benign", [("demo", "demo"), ("org/name", "everyday")])
+def test_harmless_questions_are_such_as_the_model_can_know(model: str, benign: str, full: list[str]) -> None:
+    iteralign("init", "a.yaml", "--model", model, "--prompts", "p.jsonl", "--judge", "rules", *full)
+    assert load_settings("a.yaml").data.benign == benign
+
+
 def test_without_options_it_loads_and_says_what_to_edit() -> None:
     done = iteralign("init")
     assert "Edit model.path, data.prompts, oracle.judge.model in it." in done.output

@@ -69,6 +69,7 @@ def init(
         raise ConfigError("--set goes with the short file; --full has a line for every setting, to be edited.")
     given = {"model.path": model, "data.prompts": prompts}
     given |= {"oracle.kind": "rules"} if judge == "rules" else {"oracle.judge.model": judge}
+    given |= {"data.benign": "demo" if model == "demo" else "everyday"}
     chosen = {key: value for key, value in (given | {"oracle.judge.base_url": base_url}).items() if value is not None}
     write_text(file, _full(chosen) if full else _short(file, chosen, overrides or []))
     out.print(f"Wrote {file}.", markup=False, soft_wrap=True)
@@ -115,10 +116,11 @@ def _short(file: Path, chosen: dict[str, str], overrides: list[str]) -> str:
 def _full(chosen: dict[str, str]) -> str:
     """init.yaml with the chosen values in their places."""
     text = FULL.read_text(encoding="utf-8")
-    shown = PLACEHOLDERS | {"oracle.kind": "openai", "oracle.judge.base_url": "null"}
+    shown = PLACEHOLDERS | {"oracle.kind": "openai", "oracle.judge.base_url": "null", "data.benign": "everyday"}
     for key, value in chosen.items():
         name = key.rpartition(".")[2]
-        text = text.replace(f" {name}: {shown[key]} ", f" {name}: {json.dumps(value, ensure_ascii=False)} ", 1)
+        if value != shown[key]:
+            text = text.replace(f" {name}: {shown[key]} ", f" {name}: {json.dumps(value, ensure_ascii=False)} ", 1)
     return text
 
 

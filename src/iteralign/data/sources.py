@@ -15,7 +15,7 @@ SOURCES: dict[str, dict[str, str] | None] = {
 }
 """Named sources and where the hub has them; None: nowhere, a file is needed."""
 EVERYDAY = "everyday"
-"""The harmless questions that ship: what people ask every day, a third of it in words that look harmful."""
+"""The harmless questions that ship: what people ask every day, some of it in words that look harmful."""
 
 
 def source_rows(source: str | Questions, path: Path | None, split: str | None) -> tuple[str, list[FileItem]]:
