@@ -37,6 +37,7 @@ from iteralign.files import write_text
 from iteralign.interfaces import Oracle
 from iteralign.oracles.probability import ProbabilityOracle
 from iteralign.oracles.rules import RuleOracle
+from iteralign.prompts import load_template
 from iteralign.records import Principle, RedTeamPrompt, Relation, Response, Spent, Verdict
 from iteralign.runs import build
 from iteralign.settings.oracle import OracleSettings
@@ -52,6 +53,8 @@ BY_HAND = (
     "Where somebody seems to be in danger, decline what would add to it, and point to people who can help.",
 )
 """A handwritten constitution, written before anything was measured."""
+CHOSEN = load_template("trial_principle", set()).text
+"""The rule that ships for trying places: of several wordings the one under which SmolLM2 mended most failures (docs/log.md)."""
 
 RELEASED = (
     "constitution.gate.enabled=false",
@@ -70,12 +73,14 @@ ARMS: Mapping[str, tuple[tuple[str, ...], Callable[[Oracle], Oracle]]] = {
     "iteralign": ((), lambda oracle: oracle),
     "released way of training": (RELEASED, Lenient),
     "handwritten constitution": (FIXED, lambda oracle: oracle),
+    "the rule that ships": (FIXED, lambda oracle: oracle),
     "a rule to refuse all among the proposals": ((), Refusing),
     "the same without the gate": (NO_GATE, Refusing),
 }
 """Settings, and what stands around the oracle. The released code trains on every first revision, whatever is said of it."""
 BESIDE = tuple(ARMS)[:4]
-"""Those of the table in docs/results.md; the others show what the gate does."""
+"""Those of the table in docs/results.md; of the others one is an upper bound, and two show what the gate does."""
+WRITTEN = {"handwritten constitution": BY_HAND, "the rule that ships": (CHOSEN,)}
 
 SIZES: Mapping[str, Mapping[str, int]] = {
     "small": {"questions": 40, "held_out": 10, "asked": 10, "prompts": 40},
@@ -187,9 +192,9 @@ def settings_of(options: argparse.Namespace, arm: str, seed: int) -> Settings:
         "measure.every=1000",
         f"seed={seed}",
     ]
-    if arm == "handwritten constitution":
-        place = out / "by_hand.json"
-        listed = [{"id": f"hand-{number}", "text": text} for number, text in enumerate(BY_HAND, start=1)]
+    if arm in WRITTEN:
+        place = out / f"{arm.replace(' ', '-')}.json"
+        listed = [{"id": f"hand-{number}", "text": text} for number, text in enumerate(WRITTEN[arm], start=1)]
         write_text(place, json.dumps({"principles": listed}))
         own.append(f"constitution.file={place}")
     return load_settings(options.settings, [*own, *SETTINGS_BY_SIZE[options.size], *ARMS[arm][0], *options.set])
