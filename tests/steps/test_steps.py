@@ -163,6 +163,7 @@ def test_shares_of_replay_and_benign() -> None:
     assert kinds(replay=0.5, benign_share=0.25, min_benign=3) == ["revision"] * 4 + ["replay"] * 2 + ["benign"] * 3
     assert kinds(min_replay=6) == ["revision"] * 4 + ["replay"] * 6
     assert kinds(benign_share=9).count("benign") == 9, "as far as there are any"
+    assert kinds(replay=0.5, benign_share=1).count("benign") == 6, "replayed pairs teach to decline, too"
     assert examples(FORM, [], earlier, benign, 3, replay=1, min_benign=5) == []
     first, second = (examples(FORM, revisions, earlier, benign, 3, replay=1, seed=seed) for seed in (1, 1))
     assert first == second

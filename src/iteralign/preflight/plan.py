@@ -186,8 +186,9 @@ def _generated(settings: Settings, answers: Answers) -> Range:
 def _rows(settings: Settings, prompts: int, rounds: int) -> Range:
     """Rows of all trainings: at most every prompt fails and is mended."""
     training, size = settings.training, min(prompts, settings.rounds.prompts)
-    benign = max(training.min_benign, training.benign_share * size)
-    beside = max(training.min_replay, training.replay * size) + benign
+    again = max(training.min_replay, training.replay * size)
+    benign = max(training.min_benign, training.benign_share * (size + again))
+    beside = again + benign
     if twins := most_twins(settings, rounds):
         beside += benign  # of earlier twins
     return Range(0, prompts + math.ceil(rounds * beside) + twins)

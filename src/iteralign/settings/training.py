@@ -77,7 +77,8 @@ class TrainingSettings(Section):
     min_replay: int = Field(default=16, ge=0)
     """... and at least this many, if there are so many. Late rounds have few failures, and the model would unlearn."""
     benign_share: float = Field(default=1.0, ge=0, le=1000)
-    """Benign pairs (the base model's own answers) to train on, as a share of this round's verified revisions ..."""
+    """Benign pairs (the base model's own answers) to train on, as a share of the round's verified revisions and the pairs of
+    earlier rounds together ..."""
     min_benign: int = Field(default=16, ge=0)
     """... and at least this many, if there are so many."""
     processes: int = Field(default=1, gt=0, le=1024)

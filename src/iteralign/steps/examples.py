@@ -32,9 +32,10 @@ def examples(
 ) -> list[TrainingExample]:
     """This round's rows: its verified revisions, earlier rounds' pairs again, and benign pairs, `twins` among them.
 
-    `replay` and `benign_share` are shares of the number of revisions, with at least `min_replay` and `min_benign` rows,
-    as far as there are any. Without that least number a late round with one failure trains on next to nothing but
-    benign answers, and unlearns (docs/log.md). `twins`, and as many of `earlier_twins` as pairs of earlier rounds, take the
+    `replay` is a share of the number of revisions, `benign_share` of the revisions and the earlier pairs together, since both
+    teach to decline; with at least `min_replay` and `min_benign` rows, as far as there are any. Without the least number of
+    replayed pairs a late round with one failure trains on next to nothing but benign answers, and unlearns; without benign
+    rows for these the model declines more from round to round (docs/log.md). `twins`, and as many of `earlier_twins` as pairs of earlier rounds, take the
     place of up to half of the benign rows. All of these must be the base model's own answers: replay answered by the current
     model drifts into refusal. With `preferred` each of them is preferred to a refusal: one of the model's own among the
     revisions, or else a stock one. With `taught` revisions have the prompt that their principles stand in. Benign rows are
@@ -46,7 +47,7 @@ def examples(
     draw = random.Random(f"{seed} {round_number}")
     wanted = max(min_replay, math.ceil(replay * len(revisions)))
     again = draw.sample(list(earlier), min(len(earlier), wanted))
-    wanted = max(min_benign, math.ceil(benign_share * len(revisions)))
+    wanted = max(min_benign, math.ceil(benign_share * (len(revisions) + len(again))))
     old = min(len(earlier_twins), len(again))
     others = max(wanted - len(twins) - old, math.ceil(wanted / 2)) if len(twins) + old else wanted
     answered = draw.sample(list(benign), min(len(benign), others))
