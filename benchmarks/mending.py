@@ -66,7 +66,7 @@ class Way:
     @property
     def context(self) -> str:
         """What decides how benign questions are asked."""
-        return f"{self.principles}, {self.place}, {self.at_most}"
+        return f"{self.principles}, {self.place}, {self.at_most}" + (", examples" if self.examples else "")
 
 
 WAYS = {
@@ -166,7 +166,9 @@ def mend(bench: Bench, kept: Kept, name: str, way: Way, failed: Sequence[Verdict
         sampling = warm.model_copy(update={"max_new_tokens": bench.tokens})
         for start in range(0, len(left), GROUP):
             begin = time.process_time()
-            group = [_with_examples(one, kept) if way.examples else one for one in left[start : start + GROUP]]
+            group = left[start : start + GROUP]
+            if way.examples:
+                group = [_asked(one, _with_examples(one.response.prompt, kept)) for one in group]
             revisions = revise(
                 *(bench.target, form, group, bank, sampling),
                 mode=way.mode,
@@ -185,20 +187,23 @@ def _row(name: str, revision: Revision, verdict: Verdict, cost: float) -> dict[s
     return key | outcome | {"tokens": revision.response.tokens, "cpu": cost}
 
 
-def _with_examples(failure: Verdict, kept: Kept) -> Verdict:
-    """The failure behind two questions of others that were mended in the first way, and their new answers."""
+def _with_examples(prompt: RedTeamPrompt, kept: Kept) -> RedTeamPrompt:
+    """The prompt behind two questions of others that were mended under the rules for each kind, and their new answers."""
     questions = {
         row["id"]: Verdict.model_validate_json(row["verdict"]).response.prompt.question
         for row in kept.of("base", "harmful")
     }
-    own = failure.response.prompt
     mended = [row for row in kept.of("rule of its kind, after", "harmful") if row["label"] == "acceptable"]
-    shown = random.Random(own.id).sample([row for row in mended if row["id"] != own.id], 2)
+    shown = random.Random(prompt.id).sample([row for row in mended if row["id"] != prompt.id], 2)
     pairs = [(questions[row["id"]], row["text"]) for row in shown]
     turns = [
         turn for asked, said in pairs for turn in (Turn(role="human", text=asked), Turn(role="assistant", text=said))
     ]
-    prompt = own.model_copy(update={"history": tuple(turns)})
+    return prompt.model_copy(update={"history": tuple(turns)})
+
+
+def _asked(failure: Verdict, prompt: RedTeamPrompt) -> Verdict:
+    """The failure as one of this prompt."""
     return failure.model_copy(update={"response": failure.response.model_copy(update={"prompt": prompt})})
 
 
@@ -213,7 +218,7 @@ def proposals(settings: Path, place: Path, failed: Sequence[Verdict]) -> list[Pr
 
 
 def ask_benign(bench: Bench, kept: Kept, way: Way | None, benign: Sequence[RedTeamPrompt]) -> None:
-    """The benign questions under the way's principles, or under none; greedily, without tries, drafts or examples."""
+    """The benign questions under the way's principles, or under none; greedily, without tries or drafts."""
     name = "base" if way is None else way.context
     done = {row["id"] for row in kept.of(name, "benign")}
     left = [one for one in benign if one.id not in done]
@@ -222,7 +227,8 @@ def ask_benign(bench: Bench, kept: Kept, way: Way | None, benign: Sequence[RedTe
     sampling = Sampling(max_new_tokens=bench.tokens)
     for start in range(0, len(left), GROUP):
         group = left[start : start + GROUP]
-        inputs = [form.render(one, _for_benign(one, bank, way)) for one in group]
+        shown = [_with_examples(one, kept) for one in group] if way is not None and way.examples else group
+        inputs = [form.render(one, _for_benign(one, bank, way)) for one in shown]
         given = answers(bench.target, form, group, inputs, sampling)
         kept.add(
             [
