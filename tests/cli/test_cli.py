@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,8 @@ def test_nothing_but_our_lines_is_printed(finished: tuple[Path, str]) -> None:
 
 def test_status_show_and_export(finished: tuple[Path, str], tmp_path: Path) -> None:
     run = str(finished[0])
-    assert "finished, 2 of 2 rounds done" in iteralign("status", run, cwd=tmp_path).stdout
+    told = iteralign("status", run, cwd=tmp_path).stdout
+    assert "finished, 2 of 2 rounds done" in told and re.search("^ *base .*%", told, re.MULTILINE)
     assert "r0000-01" in iteralign("constitution", "show", run, cwd=tmp_path).stdout
     assert iteralign("constitution", "export", run, cwd=tmp_path).stdout.startswith("# Constitution")
     assert iteralign("export", run, "--format", "dpo", cwd=tmp_path).returncode == 0

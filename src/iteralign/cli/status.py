@@ -18,10 +18,10 @@ def print_status(found: RunStatus) -> None:
     out.print(f"{escape(where)}: {_state(found)}, {found.rounds_done} of {found.rounds} rounds done", soft_wrap=True)
     if found.next_round is not None:
         out.print(f"next: {_next(found)}")
-    rounds = [row for row in found.metrics if row.round >= 0]
-    if rounds:
-        out.print(rounds_table(rounds, found.seconds))
-    print_calls(read_run(found.run).calls())
+    run = read_run(found.run)
+    if any(row.round >= 0 for row in found.metrics):
+        out.print(rounds_table(run.metrics(), found.seconds))
+    print_calls(run.calls())
     if found.state == "finished":
         print_ending(ending(found.metrics))
 

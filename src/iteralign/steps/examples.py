@@ -32,14 +32,15 @@ def examples(
 ) -> list[TrainingExample]:
     """This round's rows: its verified revisions, earlier rounds' pairs again, and benign pairs, `twins` among them.
 
-    `replay` is a share of the number of revisions, `benign_share` of the revisions and the earlier pairs together, since both
-    teach to decline; with at least `min_replay` and `min_benign` rows, as far as there are any. Without the least number of
-    replayed pairs a late round with one failure trains on next to nothing but benign answers, and unlearns; without benign
-    rows for these the model declines more from round to round (docs/log.md). `twins`, and as many of `earlier_twins` as pairs of earlier rounds, take the
-    place of up to half of the benign rows. All of these must be the base model's own answers: replay answered by the current
-    model drifts into refusal. With `preferred` each of them is preferred to a refusal: one of the model's own among the
-    revisions, or else a stock one. With `taught` revisions have the prompt that their principles stand in. Benign rows are
-    asked in all forms of the run in turn, as the prompts that fail are: otherwise the model learns to decline a form. Nothing
+    `replay` is a share of the number of revisions, `benign_share` of the revisions and the earlier pairs together, since
+    both teach to decline; with at least `min_replay` and `min_benign` rows, as far as there are any. Without the least
+    number of replayed pairs a late round with one failure trains on next to nothing but benign answers, and unlearns;
+    without benign rows for these the model declines more from round to round (docs/log.md). `twins`, and as many of
+    `earlier_twins` as pairs of earlier rounds, take the place of up to half of the benign rows. All of these must be the
+    base model's own answers: replay answered by the current model drifts into refusal. With `preferred` each of them is
+    preferred to a refusal: one of the model's own among the revisions, or else a stock one. With `taught` revisions have
+    the prompt that their principles stand in. Benign rows are asked in all forms of the run in turn, as the prompts that
+    fail are: otherwise the model learns to decline a form. Nothing
     is returned when no revision passed: only replay would be left.
     """
     if not revisions:
