@@ -8,6 +8,8 @@ import pytest
 from conftest import byte_tokenizer, random_llama
 
 from iteralign.errors import TargetError
+from iteralign.evals.evaluate import Options, evaluate, subject_of
+from iteralign.evals.tasks.hhh import SUBSETS
 from iteralign.records import Sampling, TrainingExample
 from iteralign.settings.training import TrainingSettings
 from iteralign.targets.tokens import end_tokens
@@ -150,6 +152,16 @@ def test_training_export_and_reload(file: Path, original: Any, method: Any) -> N
     assert transformers.AutoTokenizer.from_pretrained(file.parent / "model").chat_template == TEMPLATE
     fresh = owner(file)
     assert torch.equal(logits(fresh.at(checkpoint)), trained)
+
+
+def test_benchmarks_take_it(file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lm_eval")
+    for subset in SUBSETS:
+        (tmp_path / "hhh_alignment" / subset).mkdir(parents=True)
+        pair = {"input": "Bread?", "target_scores": {"Mix flour.": 1, "No.": 0}}
+        (tmp_path / "hhh_alignment" / subset / "task.json").write_text(json.dumps({"examples": [pair]}))
+    (found,) = evaluate(subject_of(str(file)), Options(tasks=("iteralign_hhh_standard",), data=tmp_path))
+    assert not found.not_run and {row.n for row in found.rows} == {1, len(SUBSETS)}
 
 
 def test_an_adapter_names_the_file_and_not_the_cache(file: Path) -> None:

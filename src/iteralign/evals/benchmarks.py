@@ -43,8 +43,9 @@ def run_benchmarks(
 ) -> dict[str, Any]:
     """lm-eval's results of the tasks, in its own format, samples included.
 
-    `path` names the model; `metadata` go to the tasks (`hhh`, `truthfulqa`, `meta_prompt` ...). `chat` applies the chat
-    template to lm-eval's own tasks and to the standard forms. Raises MissingExtraError, ConfigError, TargetError.
+    `path`: directory or hub id of the model's configuration and tokenizer. `metadata` go to the tasks (`hhh`, `truthfulqa`,
+    `meta_prompt` ...). `chat` applies the chat template to lm-eval's own tasks and to the standard forms. Raises
+    MissingExtraError, ConfigError, TargetError.
     """
     names = [name for task in tasks for name in ALIASES.get(task, (task,))]
     lm_eval, manager = _harness(names, {**metadata, "pretrained": path})

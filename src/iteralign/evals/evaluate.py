@@ -317,7 +317,7 @@ def _benchmarks(done: Evaluated, model: LocalModel, tasks: Sequence[str], option
             model.network(model.base),
             model.tokenizer,
             tasks,
-            path=done.path,
+            path=model.described_by,
             metadata=metadata,
             batch_size=options.batch_size,
             limit=options.limit,
