@@ -154,13 +154,18 @@ def test_training_export_and_reload(file: Path, original: Any, method: Any) -> N
     assert torch.equal(logits(fresh.at(checkpoint)), trained)
 
 
-def test_benchmarks_take_it(file: Path, tmp_path: Path) -> None:
+def test_benchmarks_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("lm_eval")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tokenizer = byte_tokenizer()
+    file = write_gguf(tmp_path / "m.gguf", random_llama(tokenizer, max_position_embeddings=1024), tokenizer)
     for subset in SUBSETS:
         (tmp_path / "hhh_alignment" / subset).mkdir(parents=True)
         pair = {"input": "Bread?", "target_scores": {"Mix flour.": 1, "No.": 0}}
         (tmp_path / "hhh_alignment" / subset / "task.json").write_text(json.dumps({"examples": [pair]}))
-    (found,) = evaluate(subject_of(str(file)), Options(tasks=("iteralign_hhh_standard",), data=tmp_path))
+    (found,) = evaluate(
+        subject_of(str(file)), Options(tasks=("hhh",), data=tmp_path)
+    )  # its form reads the context's length
     assert not found.not_run and {row.n for row in found.rows} == {1, len(SUBSETS)}
 
 

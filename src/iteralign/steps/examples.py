@@ -40,8 +40,8 @@ def examples(
     base model's own answers: replay answered by the current model drifts into refusal. With `preferred` each of them is
     preferred to a refusal: one of the model's own among the revisions, or else a stock one. With `taught` revisions have
     the prompt that their principles stand in. Benign rows are asked in all forms of the run in turn, as the prompts that
-    fail are: otherwise the model learns to decline a form. Nothing is returned when no
-    revision passed: only replay would be left.
+    fail are: otherwise the model learns to decline a form. Nothing is returned when no revision passed: only replay
+    would be left.
     """
     if not revisions:
         return []
