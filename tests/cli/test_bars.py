@@ -2,12 +2,12 @@
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from rich.console import Console
 
-from iteralign.activity import Work
+from iteralign.activity import Work, tell, within
 from iteralign.cli.bars import ConsoleProgress
 from iteralign.cli.pace import Pace
 from iteralign.records import Spent
@@ -74,6 +74,17 @@ def test_without_bars_a_long_wait_gets_a_line_now_and_then() -> None:
         "round 0 (1 of 2): measuring held-out: answering, 12/40, 0.2/s, 2:20 left",
         "round 0 (1 of 2): measuring held-out: answering, 18/40, 0.2/s, 1:50 left",
     ]
+
+
+@pytest.mark.parametrize(("part", "label"), [("", "answering"), ("base", "base: answering")])
+def test_work_without_rounds_is_shown_under_its_name(part: str, label: str) -> None:
+    with drawn(80) as (progress, _), progress.working("evaluating"):
+        tell("answering", 0, 3)
+        with within(part) if part else nullcontext():
+            tell("answering", 2, 3)
+        first, second = lines_of(progress, 80)
+    assert first.startswith("evaluating ") and first.endswith(" 0:00")
+    assert second.startswith(f"{label} ") and second.endswith(" 2/3")
 
 
 def test_the_pace_is_measured_from_the_first_move() -> None:

@@ -171,6 +171,58 @@ def test_the_scores_are_the_models_own_log_probabilities(results: dict[str, Any]
     assert float(sample["resps"][0][0][0]) == pytest.approx(expected, abs=1e-3)
 
 
+def test_what_many_requests_begin_with_is_run_once_and_changes_no_score(
+    tiny: Path, files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside lm-eval's own HFLM, on requests with a shared head, without one, and too long for the context."""
+    from lm_eval.models.huggingface import HFLM
+
+    from iteralign.activity import Work, told_to
+    from iteralign.evals import harness_model
+
+    meta = tmp_path / "meta.txt"
+    meta.write_text("Say what is true. " * 16, encoding="utf-8")
+
+    def run(*tasks: str) -> tuple[dict[Any, Any], int, list[Work]]:
+        positions: list[int] = []
+        heard: list[Work] = []
+        forward = LlamaForCausalLM.forward
+
+        def counted(self: Any, input_ids: Any = None, **rest: Any) -> Any:
+            positions.append(input_ids.numel())
+            return forward(self, input_ids=input_ids, **rest)
+
+        with monkeypatch.context() as patch, told_to(heard.append):
+            patch.setattr(LlamaForCausalLM, "forward", counted)
+            found = measured(tiny, files, list(tasks), meta_prompt=str(meta))
+        answers = {
+            (name, sample["doc_id"], place): response
+            for name, samples in found["samples"].items()
+            for sample in samples
+            for place, response in enumerate(sample["resps"])
+        }
+        return answers, sum(positions), heard
+
+    from transformers import LlamaForCausalLM
+
+    ours, _, heard = run("hhh", "truthfulqa_mc")
+    _, few, _ = run("iteralign_truthfulqa_mc1_dromedary")
+    monkeypatch.setattr(
+        harness_model,
+        "SharedHeadLM",
+        lambda network, tokenizer, size: HFLM(pretrained=network, tokenizer=tokenizer, batch_size=size),
+    )
+    theirs, _, _ = run("hhh", "truthfulqa_mc")
+    _, many, _ = run("iteralign_truthfulqa_mc1_dromedary")
+    assert len(ours) > 40 and ours.keys() == theirs.keys()
+    for key, ((log_probability, greedy),) in ours.items():
+        assert float(log_probability) == pytest.approx(float(theirs[key][0][0]), abs=1e-3), key
+        assert greedy == theirs[key][0][1]
+    assert few < 0.5 * many
+    assert heard[0].what == "scoring" and heard[0].done == 0 and {work.total for work in heard} == {heard[0].total}
+    assert [work.done for work in heard] == sorted(work.done for work in heard)
+
+
 def test_the_summary_is_json_without_the_samples(results: dict[str, Any]) -> None:
     found = summary(results)
     assert {"results", "configs", "versions", "n-samples"} <= set(found) and "samples" not in found

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from iteralign.activity import round_name
+from iteralign.activity import round_name, told_to
 from iteralign.cli.console import doing, escaped, out, round_line, short_duration, spent_text
 from iteralign.cli.pace import Pace
 
@@ -70,6 +70,13 @@ class ConsoleProgress:
             yield
         finally:
             self._stage = None
+
+    @contextlib.contextmanager
+    def working(self, where: str) -> Iterator[None]:
+        """Shows what is told within under this name: for what has neither rounds nor stages."""
+        self._where, self._stage = where, ""
+        with self, told_to(self.advance):
+            yield
 
     def advance(self, work: "Work") -> None:
         """Move the stage's bar."""

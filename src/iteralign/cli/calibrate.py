@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from iteralign.cli.bars import ConsoleProgress
 from iteralign.cli.console import out
 from iteralign.errors import ConfigError
 
@@ -31,7 +32,8 @@ def calibrate(settings: "OracleSettings", sources: Sequence[Path], file: Path, l
     oracle = build_probability_oracle(settings.model_copy(update={"judge": uncalibrated}))
     oracle.check()
     labelled, _ = read_labels(sources, limit)
-    calibration = fit(oracle, labelled, judge=judge.model, sources=sources, texts=settings.texts)
+    with ConsoleProgress().working("judging labelled answers"):
+        calibration = fit(oracle, labelled, judge=judge.model, sources=sources, texts=settings.texts)
     write_calibration(calibration, file)
     _print(calibration)
     out.print(f"Wrote {file}: name it in oracle.judge.calibration", markup=False, soft_wrap=True)

@@ -132,8 +132,9 @@ def doing(stage: str, work: "Work | None") -> str:
         layout.HELD_OUT_VERDICTS: "",
         layout.BENIGN_VERDICTS: "",
     }
-    part = f", {work.part}" if work.part else ""
-    return f"{name}{part}" + ("" if what == of_several.get(known or stage, what) else f": {what}")
+    whole = ", ".join(text for text in (name, work.part) if text)
+    alone = what if stage else ""
+    return whole if what == of_several.get(known or stage, alone) else ": ".join(filter(None, (whole, what)))
 
 
 def spent_text(spent: "Spent") -> str:

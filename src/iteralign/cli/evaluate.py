@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from iteralign.cli.bars import ConsoleProgress
 from iteralign.cli.completion import complete_judge, complete_tasks
 from iteralign.cli.console import out
 from iteralign.cli.options import ForceOption
@@ -113,7 +114,8 @@ def evaluate(
         raise MissingExtraError(_not_run(missing))
     if missing:
         out.print(f"[yellow]{escape(_not_run(missing))}[/]", soft_wrap=True)
-    results = measure(subject, replace(options, tasks=chosen))
+    with ConsoleProgress().working("evaluating"):
+        results = measure(subject, replace(options, tasks=chosen))
     print_rows(results)
     named = " + ".join(oracle.judge_names) if oracle is not None else "rules"
     out.print(f"judge: {named}; rates in percent with 95% intervals; chance: what a guess gives", style="dim")
@@ -190,7 +192,8 @@ def judge_check(
         return
     oracle = build.build_oracle(settings, 0)
     named = settings.judge_names if sources else sorted({read_run(one).judge for one in run or ()})
-    report = check(oracle, sources, judge=" + ".join(named), runs=run or (), limit=limit)
+    with ConsoleProgress().working("judging labelled answers"):
+        report = check(oracle, sources, judge=" + ".join(named), runs=run or (), limit=limit)
     print_report(report)
     if output is not None:
         write_report(report, output)

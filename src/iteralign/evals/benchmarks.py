@@ -51,12 +51,12 @@ def run_benchmarks(
     lm_eval, manager = _harness(names, {**metadata, "pretrained": path})
     with _quiet():
         _check_known(manager, names)
-        from lm_eval.models.huggingface import HFLM
+        from iteralign.evals.harness_model import SharedHeadLM
 
         try:
             return dict(
                 lm_eval.simple_evaluate(
-                    model=HFLM(pretrained=network, tokenizer=tokenizer, batch_size=batch_size),
+                    model=SharedHeadLM(network, tokenizer, batch_size),
                     tasks=names,
                     task_manager=manager,
                     limit=limit,

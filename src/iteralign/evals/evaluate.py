@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from iteralign import __version__, layout
+from iteralign.activity import within
 from iteralign.data import load_prompts
 from iteralign.data.sample import prompt_kind, stratified
 from iteralign.errors import ConfigError, DataError, RunDirectoryError, TargetError
@@ -153,13 +154,14 @@ def evaluate(subject: Subject, options: Options) -> list[Evaluated]:
         done = Evaluated(name, path)
         settings = _settings(path, subject, options)
         model = build.build_model(settings, Path())
-        if oracle is not None:
-            asked = Asked(build.build_target(settings, model), build.build_form(settings, model), settings)
-            _safety(done, asked, oracle, sets, options.judge_check)
-            theirs, answers = answers, {key: asked.answers(prompts) for key, prompts in sets.compared.items()}
-            if theirs:
-                done.rows += _pairwise(oracle, answers, theirs)
-        _benchmarks(done, model, [task for task in tasks if task not in OWN_TASKS], options)
+        with within(name):
+            if oracle is not None:
+                asked = Asked(build.build_target(settings, model), build.build_form(settings, model), settings)
+                _safety(done, asked, oracle, sets, options.judge_check)
+                theirs, answers = answers, {key: asked.answers(prompts) for key, prompts in sets.compared.items()}
+                if theirs:
+                    done.rows += _pairwise(oracle, answers, theirs)
+            _benchmarks(done, model, [task for task in tasks if task not in OWN_TASKS], options)
         model.release()
         if results:
             done.rows = [row.against(results[0].row(row.task, row.metric)) for row in done.rows]
