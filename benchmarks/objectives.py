@@ -1,6 +1,6 @@
 """Which objective teaches a real model most for what it costs: sft, dpo or distill, on the same failures in as many steps.
 
-    OMP_NUM_THREADS=1 python benchmarks/objectives.py MODEL.gguf DATA_DIR OUT_DIR
+    OMP_NUM_THREADS=1 python benchmarks/objectives.py MODEL.gguf DATA_DIR OUT_DIR [--points ...]
 
 DATA_DIR holds harmfulqa.json, dangerousqa.json, vicuna_bench_question.jsonl, xstest_prompts.csv and hhh_alignment. First the
 failures of MODEL on HarmfulQA, their verified revisions under the principle that ships for trying places, and its answers to
@@ -325,11 +325,11 @@ class Results:
         return "\n".join(lines)
 
 
-def run(bench: Bench, results: Results) -> None:
+def run(bench: Bench, results: Results, points: Sequence[Point]) -> None:
     """First what is chosen on, then what is reported of the chosen, then the rest of the curve."""
     for asked in ("choose_harmful", "choose_benign"):
         bench.measured("base", bench.model.base, asked)
-    for point in POINTS:
+    for point in points:
         weights = bench.trained(point)
         if weights.problem is None:
             for asked in ("choose_harmful", "choose_benign"):
@@ -337,7 +337,7 @@ def run(bench: Bench, results: Results) -> None:
             print(results.table().splitlines()[-1], flush=True)
     report(bench, "base", bench.model.base)
     first = [results.chosen(objective) for objective in TRAINERS]
-    for point in dict.fromkeys([*(one for one in first if one is not None), *POINTS]):
+    for point in dict.fromkeys([*(one for one in first if one is not None), *points]):
         weights = bench.trained(point)
         if weights.problem is None:
             report(bench, point.name, weights)
@@ -355,11 +355,14 @@ def main() -> None:
     for name in ("model", "data", "out"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--table", action="store_true", help="print what is there, and compute nothing")
+    names = [point.name for point in POINTS]
+    parser.add_argument("--points", nargs="+", choices=names, default=names, help="of all points these, in this order")
     options = parser.parse_args()
     results = Results(options.out)
     if not options.table:
         options.out.mkdir(parents=True, exist_ok=True)
-        run(Bench(options.model, Questions(options.data), options.out), results)
+        points = [point for name in options.points for point in POINTS if point.name == name]
+        run(Bench(options.model, Questions(options.data), options.out), results, points)
     print(results.table())
 
 

@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import json
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ from typing import Any
 from constitution import NO_GATE, Lenient, Refusing
 
 from iteralign import load_settings, read_run, run
+from iteralign.cli.bars import ConsoleProgress
 from iteralign.data.prepare import load_prompts
 from iteralign.data.sample import prompt_kind, stratified
 from iteralign.files import write_text
@@ -202,7 +204,8 @@ def settings_of(options: argparse.Namespace, arm: str, seed: int) -> Settings:
 
 def finished_run(settings: Settings, arm: str, place: Path, by_rules: bool) -> Path:
     """The arm's run, gone on with where it was broken off."""
-    run(settings, place, oracle=ARMS[arm][1](_oracle(settings, by_rules, place)))
+    with ConsoleProgress() as progress:
+        run(settings, place, oracle=ARMS[arm][1](_oracle(settings, by_rules, place)), progress=progress)
     return place
 
 
@@ -224,7 +227,8 @@ def answered(
         target, form = build.build_target(own, model), build.build_form(own, model)
         oracle = _oracle(settings, by_rules)
         for name, prompts in missing.items():
-            verdicts = judge(oracle, respond(target, form, prompts, settings.sampling))
+            with ConsoleProgress().working(f"asking {name}"):
+                verdicts = judge(oracle, respond(target, form, prompts, settings.sampling))
             write_text(_file(place, name), "".join(verdict.model_dump_json() + "\n" for verdict in verdicts))
         model.release()
     for name in sets:
@@ -244,7 +248,8 @@ def another_view(url: str | None, verdicts: Sequence[Verdict], place: Path) -> f
         judge_settings = {"model": "other", "base_url": url, "method": "probability", "concurrency": 1, "timeout": 600}
         oracle = build.build_llm_oracle(OracleSettings.model_validate({"judge": judge_settings}))
         assert isinstance(oracle, ProbabilityOracle)
-        odds = oracle.log_odds([verdict.response for verdict in verdicts])
+        with ConsoleProgress().working("another model's view"):
+            odds = oracle.log_odds([verdict.response for verdict in verdicts])
         write_text(place, json.dumps([one if isinstance(one, float) else None for one in odds]))
     read = [one for one in json.loads(place.read_text()) if one is not None]
     return sum(1 / (1 + math.exp(-one)) for one in read) / len(read) if read else None
@@ -350,12 +355,14 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="another setting")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers end, too
     results = []
     with contextlib.ExitStack() as servers:
         for model, alias, port in (SERVED[:1] if options.size == "small" else SERVED) if options.serve else ():
             servers.enter_context(served(options.serve, model, alias, port, options.threads))
         for seed in options.seeds or ([0] if options.size == "small" else [0, 1, 2]):
             for arm in options.arms or (BESIDE[:2] if options.size == "small" else BESIDE):
+                print(f"{arm}, seed {seed}", flush=True)
                 results.append(measured(options, arm, seed))
                 print(json.dumps(results[-1]), flush=True)
     print(table(results))
