@@ -51,7 +51,7 @@ class SharedHeadLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
     def _read_head(self, rows: Sequence[list[int]], most: int) -> None:
         """Run what all rows begin with; of the tokens behind `most` scores are asked for."""
         head = min(head_length(rows), most)
-        self._cache = head_cache(self.model, rows[0][:head], 1) if head > 0 else None
+        self._cache = head_cache(self.model, rows[0][:head], 1, padded=False) if head > 0 else None
         self._head = 0 if self._cache is None else head
 
     def _model_call(self, inps: Any, attn_mask: Any = None, labels: Any = None) -> Any:

@@ -21,18 +21,19 @@ def head_length(prompts: Sequence[list[int]]) -> int:
     return shared if shared >= LEAST else 0
 
 
-def head_cache(network: Any, head: Sequence[int], rows: int) -> Any:
+def head_cache(network: Any, head: Sequence[int], rows: int, *, padded: bool = True) -> Any:
     """The head's keys and values, for so many rows: a transformers cache, or None where the model needs another kind.
 
-    A sliding window counts slots, and the padding behind the head would be among them.
+    `padded`: whether padding may follow the head. A sliding window counts slots, and padding would be among them.
     """
     import torch
-    from transformers.cache_utils import DynamicCache, DynamicLayer
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
     if not network._supports_default_dynamic_cache():
         return None
     cache = DynamicCache(config=network.config.get_text_config(decoder=True))
-    if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
+    fit = (DynamicLayer,) if padded else (DynamicLayer, DynamicSlidingWindowLayer)
+    if not cache.layers or any(type(layer) not in fit for layer in cache.layers):
         return None
     ids = torch.tensor([list(head)], device=network.device)
     with torch.no_grad():
