@@ -21,7 +21,9 @@ def gemma(tokenizer: Any) -> Any:
 
 @pytest.mark.parametrize("window", [False, True])
 @pytest.mark.parametrize("head", [0, 10, 70])
-def test_log_probabilities_are_those_of_lm_evals_own_model(head: int, window: bool) -> None:
+def test_log_probabilities_are_those_of_lm_evals_own_model(
+    head: int, window: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import random
 
     from conftest import byte_tokenizer, random_llama
@@ -50,7 +52,7 @@ def test_log_probabilities_are_those_of_lm_evals_own_model(head: int, window: bo
         call(rows, most)
         read.append(ours._head)
 
-    ours._read_head = noted
+    monkeypatch.setattr(ours, "_read_head", noted)
     found, expected = ours._loglikelihood_tokens(requests), theirs._loglikelihood_tokens(requests)
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-4)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
