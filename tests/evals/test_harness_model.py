@@ -57,3 +57,18 @@ def test_log_probabilities_are_those_of_lm_evals_own_model(
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-4)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
     assert max(read) == (head if head == 70 else 0)
+
+
+def test_what_nobody_asks_for_is_not_scored() -> None:
+    """Letters behind long texts, as in HHH's and MMLU's questions: the vocabulary's scores of all positions would fill the memory."""
+    from conftest import byte_tokenizer, random_llama
+
+    from iteralign.evals.harness_model import SharedHeadLM
+
+    tokenizer = byte_tokenizer()
+    network = random_llama(tokenizer, max_position_embeddings=256)
+    scored: list[int] = []
+    network.lm_head.register_forward_hook(lambda module, inputs, output: scored.append(inputs[0][..., 0].numel()))
+    requests = [(("", ""), [3 + row, *[5] * (100 + row)], [letter]) for row in range(8) for letter in (7, 8)]
+    found = SharedHeadLM(network, tokenizer, batch_size=4)._loglikelihood_tokens(requests)
+    assert len(found) == 16 and sum(scored) == 2 * 4 * 4, "a row and those by which others of its batch are longer"

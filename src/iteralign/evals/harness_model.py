@@ -1,7 +1,7 @@
 """A model of this process as lm-evaluation-harness sees it: lm-eval's own, which runs what many requests begin with once.
 
 The questions of one task often stand behind the same text: examples, a description, Dromedary's meta prompt. lm-eval runs that
-text again for every choice, with the scores of every token of it. docs/performance.md has what is saved.
+text again for every choice, with the scores of every token. docs/performance.md has what is saved.
 """
 
 import copy
@@ -29,6 +29,8 @@ class SharedHeadLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         """Tokens that all requests at hand begin with, none of which is asked for."""
         self._cache: Any = None
         """The head's keys and values, for one row."""
+        self._asked = 0
+        """Tokens at the end of a request for which scores are asked for, at most."""
         self._done = self._total = 0
 
     def _loglikelihood_tokens(self, requests: Sequence[Request], **kwargs: Any) -> list[tuple[float, bool]]:
@@ -39,6 +41,7 @@ class SharedHeadLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         for places in _alike(rows, int(self.batch_size)):
             group = [requests[place] for place in places]
             alike = [rows[place] for place in places]
+            self._asked = max(len(rest) for _, _, rest in group)
             self._read_head(alike, min(len(row) - len(rest) for row, (_, _, rest) in zip(alike, group, strict=True)))
             found |= zip(places, super()._loglikelihood_tokens(group, **kwargs), strict=True)
         return [found[place] for place in range(len(requests))]
@@ -55,17 +58,25 @@ class SharedHeadLM(HFLM):  # type: ignore[misc]  # lm-eval has no types
         self._head = 0 if self._cache is None else head
 
     def _model_call(self, inps: Any, attn_mask: Any = None, labels: Any = None) -> Any:
-        """Scores (rows, positions, vocabulary), without the positions of the head."""
+        """Scores (rows, positions, vocabulary) of the last positions: of the first one that is asked for, and what follows."""
         import torch
 
         tell("scoring", self._done, self._total)
         self._done += len(inps)
-        if self._cache is None:
-            return super()._model_call(inps, attn_mask, labels)
         cache = copy.deepcopy(self._cache)
-        cache.batch_repeat_interleave(len(inps))
+        if cache is not None:
+            cache.batch_repeat_interleave(len(inps))
+        wanted = {}
+        if self.model._supports_logits_to_keep():
+            # A row that ends in zeros of its own seems shorter, and more of it is kept.
+            shortest = min(
+                len(row) - next((n for n, one in enumerate(reversed(row)) if one), len(row)) for row in inps.tolist()
+            )
+            wanted["logits_to_keep"] = inps.shape[1] - max(self._head, shortest - self._asked)
         with torch.no_grad():
-            return self.model(input_ids=inps[:, self._head :], past_key_values=cache, use_cache=True).logits
+            return self.model(
+                input_ids=inps[:, self._head :], past_key_values=cache, use_cache=cache is not None, **wanted
+            ).logits
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """The answer to each request."""
