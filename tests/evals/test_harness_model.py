@@ -60,7 +60,7 @@ def test_log_probabilities_are_those_of_lm_evals_own_model(
 
 
 def test_what_nobody_asks_for_is_not_scored() -> None:
-    """Letters behind long texts, as in HHH's and MMLU's questions: the vocabulary's scores of all positions would fill the memory."""
+    """Letters behind long texts, as in HHH and MMLU: scores of the whole vocabulary at all positions would fill the memory."""
     from conftest import byte_tokenizer, random_llama
 
     from iteralign.evals.harness_model import SharedHeadLM
