@@ -80,12 +80,13 @@ class Point:
     objective: Objective
     learning_rate: float
     alpha: float = 0.5
-    """Of distill."""
+    """Of distill, as are the tokens."""
+    tokens: int = 32
 
     @property
     def name(self) -> str:
-        alpha = f"-{self.alpha:g}" if self.objective == "distill" else ""
-        return f"{self.objective}{alpha}-{self.learning_rate:g}"
+        distill = f"-{self.alpha:g}" + (f"-of-{self.tokens}" if self.tokens != Point.tokens else "")
+        return f"{self.objective}{distill if self.objective == 'distill' else ''}-{self.learning_rate:g}"
 
     @property
     def settings(self) -> TrainingSettings:
@@ -97,7 +98,7 @@ class Point:
             max_length=512,
             warmup_ratio=0.1,
             dpo=DpoSettings(),
-            distill=DistillSettings(max_new_tokens=32, alpha=self.alpha),
+            distill=DistillSettings(max_new_tokens=self.tokens, alpha=self.alpha),
         )
 
 
@@ -113,6 +114,8 @@ POINTS = (
     Point("distill", 5e-4),
     Point("distill", 1e-3, alpha=0.0),
     Point("distill", 1e-3, alpha=1.0),
+    Point("distill", 1e-3, tokens=4),
+    Point("distill", 2e-3, tokens=4),
 )
 
 
