@@ -108,6 +108,13 @@ def test_what_is_missing_is_said_before_anything_is_computed(run: Path, tmp_path
         read_judge_errors(tmp_path / "none.json")
 
 
+def test_the_first_part_of_a_runs_name_asks_no_hub_for_it(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "demo-20261129")
+    with pytest.raises(RunDirectoryError, match="Did you mean .*demo-20261129"):
+        subject_of(str(tmp_path / "demo"))
+    assert subject_of(str(tmp_path / "nothing-like-it")).run is None, "it may be a hub id"
+
+
 def test_an_unfinished_run_is_refused(run: Path, tmp_path: Path) -> None:
     for name in ("config.yaml", "environment.json"):
         shutil.copy(run / name, tmp_path)

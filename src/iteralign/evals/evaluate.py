@@ -1,5 +1,6 @@
 """Evaluation of a model, or of a run's base and aligned model side by side. What `iteralign evaluate` calls."""
 
+import glob
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -139,6 +140,12 @@ def subject_of(model: str, base: str | None = None) -> Subject:
             raise RunDirectoryError(f"{path} has no aligned model yet. Finish the run: `iteralign resume {path}`.")
         start = build.demo_model() if run.settings.model.path == "demo" else run.settings.model.path
         return Subject((("base", start), ("aligned", str(run.model))), run.settings, run)
+    if (
+        len(path.parts) > 1 and not path.exists()
+    ):  # as a hub id would look; asking there takes a minute without a network
+        runs = sorted(str(one) for one in path.parent.glob(f"{glob.escape(path.name)}*") if has_begun(one))
+        if runs:
+            raise RunDirectoryError(f"There is no {path} here. Did you mean {runs[-1]}?")
     own = build.demo_model() if model == "demo" else model
     return Subject((*((("base", base),) if base else ()), ("model", own)))
 
