@@ -110,7 +110,7 @@ def test_what_is_missing_is_said_before_anything_is_computed(run: Path, tmp_path
 
 def test_the_first_part_of_a_runs_name_asks_no_hub_for_it(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "demo-20261129")
-    with pytest.raises(RunDirectoryError, match="Did you mean .*demo-20261129"):
+    with pytest.raises(RunDirectoryError, match=r"Did you mean .*demo-20261129"):
         subject_of(str(tmp_path / "demo"))
     assert subject_of(str(tmp_path / "nothing-like-it")).run is None, "it may be a hub id"
 
