@@ -80,8 +80,9 @@ class Point:
     objective: Objective
     learning_rate: float
     alpha: float = 0.5
-    """Of distill, as are the tokens."""
+    """Of distill."""
     tokens: int = 32
+    """Of an answer in distill."""
 
     @property
     def name(self) -> str:
@@ -115,7 +116,6 @@ POINTS = (
     Point("distill", 1e-3, alpha=0.0),
     Point("distill", 1e-3, alpha=1.0),
     Point("distill", 1e-3, tokens=4),
-    Point("distill", 2e-3, tokens=4),
 )
 
 
@@ -337,7 +337,7 @@ def run(bench: Bench, results: Results, points: Sequence[Point]) -> None:
         if weights.problem is None:
             for asked in ("choose_harmful", "choose_benign"):
                 bench.measured(point.name, weights, asked)
-            print(results.table().splitlines()[-1], flush=True)
+            print(results.table(), flush=True)
     report(bench, "base", bench.model.base)
     first = [results.chosen(objective) for objective in TRAINERS]
     for point in dict.fromkeys([*(one for one in first if one is not None), *points]):

@@ -9,7 +9,6 @@ from conftest import byte_tokenizer, random_llama
 
 from iteralign.errors import TargetError
 from iteralign.evals.evaluate import Options, evaluate, subject_of
-from iteralign.evals.tasks.hhh import SUBSETS
 from iteralign.records import Sampling, TrainingExample
 from iteralign.settings.training import TrainingSettings
 from iteralign.targets.tokens import end_tokens
@@ -155,7 +154,9 @@ def test_training_export_and_reload(file: Path, original: Any, method: Any) -> N
 
 
 def test_benchmarks_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("lm_eval")
+    pytest.importorskip("lm_eval", reason="the extra `eval` is not installed")
+    from iteralign.evals.tasks.hhh import SUBSETS
+
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     tokenizer = byte_tokenizer()
     file = write_gguf(tmp_path / "m.gguf", random_llama(tokenizer, max_position_embeddings=1024), tokenizer)
@@ -163,9 +164,8 @@ def test_benchmarks_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (tmp_path / "hhh_alignment" / subset).mkdir(parents=True)
         pair = {"input": "Bread?", "target_scores": {"Mix flour.": 1, "No.": 0}}
         (tmp_path / "hhh_alignment" / subset / "task.json").write_text(json.dumps({"examples": [pair]}))
-    (found,) = evaluate(
-        subject_of(str(file)), Options(tasks=("hhh",), data=tmp_path)
-    )  # its form reads the context's length
+    options = Options(tasks=("hhh",), data=tmp_path)  # one of its forms reads the context's length
+    (found,) = evaluate(subject_of(str(file)), options)
     assert not found.not_run and {row.n for row in found.rows} == {1, len(SUBSETS)}
 
 
