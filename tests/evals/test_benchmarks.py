@@ -58,12 +58,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def measured(tiny: Path, files: dict[str, str], tasks: list[str], **metadata: str) -> dict[str, Any]:
+def measured(
+    tiny: Path, files: dict[str, str], tasks: list[str], limit: int | None = None, **metadata: str
+) -> dict[str, Any]:
     from iteralign.weights.model import LocalModel
 
     model = LocalModel(str(tiny), root=Path(), device="cpu")
     found = files | metadata
-    return run_benchmarks(model.network(model.base), model.tokenizer, tasks, path=str(tiny), metadata=found)
+    return run_benchmarks(model.network(model.base), model.tokenizer, tasks, path=str(tiny), metadata=found, limit=limit)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,22 @@ def test_groups_and_subsets_with_intervals_and_chance(results: dict[str, Any]) -
     )
     assert half.chance == pytest.approx((1 / 2 + 1 / 3 + 1) / 3) and "compatibility" in half.note
     assert ("iteralign_hhh_standard", "acc_norm") in rows
+
+
+def test_a_limit_draws_questions_in_place_of_the_first(tiny: Path, files: dict[str, str], tmp_path: Path) -> None:
+    table = tmp_path / "TruthfulQA.csv"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        file.write(CSV)
+        csv.writer(file).writerows(("", "", f"Is {number} a number?", "Yes", "Yes", "No", "") for number in range(40))
+    asked = []
+    for _ in range(2):
+        found = measured(tiny, {**files, "truthfulqa": str(table)}, ["truthfulqa_mc"], limit=5)
+        asked.append({name: [row["doc_id"] for row in rows] for name, rows in found["samples"].items()})
+        for rows in found["samples"].values():
+            assert [row["doc"]["question"] for row in rows] == [f"Is {row['doc_id']} a number?" for row in rows]
+    assert asked[0] == asked[1], "two models are asked the same"
+    dromedary, standard = asked[0].values()
+    assert dromedary == standard and len(set(dromedary)) == 5 and max(dromedary) > 20
 
 
 def test_the_scores_are_the_models_own_log_probabilities(results: dict[str, Any], tiny: Path) -> None:

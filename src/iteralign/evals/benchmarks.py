@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import math
 import os
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,8 @@ def run_benchmarks(
     """lm-eval's results of the tasks, in its own format, samples included.
 
     `path`: directory or hub id of the model's configuration and tokenizer. `metadata` go to the tasks (`hhh`, `truthfulqa`,
-    `meta_prompt` ...). `chat` applies the chat template to lm-eval's own tasks and to the standard forms. Raises
-    MissingExtraError, ConfigError, TargetError.
+    `meta_prompt` ...). `limit`: so many questions of each task, drawn by chance, the same in every call. `chat` applies the
+    chat template to lm-eval's own tasks and to the standard forms. Raises MissingExtraError, ConfigError, TargetError.
     """
     names = [name for task in tasks for name in ALIASES.get(task, (task,))]
     lm_eval, manager = _harness(names, {**metadata, "pretrained": path})
@@ -59,7 +60,7 @@ def run_benchmarks(
                     model=SharedHeadLM(network, tokenizer, batch_size),
                     tasks=names,
                     task_manager=manager,
-                    limit=limit,
+                    samples=_drawn(manager, names, limit),
                     bootstrap_iters=1000,
                     apply_chat_template=chat,
                 )
@@ -113,6 +114,14 @@ def _leaves(name: str, groups: Mapping[str, Sequence[str]], samples: Mapping[str
     for member in groups.get(name, ()):
         found += [member] if member in samples else _leaves(member, groups, samples)
     return found
+
+
+def _drawn(manager: Any, names: Sequence[str], limit: int | None) -> dict[str, list[int]] | None:
+    """Places of so many questions of each task. lm-eval's own limit takes the first, which are often of one kind."""
+    if limit is None:
+        return None
+    counts = {name: len(task.eval_docs) for name, task in manager.load(names)["tasks"].items()}
+    return {name: sorted(random.Random(0).sample(range(count), min(limit, count))) for name, count in counts.items()}
 
 
 def _rows(
