@@ -58,14 +58,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def measured(
-    tiny: Path, files: dict[str, str], tasks: list[str], limit: int | None = None, **metadata: str
-) -> dict[str, Any]:
+def measured(tiny: Path, metadata: dict[str, str], tasks: list[str], limit: int | None = None) -> dict[str, Any]:
     from iteralign.weights.model import LocalModel
 
     model = LocalModel(str(tiny), root=Path(), device="cpu")
-    found = files | metadata
-    return run_benchmarks(model.network(model.base), model.tokenizer, tasks, path=str(tiny), metadata=found, limit=limit)
+    network = model.network(model.base)
+    return run_benchmarks(network, model.tokenizer, tasks, path=str(tiny), metadata=metadata, limit=limit)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +160,7 @@ def test_a_limit_draws_questions_in_place_of_the_first(tiny: Path, files: dict[s
         csv.writer(file).writerows(("", "", f"Is {number} a number?", "Yes", "Yes", "No", "") for number in range(40))
     asked = []
     for _ in range(2):
-        found = measured(tiny, {**files, "truthfulqa": str(table)}, ["truthfulqa_mc"], limit=5)
+        found = measured(tiny, files | {"truthfulqa": str(table)}, ["truthfulqa_mc"], limit=5)
         asked.append({name: [row["doc_id"] for row in rows] for name, rows in found["samples"].items()})
         for rows in found["samples"].values():
             assert [row["doc"]["question"] for row in rows] == [f"Is {row['doc_id']} a number?" for row in rows]
@@ -212,7 +210,7 @@ def test_what_many_requests_begin_with_is_run_once_and_changes_no_score(
 
         with monkeypatch.context() as patch, told_to(heard.append):
             patch.setattr(LlamaForCausalLM, "forward", counted)
-            found = measured(tiny, files, list(tasks), meta_prompt=str(meta))
+            found = measured(tiny, files | {"meta_prompt": str(meta)}, list(tasks))
         answers = {
             (name, sample["doc_id"], place): response
             for name, samples in found["samples"].items()
@@ -252,19 +250,19 @@ def test_the_users_own_texts_replace_ours(tiny: Path, files: dict[str, str], tmp
     meta.write_text("MY META", encoding="utf-8")
     question.write_text("{meta_prompt} MY FORM {question} {answer} So it is", encoding="utf-8")
     texts = {"meta_prompt": str(meta), "truthfulqa_question": str(question)}
-    found = measured(tiny, files, ["iteralign_truthfulqa_mc1_dromedary"], **texts)
+    found = measured(tiny, files | texts, ["iteralign_truthfulqa_mc1_dromedary"])
     context = found["samples"]["iteralign_truthfulqa_mc1_dromedary"][0]["arguments"][0][0]
     assert context.startswith("MY META MY FORM Is the sky")
     question.write_text("{question} alone", encoding="utf-8")
     with pytest.raises(ConfigError, match="meta_prompt"):
-        measured(tiny, files, ["iteralign_truthfulqa_mc1_dromedary"], **texts)
+        measured(tiny, files | texts, ["iteralign_truthfulqa_mc1_dromedary"])
 
 
 def test_a_meta_prompt_that_fills_the_context_is_an_error(tiny: Path, files: dict[str, str], tmp_path: Path) -> None:
     meta = tmp_path / "meta.txt"
     meta.write_text("word " * 2000, encoding="utf-8")
     with pytest.raises(DataError, match="fills the model's context"):
-        measured(tiny, files, ["iteralign_hhh_dromedary_harmless"], meta_prompt=str(meta))
+        measured(tiny, files | {"meta_prompt": str(meta)}, ["iteralign_hhh_dromedary_harmless"])
 
 
 def test_an_unknown_task_is_an_error(tiny: Path, files: dict[str, str]) -> None:
