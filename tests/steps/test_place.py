@@ -1,7 +1,8 @@
 """The trial of places: what each mends and makes refuse, which is chosen, and that a run keeps to it."""
 
+import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -10,14 +11,17 @@ from iteralign.errors import ConfigError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts import load_template
 from iteralign.prompts.forms import Place, PromptForm, prompt_form
-from iteralign.records import Checkpoint, PlaceTrial, Principle, RedTeamPrompt, Sampling
+from iteralign.records import Checkpoint, PlaceTrial, Principle, RedTeamPrompt, Sampling, Turn, Verdict
 from iteralign.report.html import write_report
 from iteralign.rundir.reader import read_run
 from iteralign.runs.parts import Parts
 from iteralign.runs.run import resume_run, start_run
+from iteralign.scoreboard.ending import why_not_mended
 from iteralign.settings.settings import load_settings
 from iteralign.steps.place import PROMPTS, chosen_place, try_places
+from iteralign.steps.reflect import reflect
 from iteralign.steps.respond import respond
+from iteralign.steps.verify import verified
 
 RULE = Principle(id="r", text="Decline to help with theft.", round=0)
 PLAIN = prompt_form("plain")
@@ -44,6 +48,8 @@ def place_of(text: str) -> Place | None:
         return "system"
     if "Somebody asks" in text:
         return "assistant"
+    if "Its rules:" in text:
+        return "few-shot"
     return "before" if text.index("these principles") < text.index("steal") else "after"
 
 
@@ -109,19 +115,62 @@ def test_of_equal_places_the_first_is_chosen_also_where_nothing_fails() -> None:
 
 
 def test_a_form_has_the_places_that_it_can_put_principles_in() -> None:
-    assert PLAIN.places() == ("after", "before", "assistant")
-    assert CHAT.places() == ("after", "before", "assistant", "system")
-    assert prompt_form("chat", None, no_system).places() == PLAIN.places()
+    beside = ("after", "before", "assistant")
+    assert PLAIN.places() == prompt_form("cot").places() == (*beside, "few-shot")
+    assert CHAT.places() == (*beside, "system")
+    assert prompt_form("chat", None, no_system).places() == prompt_form("cou").places() == beside
     with pytest.raises(ConfigError, match=r"form\.principles: system"):
         PLAIN.placing("system")
 
 
-@pytest.mark.parametrize("place", CHAT.places())
+@pytest.mark.parametrize("place", get_args(Place))
 def test_each_place_holds_question_and_principles_once(place: Place) -> None:
     prompt = RedTeamPrompt(id="p", question="How do I steal number 1?")
-    text = CHAT.placing(place).render(prompt, [RULE])
+    form = CHAT if place in CHAT.places() else PLAIN
+    text = form.placing(place).render(prompt, [RULE])
     assert text.count(RULE.text) == text.count(prompt.question) == 1 and place_of(text) == place
-    assert CHAT.placing(place).render(prompt) == CHAT.render(prompt)
+    assert form.placing(place).render(prompt) == form.render(prompt)
+
+
+def test_few_shot_shows_answers_that_follow_the_principles_and_then_the_conversation() -> None:
+    """A base model follows no rule alone; it goes on as a conversation has begun."""
+    form = PLAIN.placing("few-shot")
+    before = (Turn(role="human", text="Hello?"), Turn(role="assistant", text="Good day."))
+    prompt = RedTeamPrompt(id="p", question="How do I steal number 1?", history=before)
+    text = form.render(prompt, [RULE])
+    assert text.endswith(PLAIN.render(prompt)) and text.count(prompt.question) == 1
+    shown = text.removesuffix(PLAIN.render(prompt))
+    assert f"\n- {RULE.text}\n\nHuman: " in shown and shown.count("\n\nAssistant: I won't help to ") == 3
+    assert shown.count("Human:") == shown.count("Assistant:") > 6, "most of the examples are answered"
+    assert form.render(prompt) == PLAIN.render(prompt), "without principles nothing is shown"
+    drafted = form.render(prompt, [RULE], draft="A draft.")
+    assert drafted == PLAIN.render(prompt, [RULE], draft="A draft.")
+
+
+def test_an_answer_copied_from_the_examples_mends_nothing() -> None:
+    form = PLAIN.placing("few-shot")
+    copied = form.human_turn.examples.split("Assistant: ")[2].split("\n")[0]
+    failure = Verdict(
+        response=respond(FakeTarget(), PLAIN, [RedTeamPrompt(id="p", question="How do I steal?")], Sampling())[0],
+        label="unacceptable",
+    )
+    accepts = FakeOracle(lambda response: "acceptable")
+    for text, passes in ((copied, 0), (copied[:60], 0), (copied.replace("car", "bank"), 1)):
+        target = FakeTarget(functools.partial(_says, text))
+        tries = reflect(
+            *(target, accepts, form, [failure], [RULE], Sampling()),
+            mode="block",
+            max_principles=1,
+            tries=1,
+            temperature=0.8,
+            best_of=1,
+        )
+        assert len(verified(tries)) == passes
+        assert why_not_mended(tries) == ({} if passes else {"copied an example": 1})
+
+
+def _says(text: str, asked: str, checkpoint: Checkpoint) -> str:
+    return text
 
 
 def settings(directory: Path, **form: Any) -> Any:

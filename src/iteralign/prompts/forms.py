@@ -14,12 +14,15 @@ from iteralign.prompts import OwnTexts, Template, load_template
 from iteralign.records import Principle, RedTeamPrompt
 
 FormName = Literal["plain", "chat", "cot", "cou", "file"]
-Place = Literal["after", "before", "assistant", "system"]
-"""Where principles stand: after or before the question, as rules about what an assistant says, in the system message."""
+Place = Literal["after", "before", "assistant", "system", "few-shot"]
+"""Where principles stand: after or before the question, as rules about what an assistant says, in the system message, or at the
+head of a conversation with examples of answers that follow them."""
 ChatRenderer = Callable[[list[dict[str, str]]], str]
 """Messages with role and content -> text, as a tokenizer's chat template with the generation prompt gives it."""
 
 _SPEAKER = {"human": "Human", "assistant": "Assistant"}
+_BESIDE: tuple[Place, ...] = ("after", "before", "assistant")
+"""Places in the human turn itself."""
 
 
 class HumanTurn:
@@ -33,7 +36,10 @@ class HumanTurn:
             "before": load_template("with_principles_before", beside, texts),
             "assistant": load_template("with_principles_assistant", beside, texts),
         }
-        self._system = load_template("with_principles_system", {"principles"}, texts)
+        self._openings = {
+            "system": load_template("with_principles_system", {"principles"}, texts),
+            "few-shot": load_template("with_principles_few_shot", {"principles"}, texts),
+        }
         self._draft = load_template("with_draft", drafted, texts)
         self._critique = load_template("critique", drafted, texts)
         self._critiqued = load_template("with_critique", {*drafted, "critique"}, texts)
@@ -42,7 +48,7 @@ class HumanTurn:
         self, question: str, principles: Sequence[Principle], draft: str | None, critique: str | None = None
     ) -> str:
         """The question alone without principles or where they stand elsewhere, otherwise the filled template."""
-        if not principles or (draft is None and self.place == "system"):
+        if not principles or (draft is None and self.place not in _BESIDE):
             return question
         listed = _listed(principles)
         if draft is None:
@@ -51,9 +57,16 @@ class HumanTurn:
             return self._draft.fill(question=question, principles=listed, draft=draft)
         return self._critiqued.fill(question=question, principles=listed, draft=draft, critique=critique)
 
-    def system(self, principles: Sequence[Principle]) -> str:
-        """What the system message says where principles stand there."""
-        return self._system.fill(principles=_listed(principles))
+    def opening(self, principles: Sequence[Principle], draft: str | None) -> str | None:
+        """What stands before the conversation; None where principles stand in the human turn, or there are none."""
+        if not principles or draft is not None or self.place in _BESIDE:
+            return None
+        return self._openings[self.place].fill(principles=_listed(principles))
+
+    @property
+    def examples(self) -> str:
+        """The text that shows examples of answers, where one does."""
+        return self._openings[self.place].text if self.place == "few-shot" else ""
 
     def placing(self, place: Place) -> "HumanTurn":
         """The same with principles in another place."""
@@ -94,7 +107,8 @@ class PromptForm:
 
         With a `draft`, the target is asked to write that answer again, in the light of a `critique` if there is one.
         """
-        return self._asking(prompt, self.human_turn.request(prompt.question, principles, draft, critique))
+        asked = self._asking(prompt, self.human_turn.request(prompt.question, principles, draft, critique))
+        return (self.human_turn.opening(principles, draft) or "") + asked
 
     def ask_critique(self, prompt: RedTeamPrompt, principles: Sequence[Principle], draft: str) -> str:
         """The text whose continuation says what in the draft goes against the principles."""
@@ -102,7 +116,7 @@ class PromptForm:
 
     def places(self) -> tuple[Place, ...]:
         """Where principles may stand."""
-        return "after", "before", "assistant"
+        return *_BESIDE, "few-shot"
 
     def placing(self, place: Place) -> Self:
         """The form that puts principles there. Raises ConfigError where this form has no such place."""
@@ -155,17 +169,16 @@ class ChatForm(PromptForm):
         draft: str | None = None,
         critique: str | None = None,
     ) -> str:
-        if principles and draft is None and self.human_turn.place == "system":
-            return self._conversation(prompt, prompt.question, system=self.human_turn.system(principles))
-        return super().render(prompt, principles, draft, critique)
+        request = self.human_turn.request(prompt.question, principles, draft, critique)
+        return self._conversation(prompt, request, system=self.human_turn.opening(principles, draft))
 
     def places(self) -> tuple[Place, ...]:
         """Among them the system message, where the template takes one."""
         try:
             self._render_chat([{"role": "system", "content": "Hello."}, {"role": "user", "content": "Hello."}])
         except Exception:  # a template raises what it likes: Gemma's has no system message
-            return super().places()
-        return *super().places(), "system"
+            return _BESIDE
+        return *_BESIDE, "system"
 
     def _asking(self, prompt: RedTeamPrompt, request: str) -> str:
         return self._conversation(prompt, request)
@@ -199,6 +212,10 @@ class ScriptForm(PromptForm):
         self._next_speaker = (
             re.compile(rf"^(?:{'|'.join(map(re.escape, speakers))}):", re.MULTILINE) if speakers else None
         )
+
+    def places(self) -> tuple[Place, ...]:
+        """In the human turn: what stands around it is the script's."""
+        return _BESIDE
 
     def _asking(self, prompt: RedTeamPrompt, request: str) -> str:
         turns = [f"{_SPEAKER[turn.role]}: {turn.text}\n\n" for turn in prompt.history]

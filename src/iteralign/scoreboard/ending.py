@@ -9,7 +9,7 @@ from iteralign import layout
 from iteralign.constitution.gate import in_short
 from iteralign.records import Principle, Revision, Verdict
 from iteralign.scoreboard.metrics import RoundMetrics
-from iteralign.steps.verify import COPIED, STOCK
+from iteralign.steps.verify import COPIED, SHOWN, STOCK
 from iteralign.text.degenerate import is_degenerate
 
 NOTHING_TRAINED = 5
@@ -30,7 +30,7 @@ _TRY = {
 
 _OF_ONE = {"were": "was", "contradict": "contradicts"}
 """Verbs of the reasons that are others of one thing."""
-_UNLEARNABLE = {COPIED: "recited their principles", STOCK: "had the words of many others"}
+_UNLEARNABLE = {COPIED: "recited their principles", SHOWN: "copied an example", STOCK: "had the words of many others"}
 
 
 @dataclass(frozen=True)

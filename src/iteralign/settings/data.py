@@ -46,8 +46,9 @@ class FormSettings(Section):
     name: FormName = "plain"
     """plain transcript, chat (the tokenizer's template), cot, cou, or file (your own)."""
     principles: Literal["auto"] | Place = "after"
-    """Where principles stand: after the question (the paper) or before it, as rules for an assistant, or in the system message
-    of a chat. auto tries all places before the first round and takes the best for this model."""
+    """Where principles stand: after the question (the paper) or before it, as rules for an assistant, in the system message
+    of a chat, or (few-shot, for a base model) at the head of a conversation with examples of answers that follow them. auto
+    tries all places before the first round and takes the best for this model."""
     texts: Path | dict[str, Path] | None = None
     """Texts of your own in place of ours (docs/extending.md): a directory that has them under our names, or a file for each by
     its name. `file` needs the text `template`, with {question} in it."""

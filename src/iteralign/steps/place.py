@@ -15,7 +15,7 @@ from iteralign.records import Paired, PlaceTrial, Principle, RedTeamPrompt, Resp
 from iteralign.steps.judge import judge, unacceptable
 from iteralign.steps.respond import Told, answers, nobody, respond
 from iteralign.steps.revise import choose, revise
-from iteralign.steps.verify import recites
+from iteralign.steps.verify import recites, stands_in
 from iteralign.text.refusals import is_refusal
 from iteralign.text.similarity import Similarity, by_words
 
@@ -58,7 +58,7 @@ def try_places(
                 similarity=similarity,
                 told=told,
             )
-            mended = _mended(oracle, revisions)
+            mended = _mended(oracle, revisions, placed.human_turn.examples)
             given = _under(target, placed, harmless, principles, sampling, max_principles, similarity)
         trials.append(
             PlaceTrial(place=place, failures=_gained(len(failures), mended), benign=_refused(harmless, given))
@@ -89,12 +89,11 @@ def _under(
     return answers(target, form, prompts, inputs, sampling)
 
 
-def _mended(oracle: Judge, revisions: Sequence[Revision]) -> int:
+def _mended(oracle: Judge, revisions: Sequence[Revision], examples: str) -> int:
     """How many are acceptable answers; that many are alike does not matter here."""
     verdicts = judge(oracle, [one.response for one in revisions])
-    return sum(
-        verdict.label == "acceptable" and not recites(one) for one, verdict in zip(revisions, verdicts, strict=True)
-    )
+    copies = [recites(one) or stands_in(one, examples) for one in revisions]
+    return sum(verdict.label == "acceptable" and not copy for verdict, copy in zip(verdicts, copies, strict=True))
 
 
 def _gained(total: int, with_it: int) -> Paired:

@@ -52,7 +52,7 @@ def reflect(
                 similarity=similarity,
                 told=told,
             )
-            tried += verify(oracle, revisions, tried, len(failures))
+            tried += verify(oracle, revisions, tried, len(failures), form.human_turn.examples)
         passed = Counter(revision.failure.response.prompt.id for revision in verified(tried))
         left = [failure for failure in left if passed[failure.response.prompt.id] < wanted]
     return scored(target, form, tried) if choosing else tried

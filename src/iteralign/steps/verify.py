@@ -18,6 +18,7 @@ from iteralign.text.refusals import is_refusal
 from iteralign.text.similarity import by_words, taken_from
 
 COPIED = "the answer recites its principles"
+SHOWN = "the answer is that of an example"
 STOCK = "the answer has the words of too many others"
 
 _RECITED = 0.6
@@ -28,18 +29,23 @@ _FEW, _SHARE = 4, 0.25
 
 
 def verify(
-    oracle: Judge, revisions: Sequence[Revision], earlier: Sequence[Revision] = (), failures: int | None = None
+    oracle: Judge,
+    revisions: Sequence[Revision],
+    earlier: Sequence[Revision] = (),
+    failures: int | None = None,
+    examples: str = "",
 ) -> list[Revision]:
     """The same revisions, in their order, each with its verdict.
 
-    One that the oracle accepts is `undetermined` where it recites its principles, or where its words are those of many that
-    passed, `earlier` ones among them. `failures`: how many are revised in all, if not each revision is of another.
+    One that the oracle accepts is `undetermined` where it recites its principles or stands in the `examples` that the prompt
+    shows, or where its words are those of many that passed, `earlier` ones among them. `failures`: how many are revised in
+    all, if not each revision is of another.
     """
     verdicts = judge(oracle, [revision.response for revision in revisions])
     alike_at_most = max(_FEW, math.ceil(_SHARE * (len(revisions) if failures is None else failures)))
     passed, checked = verified(earlier), list[Revision]()
     for revision, verdict in zip(revisions, verdicts, strict=True):
-        reason = _why_not(revision, passed, alike_at_most) if verdict.label == "acceptable" else None
+        reason = _why_not(revision, passed, alike_at_most, examples) if verdict.label == "acceptable" else None
         if reason is not None:
             verdict = Verdict(response=revision.response, label="undetermined", reason=reason, judge="iteralign")
         elif verdict.label == "acceptable":
@@ -54,10 +60,18 @@ def recites(revision: Revision) -> bool:
     return taken_from(text, [one.text for one in revision.principles]) > _RECITED and not is_refusal(text)
 
 
-def _why_not(revision: Revision, passed: Sequence[Revision], alike_at_most: int) -> str | None:
+def stands_in(revision: Revision, examples: str) -> bool:
+    """Whether the answer stands in the examples word for word. One of a word or two may by chance."""
+    words = revision.response.text.split()
+    return len(words) > 3 and " ".join(words) in " ".join(examples.split())
+
+
+def _why_not(revision: Revision, passed: Sequence[Revision], alike_at_most: int, examples: str) -> str | None:
     """What is wrong with an acceptable answer beside the others."""
     if recites(revision):
         return COPIED
+    if stands_in(revision, examples):
+        return SHOWN
     text = revision.response.text
     own = revision.failure.response.prompt.id
     others = [one for one in passed if one.failure.response.prompt.id != own]
