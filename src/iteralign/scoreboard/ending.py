@@ -18,11 +18,13 @@ NOTHING_TRAINED = 5
 _MOSTLY_UNDETERMINED = 0.8
 _TRY = {
     "made benign refusals rise": "a larger model, a stronger proposer, or more room in constitution.gate.max_refusals",
-    "mended too little": "a larger model, a stronger proposer, or less asked by constitution.gate.min_fixed and min_lift",
+    "mended too little": "another place for principles (form.principles: few-shot for a base model, or auto), a larger "
+    "model, a stronger proposer, or less asked by constitution.gate.min_fixed and min_lift",
     "could not be tried": "more room in constitution.gate.max_answers",
     "were judged unacceptable": "more tries (revision.tries); `iteralign judge-check` tells whether the judge can be trusted",
     "were no text to judge": "a larger model, or a lower revision.temperature",
     "recited their principles": "a larger model, or principles that say what to answer",
+    "copied an example": "other examples (form.texts: with_principles_few_shot), or a larger model",
     "had the words of many others": "principles that say what to answer instead, or a higher revision.temperature",
     "could not be judged": f"`iteralign doctor CONFIG`, and the reasons in the run's {layout.VERDICTS.file} files",
     "did not fit the context": "a smaller sampling.max_new_tokens, a shorter form, or shorter prompts",
