@@ -39,9 +39,12 @@ test-real: $(VENV)/.test   ## run SmolLM2 against a judge behind llama-server
 	else ITERALIGN_REAL=$(abspath $(REAL)) $(BIN)/python -m pytest tests/real -rs; fi
 
 # What docs/results.md says of real models is made again, resumably: DATA is the directory that benchmarks/real_models.py tells of.
-real: $(VENV)/.test   ## whole runs on SmolLM2 beside what they have to be better than: hours; SMALL=1 shows it on one seed
-	$(BIN)/python tests/real/fetch.py $(REAL) smollm2 qwen-0.5b qwen-1.5b llama-server
-	$(BIN)/python benchmarks/real_models.py $(DATA) recipes/laptop.yaml runs/real$(if $(SMALL),-small) --serve $(REAL) $(if $(SMALL),--size small)
+# MODEL=laptop is SmolLM2, MODEL=laptop-base Gemma, which was never aligned.
+real: MODEL ?= laptop
+real: $(VENV)/.test   ## whole runs on a real model beside what they have to be better than: hours; SMALL=1 shows it on one seed
+	$(BIN)/python tests/real/fetch.py $(REAL) $(if $(filter laptop-base,$(MODEL)),gemma,smollm2) qwen-0.5b qwen-1.5b llama-server
+	$(BIN)/python benchmarks/real_models.py $(DATA) recipes/$(MODEL).yaml runs/real-$(MODEL)$(if $(SMALL),-small) --serve $(REAL) \
+		$(if $(SMALL),--size small --judge rules)
 
 torture: $(VENV)/.test   ## kill -9 a run a hundred times, resume it, compare every file; change 500 files, see them noticed; change 500 killed runs, resume them; 456 runs against a hostile server; 900 reads of damaged run directories; 50 faults of replicas, nodes and drivers on a Ray cluster
 	$(BIN)/python tests/kill/campaign.py --kills 100

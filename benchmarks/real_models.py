@@ -85,7 +85,7 @@ BESIDE = tuple(ARMS)[:4]
 WRITTEN = {"handwritten constitution": BY_HAND, "the rule that ships": (CHOSEN,)}
 
 SIZES: Mapping[str, Mapping[str, int]] = {
-    "small": {"questions": 40, "held_out": 10, "asked": 10, "prompts": 40},
+    "small": {"questions": 40, "held_out": 20, "asked": 30, "prompts": 40},
     "middle": {"questions": 70, "held_out": 30, "asked": 50, "prompts": 70},
     "orders": {"questions": 300, "held_out": 20, "asked": 40, "prompts": 20},
     "full": {"questions": 400, "held_out": 100, "asked": 100, "prompts": 20},
@@ -342,7 +342,7 @@ def main() -> None:
         "--serve", type=Path, help="where fetch.py has put things; without it the settings' oracle alone judges"
     )
     parser.add_argument(
-        "--size", choices=tuple(SIZES), default="full", help="small: one round, 10 of each set, no other model"
+        "--size", choices=tuple(SIZES), default="full", help="small: one round, 30 of each set, no other model"
     )
     parser.add_argument(
         "--judge", choices=("oracle", "rules"), default="oracle", help="rules: the oracle only proposes"
