@@ -209,7 +209,8 @@ def _places(settings: Settings, prompts: int) -> Range:
     if settings.form.principles != "auto":
         return Range(0, 0)
     asked = min(prompts, PLACE_PROMPTS)
-    return Range(asked, asked + len(get_args(Place)) * (asked + PLACE_PROMPTS))
+    most = len(get_args(Place)) - 1  # a chat has a system message, a transcript a head with examples, none both
+    return Range(asked, asked + most * (asked + PLACE_PROMPTS))
 
 
 def _sizes(settings: Settings, model: LocalModel) -> dict[str, int]:
