@@ -80,7 +80,17 @@ def tried(target: FakeTarget, form: PromptForm = CHAT, limit: float = 0.1) -> di
     accepts = FakeOracle(lambda response: "unacceptable" if response.text == COMPLIES else "acceptable")
     answered = respond(target, form, benign, Sampling())
     trials = try_places(
-        target, accepts, form, prompts, answered, [RULE], Sampling(), max_principles=1, max_refusals=limit, seed=0
+        target,
+        accepts,
+        form,
+        prompts,
+        answered,
+        [RULE],
+        Sampling(),
+        max_principles=1,
+        max_refusals=limit,
+        min_fixed=0.2,
+        seed=0,
     )
     assert sum(trial.chosen for trial in trials) == 1
     return {trial.place: trial for trial in trials}
@@ -105,6 +115,12 @@ def test_where_refusals_rise_everywhere_the_difference_decides() -> None:
     )
     heeds.benign["system"] = 12
     assert chosen(tried(heeds)) == "before"
+
+
+def test_a_place_that_mends_next_to_nothing_is_no_choice() -> None:
+    """As with Gemma-3-270m: harmless in every place but the one that mends."""
+    assert chosen(tried(Heeds({"before": 2, "few-shot": 20}, {"few-shot": 12}), PLAIN)) == "few-shot"
+    assert chosen(tried(Heeds({"before": 4, "few-shot": 20}, {"few-shot": 12}), PLAIN)) == "before"
 
 
 def test_of_equal_places_the_first_is_chosen_also_where_nothing_fails() -> None:

@@ -100,6 +100,7 @@ class RunSteps:
             self.settings.sampling,
             max_principles=how.max_principles,
             max_refusals=self.settings.constitution.gate.max_refusals,
+            min_fixed=self.settings.constitution.gate.min_fixed,
             seed=self.settings.seed,
             similarity=self.similarity,
             told=self.early.ask,

@@ -34,14 +34,16 @@ def try_places(
     *,
     max_principles: int,
     max_refusals: float,
+    min_fixed: float,
     seed: int,
     similarity: Similarity = by_words,
     told: Told = nobody,
 ) -> list[PlaceTrial]:
     """A trial for each place that the form has, on a sample of `prompts` and of the answered `benign` ones.
 
-    Chosen is the place that mends most among those under which benign refusals rise by `max_refusals` at most; where
-    there is none, the one whose share mended exceeds that rise by most. Of equal ones the first.
+    Chosen is the place that mends most among those that the gate would let a principle pass in: benign refusals rise by
+    `max_refusals` at most, and a share of `min_fixed` of the failures is mended. Where there is none, it is the one whose share
+    mended exceeds that rise by most. Of equal ones the first.
     """
     draw = random.Random(f"{seed} places")
     asked = draw.sample(list(prompts), min(len(prompts), PROMPTS))
@@ -63,7 +65,7 @@ def try_places(
         trials.append(
             PlaceTrial(place=place, failures=_gained(len(failures), mended), benign=_refused(harmless, given))
         )
-    best = max(trials, key=lambda trial: _merit(trial, max_refusals))
+    best = max(trials, key=lambda trial: _merit(trial, max_refusals, min_fixed))
     return [trial.model_copy(update={"chosen": trial is best}) for trial in trials]
 
 
@@ -112,8 +114,8 @@ def _refused(without: Sequence[Response], with_it: Sequence[Response]) -> Paired
     )
 
 
-def _merit(trial: PlaceTrial, max_refusals: float) -> tuple[bool, float]:
+def _merit(trial: PlaceTrial, max_refusals: float, min_fixed: float) -> tuple[bool, float]:
     mended = trial.failures.with_it / max(1, trial.failures.total)
     rise = (trial.benign.gained - trial.benign.lost) / max(1, trial.benign.total)
-    within_limit = rise <= max_refusals
-    return within_limit, mended if within_limit else mended - rise
+    passes = rise <= max_refusals and mended >= min_fixed
+    return passes, mended if passes else mended - rise
