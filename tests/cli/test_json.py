@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def unfinished(tmp_path: Path, done: int = 2) -> Path:
     (run / "metrics.jsonl").unlink()
     for file in sorted((run / "rounds").glob("*/*")):
         if int(file.parent.name) > done or (int(file.parent.name) == done and file.name[0] not in "12"):
-            file.unlink()
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
     return run
 
 
@@ -71,7 +72,15 @@ def test_a_run_that_goes_on(tmp_path: Path) -> None:
     append_line(run / "attempts.jsonl", {"pid": os.getpid(), "event": "started"})
     status = found("status", str(run))
     assert (status["state"], status["process"], status["rounds_done"]) == ("running", os.getpid(), 2)
-    assert status["next_round"] == 2 and status["next_stage"] == "3a_proposals"
+    assert status["next_round"] == 2 and status["next_stage"] is None
+
+
+@pytest.mark.parametrize(("done", "stage"), [(0, "3a_proposals"), (1, None), (5, "7_held_out")])
+def test_only_a_round_with_failures_goes_on_to_principles(done: int, stage: str | None, tmp_path: Path) -> None:
+    run = unfinished(tmp_path, done)
+    append_line(run / "attempts.jsonl", {"pid": os.getpid(), "event": "started"})
+    status = found("status", str(run))
+    assert (status["next_round"], status["next_stage"]) == (done, stage)
 
 
 @pytest.mark.parametrize(

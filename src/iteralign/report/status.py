@@ -6,7 +6,7 @@ from pathlib import Path
 from iteralign import layout
 from iteralign.oracles.budget import Total
 from iteralign.rundir.reader import Run, State, read_run
-from iteralign.rundir.rounds import kept_round
+from iteralign.rundir.rounds import KeptRound, kept_round
 from iteralign.scoreboard.metrics import RoundMetrics
 
 _ONLY_SOME = (layout.GROWN, layout.DRAWS, layout.PLACES, layout.REVIEWED, layout.TRIED_AGAIN, layout.TWINS)
@@ -80,4 +80,15 @@ def _next(run: Run, done: int) -> tuple[int, str | None]:
     under_way = kept_round(run.path, done) if begun else run.baseline
     there = [_IN_ORDER.index(stage) for stage in under_way.stages if stage in _IN_ORDER]
     after = _IN_ORDER[max(there, default=-1) + 1 :]
+    if begun and after[:1] == [layout.PROPOSALS] and _too_few_failures(run, under_way):
+        last = done + 1 == run.planned_rounds()
+        after = [stage for stage in after if last and stage >= layout.HELD_OUT_VERDICTS]
     return done if begun else -1, after[0] if after else None
+
+
+def _too_few_failures(run: Run, judged: KeptRound) -> bool:
+    """Whether the round proposes nothing and trains nothing, since too little of it failed."""
+    before = kept_round(run.path, judged.number - 1).metrics() if judged.number > 0 else None
+    waiting = before.collected if before is not None and before.collecting else 0
+    least = 1 if judged.number + 1 == run.planned_rounds() else run.settings.rounds.min_failures
+    return waiting + sum(verdict.label == "unacceptable" for verdict in judged.verdicts()) < least
