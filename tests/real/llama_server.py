@@ -7,6 +7,7 @@ Its options have the names that llama-server gives them. It listens on loopback 
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from typing import Any
@@ -36,7 +37,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--ctx-size", type=int, default=8192, help="tokens of all slots together")
     parser.add_argument("--parallel", type=int, default=2, help="slots: requests that are answered at once")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="all cores: a run waits while it judges")
     return parser.parse_args()
 
 
