@@ -94,9 +94,8 @@ def main() -> None:
             if one in sample:
                 verdict.take(one)
     known = [one for one in labelled if one.response.prompt.id in probability.rows]
-    report(
-        [Rated(one, probability.rows[one.response.prompt.id]["odds"]) for one in known], settings.judge.model, given.out
-    )
+    found = [Rated(one, probability.rows[one.response.prompt.id]["odds"]) for one in known]
+    report(found, settings.judge.model, given.labels, given.out)
     print(
         "\n| way | verdicts | s each | generated tokens | prompt tokens | of them reused |\n|---|---|---|---|---|---|"
     )
@@ -123,9 +122,9 @@ def judged(oracle: Any, one: Labelled) -> Row:
     return {"label": verdict.label, "reason": verdict.reason}
 
 
-def report(rows: Sequence[Rated], judge: str, out: Path) -> None:
+def report(rows: Sequence[Rated], judge: str, labels: Path, out: Path) -> None:
     """Calibrates, keeps it and prints how it did."""
-    calibration = calibrated(rows, judge=judge, sources=[Path("labels")])
+    calibration = calibrated(rows, judge=judge, sources=[labels])
     write_calibration(calibration, out / "calibration.json")
     fitting, other = halves(rows)
     print(f"{judge}: calibrated on {len(fitting)} answers, measured on {len(other)}\n")
