@@ -54,6 +54,19 @@ def test_greedy_takes_the_most_probable_token_each_time(model: LocalModel) -> No
     assert generation.prompt_tokens == start
 
 
+def test_scores_are_of_states_for_which_no_weight_is_copied(llama: LocalModel) -> None:
+    seen: list[tuple[int, ...]] = []
+    network = llama.network(llama.base)
+
+    def look(_: Any, inputs: tuple[Any, ...]) -> None:
+        assert inputs[0].is_contiguous()
+        seen.append(tuple(inputs[0].shape[:2]))
+
+    network.get_output_embeddings().register_forward_pre_hook(look)
+    TransformersTarget(llama).generate(["one two three", "three two one"], Sampling(max_new_tokens=2))
+    assert seen == [(2, 1), (2, 1)]
+
+
 def test_the_models_own_generation_config_is_left_as_it_was(llama: LocalModel) -> None:
     before = llama.at(llama.base).generation_config.to_dict()
     TransformersTarget(llama).generate(INPUTS[:2], GREEDY)
