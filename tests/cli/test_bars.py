@@ -1,6 +1,8 @@
 """The bars and lines by themselves, on a clock that the test moves."""
 
 import io
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -26,6 +28,34 @@ def drawn(width: int, **options: object) -> Iterator[tuple[ConsoleProgress, Cloc
     clock = Clock()
     console = Console(file=io.StringIO(), width=width, force_terminal=True, highlight=False, **options)  # type: ignore[arg-type]
     yield ConsoleProgress(console, clock), clock
+
+
+class PressesCtrlC(io.StringIO):
+    """A screen whose user presses Ctrl-C at the moment at which a round's line appears."""
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if "the line" in text and not self.pressed:
+            self.pressed = True
+            os.kill(os.getpid(), signal.SIGINT)
+        return written
+
+    pressed = False
+
+
+def test_ctrl_c_while_a_line_is_printed_does_not_print_it_twice() -> None:
+    screen = PressesCtrlC()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            ConsoleProgress(Console(file=screen, width=80, force_terminal=True)) as progress,
+            progress.stage(0, 2, "2_verdicts"),
+        ):
+            progress.note("the line")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert screen.pressed and screen.getvalue().count("the line") == 1
 
 
 def lines_of(progress: ConsoleProgress, width: int) -> list[str]:

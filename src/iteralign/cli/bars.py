@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -98,7 +99,9 @@ class ConsoleProgress:
         self._print(f"[dim]{escaped(text)}[/]")
 
     def _print(self, text: str | Text) -> None:
-        self.console.print(text, soft_wrap=not self.console.is_terminal)
+        # Ctrl-C reaches the main thread alone; within rich's printing it would have the frame written once more.
+        with ThreadPoolExecutor(1) as another:
+            another.submit(self.console.print, text, soft_wrap=not self.console.is_terminal).result()
         self._said = self._clock()
 
     def _drawn(self) -> Group:
