@@ -33,14 +33,14 @@ def drawn(width: int, **options: object) -> Iterator[tuple[ConsoleProgress, Cloc
 class PressesCtrlC(io.StringIO):
     """A screen whose user presses Ctrl-C at the moment at which a round's line appears."""
 
+    pressed = False
+
     def write(self, text: str) -> int:
         written = super().write(text)
         if "the line" in text and not self.pressed:
             self.pressed = True
             os.kill(os.getpid(), signal.SIGINT)
         return written
-
-    pressed = False
 
 
 def test_ctrl_c_while_a_line_is_printed_does_not_print_it_twice() -> None:

@@ -53,7 +53,10 @@ def unfinished(tmp_path: Path, done: int = 2) -> Path:
     (run / "metrics.jsonl").unlink()
     for file in sorted((run / "rounds").glob("*/*")):
         if int(file.parent.name) > done or (int(file.parent.name) == done and file.name[0] not in "12"):
-            shutil.rmtree(file) if file.is_dir() else file.unlink()
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink()
     return run
 
 

@@ -80,15 +80,15 @@ def _next(run: Run, done: int) -> tuple[int, str | None]:
     under_way = kept_round(run.path, done) if begun else run.baseline
     there = [_IN_ORDER.index(stage) for stage in under_way.stages if stage in _IN_ORDER]
     after = _IN_ORDER[max(there, default=-1) + 1 :]
-    if begun and after[:1] == [layout.PROPOSALS] and _too_few_failures(run, under_way):
-        last = done + 1 == run.planned_rounds()
+    last = done + 1 == run.planned_rounds()
+    if begun and after[:1] == [layout.PROPOSALS] and _too_few_failures(run, under_way, last):
         after = [stage for stage in after if last and stage >= layout.HELD_OUT_VERDICTS]
     return done if begun else -1, after[0] if after else None
 
 
-def _too_few_failures(run: Run, judged: KeptRound) -> bool:
+def _too_few_failures(run: Run, judged: KeptRound, last: bool) -> bool:
     """Whether the round proposes nothing and trains nothing, since too little of it failed."""
     before = kept_round(run.path, judged.number - 1).metrics() if judged.number > 0 else None
     waiting = before.collected if before is not None and before.collecting else 0
-    least = 1 if judged.number + 1 == run.planned_rounds() else run.settings.rounds.min_failures
+    least = 1 if last else run.settings.rounds.min_failures
     return waiting + sum(verdict.label == "unacceptable" for verdict in judged.verdicts()) < least
