@@ -144,6 +144,18 @@ def test_one_batch_alone_is_measured_from_its_beginning() -> None:
     assert pace.rate == 5 and pace.left == 10
 
 
+def test_the_wait_for_a_batchs_first_token_is_no_pace() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.tell(Work("answering", 0, 32))
+    clock.now = 30
+    pace.tell(Work("answering", 0.5, 32))  # the first token of 64, of each of 32 answers
+    assert pace.rate is None and pace.left is None
+    clock.now = 31
+    pace.tell(Work("answering", 1.5, 32))
+    assert pace.rate == 1 and pace.left == 30.5
+
+
 def test_replies_that_come_together_are_no_pace() -> None:
     clock = Clock()
     pace = Pace(clock)

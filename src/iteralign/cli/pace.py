@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 _SHORT = 0.5
 """Seconds between two moves that say nothing of the pace: calls that run side by side are often answered together."""
+_TELLING = 0.1
+"""Part of an activity whose time, from the beginning on, says something of the rest."""
 
 
 class Pace:
@@ -42,13 +44,16 @@ class Pace:
 
     @property
     def rate(self) -> float | None:
-        """A second; None before anything moved. One that moved once only, or just now, is measured from its beginning."""
+        """A second; None before anything moved. One that moved once only, or just now, is measured from its beginning,
+        once a tenth is done: a batch takes long to its first token, and little from one to the next."""
         first = self._first  # another thread may be telling
         if first is None:
             return None
         since, already = first
         if self.done == already or self._last - since < _SHORT:
             since, already = self._began, 0.0
+            if self.done < _TELLING * self.total:
+                return None
         return (self.done - already) / (self._last - since) if self._last > since else None
 
     @property
