@@ -37,6 +37,15 @@ def test_a_score_does_not_depend_on_its_batch(model: LocalModel) -> None:
     assert target.score(INPUTS, ANSWERS) == pytest.approx(alone, abs=1e-4)
 
 
+def test_no_scores_are_computed_for_what_stands_before_every_answer(model: LocalModel) -> None:
+    seen: list[int] = []
+    output = model.network(model.base).get_output_embeddings()
+    output.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
+    TransformersTarget(model).score([INPUTS[1]] * 2, [" word", " word word"])
+    prompt, longest = (len(encode(model.tokenizer, INPUTS[1] + answer)) for answer in ("", " word word"))
+    assert seen == [longest - prompt + 1]
+
+
 def test_no_token_no_score_and_a_long_text_is_cut(model: LocalModel) -> None:
     target = TransformersTarget(model)
     long = "word " * 400

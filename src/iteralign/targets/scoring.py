@@ -20,11 +20,12 @@ def mean_log_probabilities(
     pairs = token_pairs(tokenizer, inputs, completions, context)
     order = sorted(range(len(pairs)), key=lambda index: len(pairs[index][0]) + len(pairs[index][1]))
     vocabulary = network.get_input_embeddings().weight.shape[0]
+    shortest = min((len(prompt) for prompt, _ in pairs), default=0)
     scores: dict[int, float] = {}
     while order:
         tell("scoring", len(scores), len(pairs))
         width = len(pairs[order[-1]][0]) + len(pairs[order[-1]][1])
-        rows = max(1, min(32, _MOST_LOGITS // (width * vocabulary)))
+        rows = max(1, min(32, _MOST_LOGITS // ((width - shortest + 1) * vocabulary)))
         batch, order = order[-rows:], order[:-rows]
         scores |= zip(batch, _batch(network, [pairs[index] for index in batch], device), strict=True)
     return [scores[index] for index in range(len(pairs))]
@@ -50,11 +51,14 @@ def _batch(network: Any, pairs: Sequence[tuple[list[int], list[int]]], device: s
     import torch
 
     width = max(len(prompt) + len(answer) for prompt, answer in pairs)
+    first = max(0, min(len(prompt) for prompt, _ in pairs) - 1)
+    keep = {"logits_to_keep": width - first} if network._supports_logits_to_keep() else {}
     rows = [prompt + answer for prompt, answer in pairs]
     ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
     with torch.no_grad():
-        logits = network(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
-        chosen = logits.gather(2, ids[:, 1:, None])[:, :, 0] - logits.logsumexp(dim=2)
-    spans = [(len(prompt) - 1, len(prompt) + len(answer) - 1) for prompt, answer in pairs]
+        scores = network(input_ids=ids, attention_mask=mask, use_cache=False, **keep).logits
+        logits = scores[:, first - width : -1].float()  # of what comes after the shortest prompt
+        chosen = logits.gather(2, ids[:, first + 1 :, None])[:, :, 0] - logits.logsumexp(dim=2)
+    spans = [(len(prompt) - 1 - first, len(prompt) + len(answer) - 1 - first) for prompt, answer in pairs]
     return [float(chosen[row, begin:end].mean()) for row, (begin, end) in enumerate(spans)]
