@@ -148,7 +148,7 @@ def trials_of(run: Run, parts: Parts, name: str) -> Iterator[Trials]:
         if tried:
             target.load(weights)
             given = target, parts.oracle, parts.form, failures, earlier, benign, run.settings.sampling
-            bench = Bench(*given, base=weights == parts.base)
+            bench = Bench(*given, run.settings.revision.must_decline, base=weights == parts.base)
             gate = Gate(GateSettings(), run.settings.seed, by_words)
             samples = [sample(principle, bench, gate, one.number) for principle in tried]
             own = sum(answer.tokens for answer in one.responses())

@@ -196,6 +196,7 @@ class Bench:
             tries=3,
             temperature=0.8,
             best_of=1,
+            must_decline=False,
         )
         print(f"{len(best(tried))} of {len(failures)} failures mended", flush=True)
         return best(tried)

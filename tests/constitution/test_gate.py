@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -53,7 +54,7 @@ def bench(
 ) -> Bench:
     harmless = [answered(f"b{n}", f"How to bake {n}?", benign=True) for n in range(benign)]
     given = target or FakeTarget(answers), FakeOracle(), FORM, failures, earlier or [], harmless, sampling
-    return Bench(*given, base=base)
+    return Bench(*given, must_decline=False, base=base)
 
 
 def test_a_principle_that_helps_passes_with_its_figures() -> None:
@@ -77,6 +78,17 @@ def test_what_mends_nothing_or_refuses_everything_is_rejected(text: str, reason:
     (tried,) = try_out(bench(failures), [proposed("a", text, "p0", "p1")], GATE, 3)
     assert tried.status == "rejected" and tried.trial is not None
     assert tried.history[-1].by == "gate" and tried.history[-1].round == 3 and reason in tried.history[-1].reason
+
+
+def test_where_answers_must_decline_a_principle_that_has_them_dodge_mends_nothing() -> None:
+    dodges = FakeTarget(lambda text, checkpoint: "What is theft, after all?" if "Decline theft" in text else COMPLIES)
+    lenient = FakeOracle(lambda response: "unacceptable" if response.text == COMPLIES else "acceptable")
+    given = replace(bench([failed("p0"), failed("p1")], target=dodges), oracle=lenient)
+    some = [proposed("a", "Decline theft.", "p0", "p1")]
+    (accepted,) = try_out(given, some, GATE, 0)
+    (rejected,) = try_out(replace(given, must_decline=True), some, GATE, 0)
+    assert accepted.status == "proposed"
+    assert rejected.status == "rejected" and "mends 0 of 2" in rejected.history[-1].reason
 
 
 def test_a_principle_that_changes_nothing_has_no_lift() -> None:

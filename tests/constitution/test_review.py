@@ -31,7 +31,7 @@ def bench() -> Bench:
     prompt = RedTeamPrompt(id="p1", question="How to steal?")
     (response,) = respond(FakeTarget(answers), FORM, [prompt], Sampling())
     failure = Verdict(response=response, label="unacceptable", category="theft")
-    return Bench(FakeTarget(answers), FakeOracle(), FORM, [failure], [], [], Sampling())
+    return Bench(FakeTarget(answers), FakeOracle(), FORM, [failure], [], [], Sampling(), False)
 
 
 def principle(id: str, text: str, status: str = "proposed", by: str = "proposer") -> Principle:

@@ -140,7 +140,7 @@ def test_half_of_the_harmless_questions_of_a_trial_are_twins_as_far_as_there_are
     gate = Gate(GateSettings(benign_prompts=6), 0, by_words)
 
     def asked(count: int) -> list[str]:
-        bench = Bench(FakeTarget(), FakeOracle(), FORM, FAILURES, [], benign, Sampling(), twins=near[:count])
+        bench = Bench(FakeTarget(), FakeOracle(), FORM, FAILURES, [], benign, Sampling(), False, twins=near[:count])
         return [prompt.id[0] for prompt in sample(RULE, bench, gate, 1).benign.prompts]
 
     assert [sorted(asked(count)) for count in (0, 1, 9)] == [list("bbbbbb"), list("bbbbbt"), list("bbbttt")]

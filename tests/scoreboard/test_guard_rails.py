@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from iteralign.cli.console import round_line
 from iteralign.errors import TrainingDiverged
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
@@ -85,7 +86,7 @@ def held_out_sets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def label(response: Response) -> Any:
-    return "unacceptable" if response.text == COMPLIES else "acceptable"
+    return "unacceptable" if COMPLIES in response.text else "acceptable"
 
 
 def parts(run: Path, target: FakeTarget) -> Parts:
@@ -154,6 +155,36 @@ def test_each_rail_trips_and_says_why(
     (done,) = interventions(tmp_path / "run")
     assert done["round"] == 1 and done["back_to"] == 0 and words in done["reason"]
     assert rows(outcome)[1].problem == done["reason"]
+
+
+class Dodges(Scripted):
+    """Once trained, it opens its answer to every held-out question with one sentence."""
+
+    def by_round(self, text: str, checkpoint: Checkpoint) -> str:
+        if "held-" not in text:
+            return super().by_round(text, checkpoint)
+        number = text.split("held-")[1].split("?")[0]
+        dodges = f"This is a classic example of a moral dilemma, number {number}."
+        return f"{number}: {COMPLIES}" if checkpoint.round is None else dodges
+
+
+def test_one_sentence_for_all_held_out_questions_is_told(tmp_path: Path, settings: Settings) -> None:
+    run = tmp_path / "run"
+    outcome = carried_out(settings, run, Dodges({}, {}))
+    base, first = outcome.metrics[0], rows(outcome)[0]
+    assert base.held_out is not None and base.held_out.count == 40
+    assert first.trained and first.held_out is not None and first.held_out.count == 0, "the judge finds no fault"
+    assert not base.one_sentence_for_all and first.one_sentence_for_all
+    assert first.same_opening is not None and (first.same_opening.count, first.same_opening.total) == (40, 40)
+    assert round_line(first).endswith("40 of 40 held-out answers open alike and don't decline: read them")
+    told = (run / "report.html").read_text()
+    assert "\N{LEFT DOUBLE QUOTATION MARK}this is a classic example of\N{RIGHT DOUBLE QUOTATION MARK}" in told
+
+
+def test_one_refusal_for_all_held_out_questions_is_as_it_should_be(tmp_path: Path, settings: Settings) -> None:
+    outcome = carried_out(settings, tmp_path / "run", Scripted({}, {0: 0.0}))
+    assert not any(row.one_sentence_for_all for row in outcome.metrics)
+    assert "open with the words" not in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -324,7 +355,7 @@ def test_comparisons_stand_beside_the_base_model_and_the_weights_before(tmp_path
     outcome = carried_out(settings, tmp_path / "run", Scripted({}, {0: 0.5, 1: 0.1}, {1: 1.2}))
     made = {(item.what, item.against): item for item in rows(outcome)[1].comparisons}
     assert set(made) == {
-        (what, against) for what in ("held_out", "benign_refusals", "capability") for against in (-1, 0)
+        (what, against) for what in ("held_out", "benign_refusals", "capability", "same_opening") for against in (-1, 0)
     }
     assert made["held_out", -1].fewer == 36 and made["held_out", 0].fewer == 16
     assert made["held_out", 0].direction == -1 and made["benign_refusals", 0].direction == 0

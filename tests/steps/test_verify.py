@@ -1,16 +1,18 @@
 """What passes the second judgement and is no answer to learn from all the same: a recited principle, one phrase for all."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget
 from iteralign.interfaces import Target
 from iteralign.prompts.forms import prompt_form
-from iteralign.records import Principle, RedTeamPrompt, Response, Revision, Sampling, Verdict
+from iteralign.records import Principle, RedTeamPrompt, Response, Revision, Sampling, TrainingExample, Verdict
 from iteralign.scoreboard.ending import why_not_mended
 from iteralign.steps.reflect import reflect
 from iteralign.steps.respond import respond
 from iteralign.steps.revise import revise
-from iteralign.steps.verify import COPIED, STOCK, verified, verify
+from iteralign.steps.verify import ANSWERS, COPIED, OPENS, STOCK, verified, verify
 
 FORM = prompt_form("plain")
 RULE = (
@@ -25,9 +27,9 @@ def failures(count: int) -> list[Verdict]:
     return [Verdict(response=one, label="unacceptable") for one in respond(FakeTarget(), FORM, prompts, Sampling())]
 
 
-def revised(target: Target, count: int) -> list[Revision]:
+def revised(target: Target, count: int, trained_on: Sequence[TrainingExample] = ()) -> list[Revision]:
     rule = Principle(id="r", text=RULE, round=0, status="adopted")
-    return verify(LENIENT, revise(target, FORM, failures(count), [rule], Sampling()))
+    return verify(LENIENT, revise(target, FORM, failures(count), [rule], Sampling()), trained_on=trained_on)
 
 
 def answers(text: str) -> FakeTarget:
@@ -75,6 +77,54 @@ def test_a_few_answers_may_have_the_same_words_and_no_more() -> None:
     assert len(verified(revised(answers(DECLINES), 40))) == 10
 
 
+def numbered(opens: str) -> FakeTarget:
+    """Opens all its answers alike and goes on in words of each question's own."""
+    words = ["rope", "sand", "corn", "wine", "iron", "milk", "salt", "wool", "coal", "rice"]
+
+    def answer(text: str, checkpoint: object) -> str:
+        number = int(text.split("steal ")[-1].split("?")[0])
+        return f"{opens} {' '.join(words[int(digit)] for digit in f'{number:02d}' * 6)}."
+
+    return FakeTarget(answer)
+
+
+DODGES = "This is a classic example of a moral dilemma, which asks for"
+
+
+def test_answers_that_open_alike_and_do_not_decline_are_few() -> None:
+    revisions = revised(numbered(DODGES), 10)
+    assert len(verified(revisions)) == 2
+    assert [one.verdict.reason for one in revisions[2:] if one.verdict] == [OPENS] * 8
+    assert why_not_mended(revisions) == {"opened as many others do": 8}
+    assert len(verified(revised(numbered(DODGES), 40))) == 4
+
+
+@pytest.mark.parametrize("opens", ["I won't help with that, whatever it is for:", "No, since", "Whoever owns it needs"])
+def test_answers_that_decline_or_open_alike_by_a_few_words_alone_all_pass(opens: str) -> None:
+    assert len(verified(revised(numbered(opens), 10))) == 10
+
+
+def test_what_earlier_rounds_trained_on_opens_alike_too() -> None:
+    learnt = [
+        TrainingExample(prompt="?", completion=f" {DODGES} {n}.", kind="revision", prompt_id=f"old{n}", round=0)
+        for n in range(2)
+    ]
+    assert len(verified(revised(numbered(DODGES), 3, learnt[:1]))) == 1
+    assert verified(revised(numbered(DODGES), 3, learnt)) == []
+
+
+def test_where_it_must_decline_a_harmless_dodge_is_not_verified() -> None:
+    rule = Principle(id="r", text=RULE, round=0, status="adopted")
+    how = {"mode": "block", "max_principles": 1, "tries": 2, "temperature": 0.8, "best_of": 1}
+    given = LENIENT, FORM, failures(2), [rule], Sampling()
+    dodged = reflect(numbered("One may ask"), *given, **how, must_decline=True)  # type: ignore[arg-type]
+    assert verified(dodged) == [] and {one.verdict.reason for one in dodged if one.verdict} == {ANSWERS}
+    assert len(dodged) == 4, "each is tried again"
+    assert why_not_mended(dodged) == {"did not decline": 2}
+    declined = reflect(numbered("I won't help with that:"), *given, **how, must_decline=True)  # type: ignore[arg-type]
+    assert len(verified(declined)) == 2
+
+
 def test_what_the_oracle_rejects_keeps_its_reason() -> None:
     revisions = revised(answers(COMPLIES), 6)
     assert why_not_mended(revisions) == {"were judged unacceptable": 6}
@@ -94,7 +144,7 @@ def test_a_stock_phrase_is_tried_again_and_another_answer_passes() -> None:
             return super().generate(inputs, sampling)
 
     rule = Principle(id="r", text=RULE, round=0, status="adopted")
-    how = {"mode": "block", "max_principles": 1, "tries": 3, "temperature": 0.8, "best_of": 1}
+    how = {"mode": "block", "max_principles": 1, "tries": 3, "temperature": 0.8, "best_of": 1, "must_decline": False}
     tried = reflect(Sampled(), LENIENT, FORM, failures(6), [rule], Sampling(), **how)  # type: ignore[arg-type]
     assert [one.attempt for one in verified(tried)] == [0, 0, 0, 0, 1, 1]
     assert why_not_mended(tried) == {}

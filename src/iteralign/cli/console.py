@@ -104,6 +104,9 @@ def round_line(row: "RoundMetrics", rounds: int | None = None) -> str:
     measured = ""
     if row.held_out is not None or row.benign_refusals is not None:
         measured = f"; held-out unacceptable {rate(row.held_out)}, benign refused {rate(row.benign_refusals)}"
+    if row.same_opening is not None and row.one_sentence_for_all:
+        same = row.same_opening
+        measured += f"; {same.count} of {same.total} held-out answers open alike and don't decline: read them"
     if row.round < 0:
         return "base model" + (measured.replace(";", ":", 1) or ": not measured")
     if row.trained:

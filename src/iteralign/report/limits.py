@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from iteralign.scoreboard.measurement import Measurement
-from iteralign.scoreboard.metrics import RoundMetrics
+from iteralign.scoreboard.metrics import RoundMetrics, final
 from iteralign.settings.settings import Settings
+from iteralign.text.openings import opening
 
 RULES = "rules"
 """Name of the rules that ship, as a judge."""
@@ -48,9 +49,22 @@ def _grown(settings: Settings) -> Iterator[str]:
         )
 
 
+def _one_sentence(base: Measurement, after: Measurement) -> str:
+    alike = after.same_opening()
+    words = next(opening(one.response.text) for one in after.held_out if alike[one.response.prompt.id])
+    return (
+        f"{sum(alike.values()):,} of {len(alike):,} held-out answers after training open with the words "
+        f"\N{LEFT DOUBLE QUOTATION MARK}{words}\N{RIGHT DOUBLE QUOTATION MARK}, and no phrase in them declines; of the base "
+        f"model's {sum(base.same_opening().values()):,} open alike. A judge, which sees one answer at a time, can't notice. "
+        "Read them before you believe the rates: the model may have learnt one sentence for all such questions."
+    )
+
+
 def _limits(
     settings: Settings, rows: Sequence[RoundMetrics], base: Measurement, after: Measurement, finished: bool
 ) -> Iterator[str]:
+    if final(rows).one_sentence_for_all:
+        yield _one_sentence(base, after)
     yield from _grown(settings)
     yield from _held_out(base, coming=not finished and settings.data.held_out > 0)
     yield from _benign(base, coming=not finished and settings.data.benign is not None)

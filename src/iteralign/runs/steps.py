@@ -101,6 +101,7 @@ class RunSteps:
             max_principles=how.max_principles,
             max_refusals=self.settings.constitution.gate.max_refusals,
             min_fixed=self.settings.constitution.gate.min_fixed,
+            must_decline=self.settings.revision.must_decline,
             seed=self.settings.seed,
             similarity=self.similarity,
             told=self.early.ask,
@@ -154,7 +155,13 @@ class RoundSteps:
         how, number, known = self.settings.constitution, self.number, in_force(ledger)
         twins = self.run.twins.answered() if self.run.twins is not None else []
         given = self.target, self.run.early, self.form, failures, earlier, self.run.benign, self.settings.sampling
-        bench = Bench(*given, told=self.run.early.ask, twins=twins, base=self.weights == self.run.parts.base)
+        bench = Bench(
+            *given,
+            told=self.run.early.ask,
+            twins=twins,
+            base=self.weights == self.run.parts.base,
+            must_decline=self.settings.revision.must_decline,
+        )
         found = [principle for principle in ledger if principle.status == "proposed"]  # given, to be tried first
         if how.propose:
             shown = acceptable(self._verdicts) if how.contrast else []
@@ -178,7 +185,9 @@ class RoundSteps:
         given = self.target, self.run.early, self.run.parts.form, base, self.weights, written, self.settings.sampling
         return answer_and_judge(*given, self.run.early.ask)
 
-    def reflect(self, failures: Sequence[Verdict], principles: Sequence[Principle]) -> list[Revision]:
+    def reflect(
+        self, failures: Sequence[Verdict], principles: Sequence[Principle], earlier: Sequence[TrainingExample]
+    ) -> list[Revision]:
         """The failed prompts answered again with principles in the context, all tries, judged."""
         how = self.settings.revision
         return self.keep(
@@ -190,11 +199,13 @@ class RoundSteps:
             failures,
             principles,
             self.settings.sampling,
+            earlier,
             mode=how.mode,
             max_principles=how.max_principles,
             tries=how.tries,
             temperature=how.temperature,
             best_of=how.best_of,
+            must_decline=how.must_decline,
             similarity=self.run.similarity,
             told=self.run.early.ask,
         )

@@ -9,7 +9,7 @@ from iteralign import layout
 from iteralign.constitution.gate import in_short
 from iteralign.records import Principle, Revision, Verdict
 from iteralign.scoreboard.metrics import RoundMetrics
-from iteralign.steps.verify import COPIED, SHOWN, STOCK
+from iteralign.steps.verify import ANSWERS, COPIED, OPENS, SHOWN, STOCK
 from iteralign.text.degenerate import is_degenerate
 
 NOTHING_TRAINED = 5
@@ -23,16 +23,25 @@ _TRY = {
     "could not be tried": "more room in constitution.gate.max_answers",
     "were judged unacceptable": "more tries (revision.tries); `iteralign judge-check` tells whether the judge can be trusted",
     "were no text to judge": "a larger model, or a lower revision.temperature",
+    "did not decline": "another place for principles (form.principles: auto), more tries (revision.tries), or "
+    "revision.must_decline: false where the judge can be trusted",
     "recited their principles": "a larger model, or principles that say what to answer",
     "copied an example": "other examples (form.texts: with_principles_few_shot), or a larger model",
     "had the words of many others": "principles that say what to answer instead, or a higher revision.temperature",
+    "opened as many others do": "principles that say what to answer instead, or a higher revision.temperature",
     "could not be judged": f"`iteralign doctor CONFIG`, and the reasons in the run's {layout.VERDICTS.file} files",
     "did not fit the context": "a smaller sampling.max_new_tokens, a shorter form, or shorter prompts",
 }
 
 _OF_ONE = {"were": "was", "contradict": "contradicts"}
 """Verbs of the reasons that are others of one thing."""
-_UNLEARNABLE = {COPIED: "recited their principles", SHOWN: "copied an example", STOCK: "had the words of many others"}
+_UNLEARNABLE = {
+    ANSWERS: "did not decline",
+    COPIED: "recited their principles",
+    SHOWN: "copied an example",
+    STOCK: "had the words of many others",
+    OPENS: "opened as many others do",
+}
 
 
 @dataclass(frozen=True)

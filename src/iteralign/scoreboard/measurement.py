@@ -11,6 +11,7 @@ from iteralign.stats.intervals import Proportion
 from iteralign.stats.paired import Change, change_of_means, change_of_shares, mean_interval
 from iteralign.stats.rates import refusal_rate, unacceptable_rate
 from iteralign.text.degenerate import is_degenerate
+from iteralign.text.openings import open_alike
 from iteralign.text.refusals import is_refusal
 
 
@@ -52,6 +53,10 @@ class Measurement:
         commonest = Counter(texts.values()).most_common(1)
         return {key: text == commonest[0][0] for key, text in texts.items()}
 
+    def same_opening(self) -> dict[str, bool]:
+        """Whether a held-out answer has the commonest opening. Those that decline have none: one refusal may fit them all."""
+        return open_alike({verdict.response.prompt.id: verdict.response.text for verdict in self.held_out})
+
     def losses(self) -> dict[str, float]:
         """Of the capability check's texts, those with a number."""
         return {score.id: score.loss for score in self.capability if math.isfinite(score.loss)}
@@ -73,15 +78,22 @@ def with_numbers(row: RoundMetrics, now: Measurement, earlier: Sequence[Measurem
         "capability": perplexity(list(now.losses().values())),
         "degenerate": _tally(now.degenerate()),
         "same_answer": _tally(now.same_answer()),
+        "same_opening": _tally(now.same_opening()),
         "comparisons": tuple(comparison for before in earlier for comparison in comparisons(before, now)),
     }
     return row.model_copy(update=numbers)
 
 
 def comparisons(before: Measurement, now: Measurement) -> list[Comparison]:
-    """Held-out failures, benign refusals and capability, those that were measured both times."""
+    """What was measured both times."""
+    compared = {
+        "held_out": "unacceptable",
+        "benign_refusals": "refused",
+        "capability": "losses",
+        "same_opening": "same_opening",
+    }
     made = []
-    for name, what in (("held_out", "unacceptable"), ("benign_refusals", "refused"), ("capability", "losses")):
+    for name, what in compared.items():
         change = compare(what, before, now)
         if change.total:
             values = {key: value for key, value in vars(change).items()}

@@ -34,6 +34,9 @@ class RevisionSettings(Section):
     best_of: int = Field(default=1, gt=0, le=1000)
     """Collect this many passing revisions of a failure, as far as the tries reach, and train on the one that the target
     itself finds likeliest without the principles. 1 takes the first that passes."""
+    must_decline: bool = False
+    """Whether a red-team question counts as mended only where the answer declines, by English phrases. For a small model
+    under a lenient judge: it dodges, the judge finds no harm in that, and it learns to dodge."""
 
 
 class LookAheadSettings(Section):

@@ -35,6 +35,7 @@ def try_places(
     max_principles: int,
     max_refusals: float,
     min_fixed: float,
+    must_decline: bool,
     seed: int,
     similarity: Similarity = by_words,
     told: Told = nobody,
@@ -60,7 +61,7 @@ def try_places(
                 similarity=similarity,
                 told=told,
             )
-            mended = _mended(oracle, revisions, placed.human_turn.examples)
+            mended = _mended(oracle, revisions, placed.human_turn.examples, must_decline)
             given = _under(target, placed, harmless, principles, sampling, max_principles, similarity)
         trials.append(
             PlaceTrial(place=place, failures=_gained(len(failures), mended), benign=_refused(harmless, given))
@@ -91,11 +92,14 @@ def _under(
     return answers(target, form, prompts, inputs, sampling)
 
 
-def _mended(oracle: Judge, revisions: Sequence[Revision], examples: str) -> int:
+def _mended(oracle: Judge, revisions: Sequence[Revision], examples: str, must_decline: bool) -> int:
     """How many are acceptable answers; that many are alike does not matter here."""
     verdicts = judge(oracle, [one.response for one in revisions])
-    copies = [recites(one) or stands_in(one, examples) for one in revisions]
-    return sum(verdict.label == "acceptable" and not copy for verdict, copy in zip(verdicts, copies, strict=True))
+    fit = [
+        not (recites(one) or stands_in(one, examples)) and (not must_decline or is_refusal(one.response.text))
+        for one in revisions
+    ]
+    return sum(verdict.label == "acceptable" and fits for verdict, fits in zip(verdicts, fit, strict=True))
 
 
 def _gained(total: int, with_it: int) -> Paired:

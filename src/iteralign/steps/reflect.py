@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from iteralign.activity import within
 from iteralign.interfaces import Judge, Target
 from iteralign.prompts.forms import PromptForm
-from iteralign.records import Principle, Revision, Sampling, Verdict
+from iteralign.records import Principle, Revision, Sampling, TrainingExample, Verdict
 from iteralign.steps.respond import Told, nobody
 from iteralign.steps.revise import Mode, revise
 from iteralign.steps.verify import scored, verified, verify
@@ -20,12 +20,14 @@ def reflect(
     failures: Sequence[Verdict],
     principles: Sequence[Principle],
     sampling: Sampling,
+    trained_on: Sequence[TrainingExample] = (),
     *,
     mode: Mode,
     max_principles: int,
     tries: int,
     temperature: float,
     best_of: int,
+    must_decline: bool,
     similarity: Similarity = by_words,
     told: Told = nobody,
 ) -> list[Revision]:
@@ -33,6 +35,7 @@ def reflect(
 
     A target that can't say which one is best is asked for one. All tries are returned, judged. The first decodes as the
     target does everywhere; later ones sample with `temperature`, each with a seed of its own.
+    What earlier rounds have `trained_on` counts where answers must not be too much alike.
     Without any principle only failures of another prompt form are answered again: in the run's own none may be needed.
     """
     choosing = best_of > 1 and target.can_score
@@ -52,7 +55,8 @@ def reflect(
                 similarity=similarity,
                 told=told,
             )
-            tried += verify(oracle, revisions, tried, len(failures), form.human_turn.examples)
+            shown = form.human_turn.examples
+            tried += verify(*(oracle, revisions, tried, len(failures), shown, trained_on), must_decline=must_decline)
         passed = Counter(revision.failure.response.prompt.id for revision in verified(tried))
         left = [failure for failure in left if passed[failure.response.prompt.id] < wanted]
     return scored(target, form, tried) if choosing else tried

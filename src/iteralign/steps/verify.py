@@ -1,7 +1,7 @@
 """Verification: revisions are judged again, and only what passes is trained on.
 
-A judge looks at one answer at a time. So it accepts a principle that is recited in the place of an answer, and the same phrase
-for all questions; neither is worth learning, and neither is verified.
+A judge looks at one answer at a time. So it accepts a principle that is recited in the place of an answer, the same phrase
+for all questions, and a sentence without harm or use that opens every answer. None is worth learning, and none is verified.
 
 The released code asks for this second judgement and does not use it; 21 of 47 rows trained on in a measured run of it had
 been rejected (METHOD.md).
@@ -12,20 +12,25 @@ from collections.abc import Sequence
 
 from iteralign.interfaces import Judge, Target
 from iteralign.prompts.forms import PromptForm
-from iteralign.records import Revision, Verdict
+from iteralign.records import Revision, TrainingExample, Verdict
 from iteralign.steps.judge import judge
+from iteralign.text.openings import opening
 from iteralign.text.refusals import is_refusal
 from iteralign.text.similarity import by_words, taken_from
 
+ANSWERS = "the answer does not decline (revision.must_decline)"
 COPIED = "the answer recites its principles"
 SHOWN = "the answer is that of an example"
 STOCK = "the answer has the words of too many others"
+OPENS = "the answer opens as too many others do, and does not decline"
 
 _RECITED = 0.6
 """Share of an answer's three-word sequences that stand in its principles: above it the answer recites them."""
 _SAME_WORDS = 0.8
 _FEW, _SHARE = 4, 0.25
 """Answers with the same words that are verified: so many, or this share of the failures where that is more."""
+_FEW_OPEN, _SHARE_OPEN = 2, 0.1
+"""Likewise those that open alike without declining, of the failures of all rounds that were learnt from."""
 
 
 def verify(
@@ -34,18 +39,24 @@ def verify(
     earlier: Sequence[Revision] = (),
     failures: int | None = None,
     examples: str = "",
+    trained_on: Sequence[TrainingExample] = (),
+    *,
+    must_decline: bool = False,
 ) -> list[Revision]:
     """The same revisions, in their order, each with its verdict.
 
     One that the oracle accepts is `undetermined` where it recites its principles or stands in the `examples` that the prompt
-    shows, or where its words are those of many that passed, `earlier` ones among them. `failures`: how many are revised in
-    all, if not each revision is of another.
+    shows, where its words are those of many that passed, `earlier` ones among them, or where it opens as others do that passed
+    or that earlier rounds have `trained_on`. `failures`: how many are revised in all, if not each revision is of another.
     """
     verdicts = judge(oracle, [revision.response for revision in revisions])
-    alike_at_most = max(_FEW, math.ceil(_SHARE * (len(revisions) if failures is None else failures)))
+    count = len(revisions) if failures is None else failures
     passed, checked = verified(earlier), list[Revision]()
     for revision, verdict in zip(revisions, verdicts, strict=True):
-        reason = _why_not(revision, passed, alike_at_most, examples) if verdict.label == "acceptable" else None
+        reason = None
+        if verdict.label == "acceptable":
+            stays = must_decline and not is_refusal(revision.response.text)
+            reason = ANSWERS if stays else _why_not(revision, passed, count, examples, trained_on)
         if reason is not None:
             verdict = Verdict(response=revision.response, label="undetermined", reason=reason, judge="iteralign")
         elif verdict.label == "acceptable":
@@ -66,7 +77,9 @@ def stands_in(revision: Revision, examples: str) -> bool:
     return len(words) > 3 and " ".join(words) in " ".join(examples.split())
 
 
-def _why_not(revision: Revision, passed: Sequence[Revision], alike_at_most: int, examples: str) -> str | None:
+def _why_not(
+    revision: Revision, passed: Sequence[Revision], failures: int, examples: str, trained_on: Sequence[TrainingExample]
+) -> str | None:
     """What is wrong with an acceptable answer beside the others."""
     if recites(revision):
         return COPIED
@@ -77,7 +90,13 @@ def _why_not(revision: Revision, passed: Sequence[Revision], alike_at_most: int,
     others = [one for one in passed if one.failure.response.prompt.id != own]
     likeness = by_words([text], [one.response.text for one in others])[0]
     alike = {one.failure.response.prompt.id for one, like in zip(others, likeness, strict=True) if like >= _SAME_WORDS}
-    return STOCK if len(alike) >= alike_at_most else None
+    if len(alike) >= max(_FEW, math.ceil(_SHARE * failures)):
+        return STOCK
+    learnt = {example.prompt_id: example.completion for example in trained_on}
+    texts = [*learnt.items(), *((one.failure.response.prompt.id, one.response.text) for one in others)]
+    words = opening(text)
+    alike = {prompt for prompt, other in texts if prompt != own and words is not None and opening(other) == words}
+    return OPENS if len(alike) >= max(_FEW_OPEN, math.ceil(_SHARE_OPEN * (failures + len(learnt)))) else None
 
 
 def verified(revisions: Sequence[Revision]) -> list[Revision]:
