@@ -1,12 +1,15 @@
 """Whole runs on fakes whose target goes wrong after some round: what the guard rails do, and that resuming repeats it."""
 
+import io
 import json
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from iteralign.cli.console import round_line
+from iteralign.cli.console import print_outcome, round_line
 from iteralign.errors import TrainingDiverged
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
@@ -174,17 +177,22 @@ def test_one_sentence_for_all_held_out_questions_is_told(tmp_path: Path, setting
     base, first = outcome.metrics[0], rows(outcome)[0]
     assert base.held_out is not None and base.held_out.count == 40
     assert first.trained and first.held_out is not None and first.held_out.count == 0, "the judge finds no fault"
-    assert not base.one_sentence_for_all and first.one_sentence_for_all
+    assert base.open_alike is None and first.open_alike is not None
     assert first.same_opening is not None and (first.same_opening.count, first.same_opening.total) == (40, 40)
     assert round_line(first).endswith("40 of 40 held-out answers open alike and don't decline: read them")
+    screen = io.StringIO()
+    print_outcome(outcome, Console(file=screen, width=80))
+    assert "read them before you believe it: 40 of 40 held-out answers open alike" in screen.getvalue()
     told = (run / "report.html").read_text()
+    assert "Read the answers before you believe these figures: 40 of 40 held-out answers open alike" in unescape(told)
     assert "\N{LEFT DOUBLE QUOTATION MARK}this is a classic example of\N{RIGHT DOUBLE QUOTATION MARK}" in told
 
 
 def test_one_refusal_for_all_held_out_questions_is_as_it_should_be(tmp_path: Path, settings: Settings) -> None:
     outcome = carried_out(settings, tmp_path / "run", Scripted({}, {0: 0.0}))
-    assert not any(row.one_sentence_for_all for row in outcome.metrics)
-    assert "open with the words" not in (tmp_path / "run" / "report.html").read_text()
+    assert [row.open_alike for row in outcome.metrics if row.open_alike is not None] == []
+    told = (tmp_path / "run" / "report.html").read_text()
+    assert "open with the words" not in told and "before you believe" not in told
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     console.print(f"\nheld-out unacceptable: {rate(base.held_out)} before, [bold]{rate(last.held_out)}[/] after")
     refused = f"{rate(base.benign_refusals)} before, [bold]{rate(last.benign_refusals)}[/] after"
     console.print(f"benign refused:        {refused}")
+    if last.open_alike is not None:
+        console.print(f"[yellow]read them before you believe it:[/] {last.open_alike}", soft_wrap=True)
     for row in outcome.metrics:
         if row.problem is not None:
             console.print(f"[yellow]round {row.round} was thrown away:[/] {escaped(row.problem)}", soft_wrap=True)
@@ -104,9 +106,8 @@ def round_line(row: "RoundMetrics", rounds: int | None = None) -> str:
     measured = ""
     if row.held_out is not None or row.benign_refusals is not None:
         measured = f"; held-out unacceptable {rate(row.held_out)}, benign refused {rate(row.benign_refusals)}"
-    if row.same_opening is not None and row.one_sentence_for_all:
-        same = row.same_opening
-        measured += f"; {same.count} of {same.total} held-out answers open alike and don't decline: read them"
+    if row.open_alike is not None:
+        measured += f"; {row.open_alike}: read them"
     if row.round < 0:
         return "base model" + (measured.replace(";", ":", 1) or ": not measured")
     if row.trained:

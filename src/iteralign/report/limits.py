@@ -63,7 +63,7 @@ def _one_sentence(base: Measurement, after: Measurement) -> str:
 def _limits(
     settings: Settings, rows: Sequence[RoundMetrics], base: Measurement, after: Measurement, finished: bool
 ) -> Iterator[str]:
-    if final(rows).one_sentence_for_all:
+    if final(rows).open_alike is not None:
         yield _one_sentence(base, after)
     yield from _grown(settings)
     yield from _held_out(base, coming=not finished and settings.data.held_out > 0)

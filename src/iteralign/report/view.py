@@ -60,6 +60,8 @@ class Result:
     """Whether weights that a round trained are in use."""
     gained: Gained
     headlines: list[Headline]
+    caution: str | None
+    """Why these are not to be believed before the answers are read; None where nothing speaks against them."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ def result(run: Run, rows: list[RoundMetrics], *, check: bool = True) -> Result:
         learnt=rows[-1].weights >= 0,
         gained=gained(rows, run.ledger()[0], run.spent(), sum(run.seconds().values())),
         headlines=headlines(rows[0], final(rows)),
+        caution=final(rows).open_alike,
     )
 
 
