@@ -73,7 +73,7 @@ def test_a_run_is_watched_interrupted_looked_at_and_resumed(tmp_path: Path, conf
         run.type("\x03")
         assert run.end() == 130
     no_torn_bars(run)
-    assert shown(run, r"^[a-z][a-z ,:\d]+ +━*[╸╺]?━* +\d+/\d+ +\S+/s +0:\d\d left$")
+    assert shown(run, r"^[a-z][a-z ,:\d]+…? +━*[╸╺]?━* +\d+/\d+ +\S+/s( +0:\d\d left)?$")
     assert "Interrupted" in run.screen and "iteralign resume r" in run.screen
     assert "Traceback" not in run.text and "━" not in run.screen, "the bars are gone"
     assert run.raw.rindex(b"\x1b[?25h") > run.raw.rindex(b"\x1b[?25l"), "the cursor is back"
