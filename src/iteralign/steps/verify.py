@@ -14,7 +14,7 @@ from iteralign.interfaces import Judge, Target
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import Revision, TrainingExample, Verdict
 from iteralign.steps.judge import judge
-from iteralign.text.openings import opening
+from iteralign.text.openings import first_words, opening
 from iteralign.text.refusals import is_refusal
 from iteralign.text.similarity import by_words, taken_from
 
@@ -51,16 +51,24 @@ def verify(
     """
     verdicts = judge(oracle, [revision.response for revision in revisions])
     count = len(revisions) if failures is None else failures
+    known = _openings(revisions, earlier, trained_on)
+    open_at_most = max(_FEW_OPEN, math.ceil(_SHARE_OPEN * (count + len({one.prompt_id for one in trained_on}))))
     passed, checked = verified(earlier), list[Revision]()
     for revision, verdict in zip(revisions, verdicts, strict=True):
-        reason = None
+        reason, own = None, revision.failure.response.prompt.id
+        alike = known.get(opening(revision.response.text) or "", set())
         if verdict.label == "acceptable":
-            stays = must_decline and not is_refusal(revision.response.text)
-            reason = ANSWERS if stays else _why_not(revision, passed, count, examples, trained_on)
+            if must_decline and not is_refusal(revision.response.text):
+                reason = ANSWERS
+            elif len(alike - {own}) >= open_at_most:
+                reason = OPENS
+            else:
+                reason = _why_not(revision, passed, count, examples)
         if reason is not None:
             verdict = Verdict(response=revision.response, label="undetermined", reason=reason, judge="iteralign")
         elif verdict.label == "acceptable":
             passed.append(revision)
+            alike.add(own)
         checked.append(revision.model_copy(update={"verdict": verdict}))
     return checked
 
@@ -77,9 +85,21 @@ def stands_in(revision: Revision, examples: str) -> bool:
     return len(words) > 3 and " ".join(words) in " ".join(examples.split())
 
 
-def _why_not(
-    revision: Revision, passed: Sequence[Revision], failures: int, examples: str, trained_on: Sequence[TrainingExample]
-) -> str | None:
+def _openings(
+    revisions: Sequence[Revision], earlier: Sequence[Revision], trained_on: Sequence[TrainingExample]
+) -> dict[str, set[str]]:
+    """For each opening of the revisions, the prompts that have an answer with it among those that passed or were learnt."""
+    found: dict[str, set[str]] = {opening(one.response.text) or "": set() for one in revisions}
+    found.pop("", None)
+    learnt = [(one.prompt_id, one.completion) for one in trained_on]
+    for prompt, text in (*learnt, *((one.failure.response.prompt.id, one.response.text) for one in verified(earlier))):
+        words = first_words(text)
+        if words in found and opening(text) is not None:
+            found[words].add(prompt)
+    return found
+
+
+def _why_not(revision: Revision, passed: Sequence[Revision], failures: int, examples: str) -> str | None:
     """What is wrong with an acceptable answer beside the others."""
     if recites(revision):
         return COPIED
@@ -90,13 +110,7 @@ def _why_not(
     others = [one for one in passed if one.failure.response.prompt.id != own]
     likeness = by_words([text], [one.response.text for one in others])[0]
     alike = {one.failure.response.prompt.id for one, like in zip(others, likeness, strict=True) if like >= _SAME_WORDS}
-    if len(alike) >= max(_FEW, math.ceil(_SHARE * failures)):
-        return STOCK
-    learnt = {example.prompt_id: example.completion for example in trained_on}
-    texts = [*learnt.items(), *((one.failure.response.prompt.id, one.response.text) for one in others)]
-    words = opening(text)
-    alike = {prompt for prompt, other in texts if prompt != own and words is not None and opening(other) == words}
-    return OPENS if len(alike) >= max(_FEW_OPEN, math.ceil(_SHARE_OPEN * (failures + len(learnt)))) else None
+    return STOCK if len(alike) >= max(_FEW, math.ceil(_SHARE * failures)) else None
 
 
 def verified(revisions: Sequence[Revision]) -> list[Revision]:

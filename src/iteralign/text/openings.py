@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 
 from iteralign.text.refusals import is_refusal
 
@@ -13,8 +14,14 @@ _WORDS = 6
 def opening(text: str) -> str | None:
     """The first six words in lower case, without punctuation; None for a text with fewer, and for one that declines, since a
     refusal may open as all others do."""
-    words = re.findall(r"\w+", text.casefold())[:_WORDS]
-    return " ".join(words) if len(words) == _WORDS and not is_refusal(text) else None
+    words = first_words(text)
+    return None if words is None or is_refusal(text) else words
+
+
+def first_words(text: str) -> str | None:
+    """The same of any text. Telling whether it declines takes forty times as long."""
+    words = [found[0].casefold() for found in islice(re.finditer(r"\w+", text), _WORDS)]
+    return " ".join(words) if len(words) == _WORDS else None
 
 
 def open_alike(texts: Mapping[str, str]) -> dict[str, bool]:
