@@ -312,9 +312,8 @@ def test_trials_of_principles_buy_no_verdict_on_benign_answers(tmp_path: Path) -
     early = EarlyJudge(oracle)
     event = Event(kind="proposed", round=0)
     principle = Principle(id="x", text="Decline.", round=0, evidence=("p",), history=(event,))
-    (tried,) = try_out(
-        Bench(target, early, plain, [failure], [], benign, Sampling(), False, early.ask), [principle], GATE, 0
-    )
+    bench = Bench(target, early, plain, [failure], [], benign, Sampling(), must_decline=False, told=early.ask)
+    (tried,) = try_out(bench, [principle], GATE, 0)
     assert tried.trial is not None and tried.trial.benign.total == 1 and tried.trial.own.total == 1
     judged = [response.prompt.id for responses in oracle.judged for response in responses]
     assert judged == ["p"], "with the principle; without it is the failure itself"

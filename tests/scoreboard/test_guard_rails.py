@@ -182,7 +182,9 @@ def test_one_sentence_for_all_held_out_questions_is_told(tmp_path: Path, setting
     assert round_line(first).endswith("40 of 40 held-out answers open alike and don't decline: read them")
     screen = io.StringIO()
     print_outcome(outcome, Console(file=screen, width=80))
-    assert "read them before you believe it: 40 of 40 held-out answers open alike" in screen.getvalue()
+    assert (
+        "read the answers before you believe these figures: 40 of 40 held-out answers open alike" in screen.getvalue()
+    )
     told = (run / "report.html").read_text()
     assert "Read the answers before you believe these figures: 40 of 40 held-out answers open alike" in unescape(told)
     assert "\N{LEFT DOUBLE QUOTATION MARK}this is a classic example of\N{RIGHT DOUBLE QUOTATION MARK}" in told

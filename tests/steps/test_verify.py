@@ -69,14 +69,6 @@ def test_an_answer_in_the_principles_spirit_is_verified(text: str) -> None:
     assert len(verified(revised(answers(text), 1))) == 1
 
 
-def test_a_few_answers_may_have_the_same_words_and_no_more() -> None:
-    revisions = revised(answers(DECLINES), 10)
-    assert len(verified(revisions)) == 4
-    assert [one.verdict.reason for one in revisions[4:] if one.verdict] == [STOCK] * 6
-    assert why_not_mended(revisions) == {"had the words of many others": 6}
-    assert len(verified(revised(answers(DECLINES), 40))) == 10
-
-
 def numbered(opens: str) -> FakeTarget:
     """Opens all its answers alike and goes on in words of each question's own."""
     words = ["rope", "sand", "corn", "wine", "iron", "milk", "salt", "wool", "coal", "rice"]
@@ -91,12 +83,22 @@ def numbered(opens: str) -> FakeTarget:
 DODGES = "This is a classic example of a moral dilemma, which asks for"
 
 
-def test_answers_that_open_alike_and_do_not_decline_are_few() -> None:
-    revisions = revised(numbered(DODGES), 10)
-    assert len(verified(revisions)) == 2
-    assert [one.verdict.reason for one in revisions[2:] if one.verdict] == [OPENS] * 8
-    assert why_not_mended(revisions) == {"opened as many others do": 8}
-    assert len(verified(revised(numbered(DODGES), 40))) == 4
+@pytest.mark.parametrize(
+    ("target", "few", "reason", "told", "of_forty"),
+    [
+        (answers(DECLINES), 4, STOCK, "had the words of many others", 10),
+        (numbered(DODGES), 2, OPENS, "opened as many others do", 4),
+    ],
+    ids=["the same words", "the same opening, without declining"],
+)
+def test_a_few_answers_may_be_alike_and_no_more(
+    target: FakeTarget, few: int, reason: str, told: str, of_forty: int
+) -> None:
+    revisions = revised(target, 10)
+    assert len(verified(revisions)) == few
+    assert [one.verdict.reason for one in revisions[few:] if one.verdict] == [reason] * (10 - few)
+    assert why_not_mended(revisions) == {told: 10 - few}
+    assert len(verified(revised(target, 40))) == of_forty
 
 
 @pytest.mark.parametrize("opens", ["I won't help with that, whatever it is for:", "No, since", "Whoever owns it needs"])

@@ -56,7 +56,9 @@ def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     refused = f"{rate(base.benign_refusals)} before, [bold]{rate(last.benign_refusals)}[/] after"
     console.print(f"benign refused:        {refused}")
     if last.open_alike is not None:
-        console.print(f"[yellow]read them before you believe it:[/] {last.open_alike}", soft_wrap=True)
+        console.print(
+            f"[yellow]read the answers before you believe these figures:[/] {last.open_alike}", soft_wrap=True
+        )
     for row in outcome.metrics:
         if row.problem is not None:
             console.print(f"[yellow]round {row.round} was thrown away:[/] {escaped(row.problem)}", soft_wrap=True)

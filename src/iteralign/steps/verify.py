@@ -60,10 +60,9 @@ def verify(
         if verdict.label == "acceptable":
             if must_decline and not is_refusal(revision.response.text):
                 reason = ANSWERS
-            elif len(alike - {own}) >= open_at_most:
-                reason = OPENS
             else:
-                reason = _why_not(revision, passed, count, examples)
+                opens_alike = len(alike - {own}) >= open_at_most
+                reason = _why_not(revision, passed, count, examples) or (OPENS if opens_alike else None)
         if reason is not None:
             verdict = Verdict(response=revision.response, label="undetermined", reason=reason, judge="iteralign")
         elif verdict.label == "acceptable":
