@@ -56,6 +56,7 @@ def act(text: str, stop: Callable[[], bool]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(600)  # another thread may take the signal, and this one goes on until that one has stopped it
         case "break":
             raise RuntimeError("the GPU has fallen off the bus")
         case "raise":
