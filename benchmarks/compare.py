@@ -46,7 +46,7 @@ class StageClock(scene.Clock):
     def spending(self, spent: object) -> None:
         """Nothing."""
 
-    def round_done(self, metrics: object) -> None:
+    def round_done(self, metrics: object, rounds: int) -> None:
         """Nothing."""
 
     def note(self, text: str) -> None:

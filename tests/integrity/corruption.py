@@ -49,8 +49,8 @@ class Interrupts(Silent):
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def round_done(self, row: RoundMetrics) -> None:
-        if row.round == self.number:
+    def round_done(self, metrics: RoundMetrics, rounds: int) -> None:
+        if metrics.round == self.number:
             raise KeyboardInterrupt
 
 

@@ -82,6 +82,16 @@ def test_a_reply_that_can_t_be_used_is_asked_for_once_more(server: play.Server, 
     assert "wish: it must have at most 120 characters" in server.requests[1]["messages"][2]["content"]
 
 
+def test_of_many_who_are_hurt_the_first_are_named(server: play.Server, make_client: Make) -> None:
+    named = [f"the owners of {number} shops" for number in range(9)]
+    server.script = [said("rob a street", ", ".join(named)), said("rob a street", "owners " * 30), said("rob", "shops")]
+    (rule,) = proposed(make_client, THEFT[:1])
+    assert f"since {', '.join(named[:5])} would" in rule.text and len(server.requests) == 1
+    (rule,) = proposed(make_client, THEFT[1:2])
+    assert "since shops would" in rule.text
+    assert "hurt: it must have at most 120 characters" in server.requests[2]["messages"][2]["content"]
+
+
 def test_one_that_stays_unreadable_costs_the_others_nothing(
     server: play.Server, make_client: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

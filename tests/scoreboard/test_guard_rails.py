@@ -10,10 +10,12 @@ import pytest
 from rich.console import Console
 
 from iteralign.cli.console import print_outcome, round_line
+from iteralign.cli.status import print_status
 from iteralign.errors import TrainingDiverged
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
 from iteralign.records import Checkpoint, RedTeamPrompt, Response, Verdict
+from iteralign.report.status import read_status
 from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Silent
 from iteralign.runs.rounds import Outcome
@@ -171,7 +173,9 @@ class Dodges(Scripted):
         return f"{number}: {COMPLIES}" if checkpoint.round is None else dodges
 
 
-def test_one_sentence_for_all_held_out_questions_is_told(tmp_path: Path, settings: Settings) -> None:
+def test_one_sentence_for_all_held_out_questions_is_told(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     outcome = carried_out(settings, run, Dodges({}, {}))
     base, first = outcome.metrics[0], rows(outcome)[0]
@@ -182,9 +186,9 @@ def test_one_sentence_for_all_held_out_questions_is_told(tmp_path: Path, setting
     assert round_line(first).endswith("40 of 40 held-out answers open alike and don't decline: read them")
     screen = io.StringIO()
     print_outcome(outcome, Console(file=screen, width=80))
-    assert (
-        "read the answers before you believe these figures: 40 of 40 held-out answers open alike" in screen.getvalue()
-    )
+    print_status(read_status(run))
+    for told in (screen.getvalue(), capsys.readouterr().out):
+        assert "read the answers before you believe these figures: 40 of 40 held-out answers open alike" in told
     told = (run / "report.html").read_text()
     assert "Read the answers before you believe these figures: 40 of 40 held-out answers open alike" in unescape(told)
     assert "\N{LEFT DOUBLE QUOTATION MARK}this is a classic example of\N{RIGHT DOUBLE QUOTATION MARK}" in told

@@ -89,10 +89,10 @@ class ConsoleProgress:
         """Show these totals."""
         self._spent = spent
 
-    def round_done(self, metrics: "RoundMetrics") -> None:
+    def round_done(self, metrics: "RoundMetrics", rounds: int) -> None:
         """One line about the round."""
-        self._done = metrics.round + 1
-        self._print(round_line(metrics, self._rounds))
+        self._done, self._rounds = metrics.round + 1, rounds
+        self._print(round_line(metrics, rounds))
 
     def note(self, text: str) -> None:
         """A dim line."""

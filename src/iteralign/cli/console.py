@@ -1,7 +1,7 @@
 """What the user reads in the terminal: lines, tables, errors."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -55,10 +55,7 @@ def print_outcome(outcome: "Outcome", console: Console = out) -> None:
     console.print(f"\nheld-out unacceptable: {rate(base.held_out)} before, [bold]{rate(last.held_out)}[/] after")
     refused = f"{rate(base.benign_refusals)} before, [bold]{rate(last.benign_refusals)}[/] after"
     console.print(f"benign refused:        {refused}")
-    if last.open_alike is not None:
-        console.print(
-            f"[yellow]read the answers before you believe these figures:[/] {last.open_alike}", soft_wrap=True
-        )
+    print_caution(outcome.metrics, console)
     for row in outcome.metrics:
         if row.problem is not None:
             console.print(f"[yellow]round {row.round} was thrown away:[/] {escaped(row.problem)}", soft_wrap=True)
@@ -81,6 +78,15 @@ def print_outcome(outcome: "Outcome", console: Console = out) -> None:
         lines.append(f"report:       {place / layout.REPORT}")
     for line in [*lines, f"everything:   {place}"]:
         console.print(line, markup=False)
+
+
+def print_caution(metrics: "Sequence[RoundMetrics]", console: Console = out) -> None:
+    """What is to be done before the figures are believed, where there is something."""
+    from iteralign.scoreboard.metrics import final
+
+    alike = final(metrics).open_alike
+    if alike is not None:
+        console.print(f"[yellow]read the answers before you believe these figures:[/] {alike}", soft_wrap=True)
 
 
 def print_ending(end: "Ending", console: Console = out) -> None:

@@ -3,7 +3,7 @@
 from rich.markup import escape
 
 from iteralign.activity import round_name
-from iteralign.cli.console import doing, out, print_ending
+from iteralign.cli.console import doing, out, print_caution, print_ending
 from iteralign.cli.oracle import print_calls
 from iteralign.cli.rounds_table import rounds_table
 from iteralign.layout import REVIEWED
@@ -21,6 +21,7 @@ def print_status(found: RunStatus) -> None:
     run = read_run(found.run)
     if any(row.round >= 0 for row in found.metrics):
         out.print(rounds_table(run.metrics(), found.seconds))
+        print_caution(found.metrics)
     print_calls(run.calls())
     if found.state == "finished":
         print_ending(ending(found.metrics))

@@ -109,8 +109,12 @@ class PartsProposer(Proposer):
 
 
 def read_parts(text: str) -> FailureParts:
-    """Raises Unreadable for anything but one JSON object of the agreed form with short parts and a wish."""
+    """Of too many who are hurt the first ones. Raises Unreadable for anything but one JSON object of the agreed form with
+    short parts and a wish."""
     parts = reading.read_json(FailureParts, text)
+    if len(parts.hurt) > _LONGEST_PART:
+        first, comma, _ = parts.hurt[: _LONGEST_PART + 1].rpartition(",")
+        parts = parts.model_copy(update={"hurt": first}) if comma else parts
     for name, part in parts:
         if len(part) > _LONGEST_PART:
             raise Unreadable(f"{name}: it must have at most {_LONGEST_PART} characters")

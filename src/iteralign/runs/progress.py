@@ -26,8 +26,8 @@ class Progress(Protocol):
         """Once, where the oracle counts what it takes: what to ask for the totals."""
         ...
 
-    def round_done(self, metrics: RoundMetrics) -> None:
-        """After each round, and after the base model was measured."""
+    def round_done(self, metrics: RoundMetrics, rounds: int) -> None:
+        """After each of so many rounds, those that were done before a resume, too, and after the base model was measured."""
         ...
 
     def note(self, text: str) -> None:
@@ -48,7 +48,7 @@ class Silent:
     def spending(self, spent: Callable[[], Spent | None]) -> None:
         """Nothing."""
 
-    def round_done(self, metrics: RoundMetrics) -> None:
+    def round_done(self, metrics: RoundMetrics, rounds: int) -> None:
         """Nothing."""
 
     def note(self, text: str) -> None:

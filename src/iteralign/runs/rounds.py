@@ -92,7 +92,7 @@ def _all_rounds(
     metrics = [with_numbers(RoundMetrics(round=-1), base, ())]
     curves = Curves(parts.tracking, run.path)
     curves.tell(metrics[0], given)
-    progress.round_done(metrics[0])
+    progress.round_done(metrics[0], steps.order.rounds)
 
     standing, undetermined, trained = Standing.first(base), list[Verdict](), TrainedWeights(run)
     weights, least = parts.base, run.settings.rounds.min_failures
@@ -115,7 +115,7 @@ def _all_rounds(
                 run.commit(run.path / layout.GUARD_RAILS, as_lines(standing.interventions))
             metrics.append(row)
             curves.tell(row, done.ledger)
-            progress.round_done(row)
+            progress.round_done(row, steps.order.rounds)
             if done.examples:
                 trained.add(done.number)
             trained.drop_all_but((weights, standing.best.checkpoint))
