@@ -17,7 +17,7 @@ def view(
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 8899,
 ) -> None:
     """Every run under a directory as a page: live, searchable, and the place to review principles. Ctrl-C ends it."""
-    from iteralign.view.guard import LOOPBACK
+    from iteralign.endpoints.loopback import LOOPBACK
     from iteralign.view.server import serve
 
     if not directory.is_dir():

@@ -14,15 +14,16 @@ from iteralign.steps.judge import unasked
 
 
 class EarlyJudge(Judge):
-    """`ask` begins, `judge` waits. A judge that does not take calls side by side (its `concurrency`) is asked by `judge` alone.
+    """`ask` begins, `judge` waits. A judge that does not take calls side by side (its `concurrency`), or that would take the
+    target's processor from it (`apart`), is asked by `judge` alone.
 
     Ranks are of what is asked ahead: lower ones go first, and none goes behind one of which a response is known to be
     unacceptable. Rank 0 is what is asked in its turn.
     """
 
-    def __init__(self, oracle: Judge) -> None:
+    def __init__(self, oracle: Judge, apart: bool = False) -> None:
         self.oracle = oracle
-        self.concurrency = oracle.concurrency
+        self.concurrency = 0 if apart else oracle.concurrency
         self.asked = 0
         """Responses asked about so far."""
         self.wasted = 0
@@ -31,7 +32,7 @@ class EarlyJudge(Judge):
         """The lowest rank above 0 of which a response is known to be unacceptable."""
         self._known: dict[Response, tuple[int, Future[Verdict]]] = {}
         self._lock = threading.RLock()
-        self._pool = Pool(oracle.concurrency)
+        self._pool = Pool(self.concurrency)
 
     def ask(self, response: Response, rank: int = 0) -> None:
         """Begin, unless it was begun before, needs no judge, or comes behind a failure."""

@@ -11,6 +11,7 @@ from iteralign.constitution.gate import Gate
 from iteralign.constitution.given import read_constitution
 from iteralign.constitution.review import FileReview, Reviewer
 from iteralign.constitution.twins import Twins
+from iteralign.endpoints.loopback import is_here
 from iteralign.errors import ConfigError
 from iteralign.interfaces import Judge, Oracle, Target, Trainer
 from iteralign.prompts import load_template
@@ -205,6 +206,16 @@ def _own_oracle(settings: OracleSettings, seed: int, directory: Path | None) -> 
             return RuleOracle(settings.max_principles, seed)
         case "openai":
             return build_llm_oracle(settings, directory)
+
+
+def shares_a_cpu(settings: Settings, model: LocalModel | None) -> bool:
+    """Whether the target and a judge's server would compute on this machine's CPU at once, where each makes the other several
+    times slower (docs/performance.md). `model`: the target's, where it is in this process."""
+    if model is None or settings.model.engine == "served" or settings.cluster.address is not None:
+        return False
+    oracle = settings.oracle
+    judges = [one.base_url for one in (oracle.judge, *oracle.panel, *oracle.guards) if one is not None]
+    return any(url is not None and is_here(url) for url in judges) and model.arithmetic.device == "cpu"
 
 
 def build_form(settings: Settings, model: LocalModel) -> PromptForm:

@@ -59,7 +59,7 @@ class RunSteps:
         self.parts = parts
         self.stages = stages
         self.reviewer = reviewer
-        self.early = EarlyJudge(parts.oracle)
+        self.early = EarlyJudge(parts.oracle, apart=build.shares_a_cpu(settings, parts.model))
         self.order = order
         self.growth = growth
         self.twins = twins

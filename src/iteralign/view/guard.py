@@ -13,7 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from iteralign.endpoints.loopback import LOOPBACK
+
 MOST_SENT = 256 * 1024
 """Bytes of a request's body."""
 _READING = ("GET", "HEAD")
