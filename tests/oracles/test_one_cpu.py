@@ -1,6 +1,7 @@
 """A judge's server on the CPU that the target computes on: neither takes the processor from the other."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,9 @@ def test_a_judge_on_this_machine_is_asked_while_no_answer_is_generated(
     def watched(self: TransformersTarget, *given: Any) -> Iterator[Any]:
         busy.set()
         try:
-            yield from stream(self, *given)
+            for one in stream(self, *given):
+                yield one
+                time.sleep(0.02)  # as if the next answer took as long
         finally:
             busy.clear()
 
@@ -50,7 +53,10 @@ def test_a_judge_on_this_machine_is_asked_while_no_answer_is_generated(
     }
     outcome = run(load_settings(values), tmp_path / "run")
     assert len(outcome.metrics) == 3 and len(seen) > 40
-    assert any(seen) is not here, "where it is elsewhere, it judges while further answers are generated"
+    if here:
+        assert not any(seen)
+    else:
+        assert sum(seen) > len(seen) / 2, "it judges while further answers are generated"
 
 
 @pytest.mark.parametrize(

@@ -209,8 +209,8 @@ def _own_oracle(settings: OracleSettings, seed: int, directory: Path | None) -> 
 
 
 def shares_a_cpu(settings: Settings, model: LocalModel | None) -> bool:
-    """Whether the target and a judge's server would compute on this machine's CPU at once, where each makes the other several
-    times slower (docs/performance.md). `model`: the target's, where it is in this process."""
+    """Whether the target and a judge's server would compute on this machine's CPU at once, where each takes the processor
+    from the other (docs/performance.md). `model`: the target's, where it is in this process."""
     if model is None or settings.model.engine == "served" or settings.cluster.address is not None:
         return False
     oracle = settings.oracle
