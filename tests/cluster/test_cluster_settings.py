@@ -108,7 +108,7 @@ def test_plan_and_doctor_know_of_the_replicas() -> None:
 def test_a_measured_time_is_shared_by_the_replicas() -> None:
     plan = make_plan(settings_with(None))
     counts = Counts(plan.answers, 1, plan.oracle_calls, 0, plan.trained_rows, 0)
-    speeds = Speeds("cpu", 0.0, 9, 100.0, 9.0, 0.0, 0.0, 0.0, 0, None)
+    speeds = Speeds("cpu", 0.0, 9, 100.0, 9.0, 0.0, 0.0, 0.0, 0, None, in_turn=False)
     least, _ = estimated(settings_with(None), counts, speeds)
     shared, _ = estimated(settings_with(replicas=4), counts, speeds)
     assert shared == pytest.approx(least / 4)

@@ -178,6 +178,7 @@ def test_a_measurement_asks_one_verdict_and_leaves_nothing_behind(
     found = plan.time.measurement
     assert found.answers == 6 and 0 < found.answer_tokens <= 24 and found.row > 0 and found.verdict > 0
     assert found.verdict_tokens == 15 and found.verdict_cost == pytest.approx(30e-6)
+    assert found.in_turn == found.device.startswith("cpu"), "the server is on this machine"
     make_plan(chosen, measure=True)
     assert len([body for body in server.requests if "response_format" in body]) == 2, "never from the cache"
 
@@ -202,7 +203,7 @@ def test_without_a_measurement_no_hours_are_claimed(tmp_path: Path) -> None:
 
 def test_time_grows_with_what_it_is_made_of(tmp_path: Path) -> None:
     chosen = load_settings({"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": {"kind": "rules"}})
-    found = Speeds("cpu", 1.0, 10, 0.5, 256.0, 2.0, 0.25, 0.0, 0, None)
+    found = Speeds("cpu", 1.0, 10, 0.5, 256.0, 2.0, 0.25, 0.0, 0, None, in_turn=False)
     counts = Counts(answers(100, 300), 1, Range(100, 300), 10, Range(0, 200), 0)
     least, most = estimated(chosen, counts, found)
     assert least == pytest.approx(0.5 + 100 * 0.5 * 0.5)
@@ -212,6 +213,8 @@ def test_time_grows_with_what_it_is_made_of(tmp_path: Path) -> None:
     assert most == pytest.approx(60 + 3 + answering + learning)
     slow = estimated(chosen, counts, replace(found, verdict=1.0))
     assert slow[0] >= least and slow[1] == pytest.approx(most + 300 * 1.6)
+    on_one_cpu = estimated(chosen, counts, replace(found, verdict=1.0, in_turn=True))
+    assert on_one_cpu == (pytest.approx(least + 100 * 0.5), slow[1])
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from iteralign.oracles.budget import read_calls
 from iteralign.preflight.cost import Answers, Range
 from iteralign.prompts.forms import PromptForm
 from iteralign.records import RedTeamPrompt, Response, TrainingExample
+from iteralign.runs.build import shares_a_cpu
 from iteralign.runs.parts import Parts, build_parts
 from iteralign.settings.settings import Settings
 from iteralign.steps.respond import respond
@@ -58,6 +59,8 @@ class Speeds:
     """Read and written for it; 0 where no endpoint was asked."""
     verdict_cost: float | None
     """Dollars; None where the price is unknown."""
+    in_turn: bool
+    """Answers and verdicts are made on one CPU, so one waits for the other."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,9 @@ def estimated(settings: Settings, counts: Counts, found: Speeds) -> tuple[float,
     judging = found.verdict * counts.calls.least * _FASTER / at_once, found.verdict * counts.calls.most * _SLOWER
     rows = counts.rows.most * training.epochs * longest + counts.trainings * counts.scored
     learning = (counts.trainings * found.training + rows * found.row) * _SLOWER
+    least = answering[0], judging[0]
     return (
-        found.loading * _FASTER + max(answering[0], judging[0]),
+        found.loading * _FASTER + (sum(least) if found.in_turn else max(least)),
         _AROUND + 3 * found.loading + answering[1] + judging[1] + learning,
     )
 
@@ -145,6 +149,7 @@ def measure(settings: Settings, prompts: Sequence[RedTeamPrompt]) -> Speeds:
         verdict=verdict,
         verdict_tokens=tokens,
         verdict_cost=cost,
+        in_turn=shares_a_cpu(settings, model),
     )
 
 
