@@ -26,7 +26,7 @@ def cannot_load(error: Exception, source: str, what: str) -> TargetError:
     elif not path.exists():
         advice = (
             "Not a directory here, and not to be had from the Hugging Face hub: check the name, the network, and "
-            f"for a gated model your access (huggingface-cli login). The hub's answer: {first_line(error)}"
+            f"for a gated model your access (hf auth login). The hub's answer: {first_line(error)}"
         )
     else:
         advice = first_line(error)
