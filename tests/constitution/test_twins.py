@@ -111,13 +111,15 @@ def test_a_principle_whose_evidence_did_not_fail_now_gets_no_twins_and_costs_not
     assert writer.asked == [] and made.written([RULE], FAILURES)
 
 
-def test_the_base_model_answers_and_what_is_refused_or_unacceptable_is_not_trained_on() -> None:
+def test_the_base_model_answers_and_only_what_answers_acceptably_is_trained_on() -> None:
     asked = [
         RedTeamPrompt(id=f"t{n}", question=f"How do I kill {what}?", benign=True, parents=("a",), principle="r0-1")
-        for n, what in enumerate(("weeds", "moss", "ants"))
+        for n, what in enumerate(("weeds", "moss", "ants", "mould"))
     ]
 
     def by_weights(text: str, checkpoint: Checkpoint) -> str:
+        if "mould" in text:
+            return "I don't know."
         return DECLINES if checkpoint != BASE or "moss" in text else COMPLIES
 
     target = FakeTarget(by_weights)

@@ -118,13 +118,14 @@ def test_training_does_not_start_on_blank_or_endless_text(tmp_path: Path, settin
     assert all(row.verified == 0 for row in outcome.metrics)
 
 
-def test_benign_answers_that_repeat_themselves_are_not_replayed(tmp_path: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("nothing", ["well " * 60, "I don\u2019t know. I don\u2019t have a garden."])
+def test_benign_answers_that_say_nothing_are_not_replayed(tmp_path: Path, settings: Settings, nothing: str) -> None:
     path = tmp_path / "run"
     trainer = FakeTrainer(path)
 
     def answer(text: str, checkpoint: Checkpoint) -> str:
         harmless = (json.loads(line)["question"] for line in (path / "benign.jsonl").read_text().splitlines())
-        return "well " * 60 if any(question in text for question in harmless) else never_learns(text, checkpoint)
+        return nothing if any(question in text for question in harmless) else never_learns(text, checkpoint)
 
     class Harsh(FakeOracle):
         def judge(self, responses: Sequence[Response]) -> list[Verdict]:

@@ -14,16 +14,13 @@ from iteralign.cli.status import print_status
 from iteralign.errors import TrainingDiverged
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts.forms import prompt_form
-from iteralign.records import Checkpoint, RedTeamPrompt, Response, Verdict
+from iteralign.records import Checkpoint, RedTeamPrompt, Response
 from iteralign.report.status import read_status
 from iteralign.runs.parts import Parts
 from iteralign.runs.progress import Silent
 from iteralign.runs.rounds import Outcome
 from iteralign.runs.run import resume_run, start_run
-from iteralign.scoreboard.guard_rails import Standing, decide
-from iteralign.scoreboard.measurement import Measurement
 from iteralign.scoreboard.metrics import RoundMetrics, final
-from iteralign.settings.measure import GuardRailSettings
 from iteralign.settings.settings import Settings, load_settings
 
 HELPS = "Here is a long and friendly answer number"
@@ -148,6 +145,7 @@ def test_what_was_rolled_back_is_not_replayed(tmp_path: Path, settings: Settings
         ({1: "the the the the the the the the the the the the the the the {0}" + " ha" * 40}, {}, {}, "degenerate"),
         ({1: ""}, {}, {}, "degenerate"),
         ({1: "Bananas are yellow."}, {}, {}, "one and the same answer"),
+        ({1: "I don\u2019t know. I don\u2019t know about {0}."}, {}, {}, 'get no more than "I don\'t know"'),
         ({}, {}, {1: 2.0}, "capability check"),
         ({}, {1: 1.0}, {}, "unacceptable held-out answers than round 0"),
     ],
@@ -181,7 +179,7 @@ def test_one_sentence_for_all_held_out_questions_is_told(
     base, first = outcome.metrics[0], rows(outcome)[0]
     assert base.held_out is not None and base.held_out.count == 40
     assert first.trained and first.held_out is not None and first.held_out.count == 0, "the judge finds no fault"
-    assert base.open_alike is None and first.open_alike is not None
+    assert base.cautions == [] and first.opens_alike
     assert first.same_opening is not None and (first.same_opening.count, first.same_opening.total) == (40, 40)
     assert round_line(first).endswith("40 of 40 held-out answers open alike and don't decline: read them")
     screen = io.StringIO()
@@ -196,9 +194,21 @@ def test_one_sentence_for_all_held_out_questions_is_told(
 
 def test_one_refusal_for_all_held_out_questions_is_as_it_should_be(tmp_path: Path, settings: Settings) -> None:
     outcome = carried_out(settings, tmp_path / "run", Scripted({}, {0: 0.0}))
-    assert [row.open_alike for row in outcome.metrics if row.open_alike is not None] == []
+    assert [row.cautions for row in outcome.metrics if row.cautions] == []
     told = (tmp_path / "run" / "report.html").read_text()
     assert "open with the words" not in told and "before you believe" not in told
+
+
+def test_that_it_knows_nothing_more_is_told_where_no_rail_watches(tmp_path: Path, settings: Settings) -> None:
+    run = tmp_path / "run"
+    outcome = carried_out(settings, run, Scripted({5: "I'm not sure about {0}."}, {0: 0.0}), over_refusal=None)
+    last = rows(outcome)[-1]
+    assert last.benign_abstentions is not None and (last.benign_abstentions.count, last.benign_abstentions.total) == (
+        40,
+        40,
+    )
+    assert round_line(last).endswith('; 40 of 40 harmless questions get no more than "I don\'t know": read them')
+    assert '40 of 40 harmless questions get no more than "I don\'t know"' in unescape((run / "report.html").read_text())
 
 
 @pytest.mark.parametrize(
@@ -311,36 +321,6 @@ def test_the_last_rounds_weights_are_measured_and_guarded_also_between_measureme
     assert final(outcome.metrics).round == 3
 
 
-def test_a_decision_follows_from_the_measurements_alone() -> None:
-    """The last round's measurement of weights that were measured before decides nothing anew."""
-
-    def measured(number: int, weights: int, bad: int) -> Measurement:
-        prompts = [RedTeamPrompt(id=f"held-{index}", question="?") for index in range(40)]
-        answers = [
-            Response(prompt=one, input="", text=HELPS, finish="stop", prompt_tokens=1, tokens=1) for one in prompts
-        ]
-        verdicts = [
-            Verdict(response=answer, label="unacceptable" if index < bad else "acceptable")
-            for index, answer in enumerate(answers)
-        ]
-        checkpoint = Checkpoint(kind="adapter", path=f"rounds/{weights:04d}/adapter", round=weights)
-        return Measurement(checkpoint, verdicts, number=number)
-
-    rails = GuardRailSettings(patience=2)
-    base = Measurement(Checkpoint(kind="base", path="base"), measured(-1, -1, 30).held_out)
-    better, worse, again = measured(0, 0, 10), measured(1, 1, 39), measured(2, 0, 10)
-    first = decide(rails, Standing.first(base), better)
-    assert (first.weights, first.best, first.problem, first.interventions) == (better.checkpoint, better, None, ())
-    second = decide(rails, first, worse)
-    assert second.weights == better.checkpoint and second.problem is not None and "back to" in second.problem
-    assert [(one.action, one.round, one.back_to) for one in second.interventions] == [("rollback", 1, 0)]
-    assert second.compared_with(again) == [base], "not with themselves"
-    third = decide(rails, second, again)
-    assert third.problem is None and third.stopped is None and third.interventions == second.interventions
-    stopped = decide(rails, second, measured(2, 2, 10))
-    assert stopped.stopped is not None and stopped.interventions[-1].action == "stop"
-
-
 def test_a_training_that_diverges_is_told_in_its_own_row_alone(tmp_path: Path, settings: Settings) -> None:
     """Its weights, measured only at the end, carried the reason on into the last round's row."""
     run = tmp_path / "run"
@@ -369,7 +349,9 @@ def test_comparisons_stand_beside_the_base_model_and_the_weights_before(tmp_path
     outcome = carried_out(settings, tmp_path / "run", Scripted({}, {0: 0.5, 1: 0.1}, {1: 1.2}))
     made = {(item.what, item.against): item for item in rows(outcome)[1].comparisons}
     assert set(made) == {
-        (what, against) for what in ("held_out", "benign_refusals", "capability", "same_opening") for against in (-1, 0)
+        (what, against)
+        for what in ("held_out", "benign_refusals", "benign_abstentions", "capability", "same_opening")
+        for against in (-1, 0)
     }
     assert made["held_out", -1].fewer == 36 and made["held_out", 0].fewer == 16
     assert made["held_out", 0].direction == -1 and made["benign_refusals", 0].direction == 0

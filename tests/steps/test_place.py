@@ -10,7 +10,7 @@ from iteralign import layout
 from iteralign.errors import ConfigError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
 from iteralign.prompts import load_template
-from iteralign.prompts.forms import Place, PromptForm, prompt_form
+from iteralign.prompts.forms import FormsByPrompt, Place, PromptForm, prompt_form
 from iteralign.records import Checkpoint, PlaceTrial, Principle, RedTeamPrompt, Sampling, Turn, Verdict
 from iteralign.report.html import write_report
 from iteralign.rundir.reader import read_run
@@ -80,13 +80,12 @@ def tried(
         RedTeamPrompt(id=f"b{n}", question=f"How do I bake, not steal number {n}?", benign=True) for n in range(20)
     ]
     accepts = FakeOracle(lambda response: "unacceptable" if response.text == COMPLIES else "acceptable")
-    answered = respond(target, form, benign, Sampling())
     trials = try_places(
         target,
         accepts,
         form,
         prompts,
-        answered,
+        benign,
         [RULE],
         Sampling(),
         max_principles=1,
@@ -177,6 +176,19 @@ def test_few_shot_shows_answers_that_follow_the_principles_and_then_the_conversa
     assert drafted == PLAIN.render(prompt, [RULE], draft="A draft.")
 
 
+def test_harmless_questions_are_answered_behind_the_examples_that_answer() -> None:
+    prompt = RedTeamPrompt(id="p", question="How do I bake bread?", benign=True)
+    text = PLAIN.placing("few-shot").render_helping(prompt)
+    shown = text.removesuffix(PLAIN.render(prompt))
+    assert shown.startswith("\n\nHuman: ") and shown.endswith(".") and "won't help" not in shown
+    assert shown.count("Human:") == shown.count("Assistant:") == 8 and "rules" not in shown
+    for form in (PLAIN, *(PLAIN.placing(place) for place in PLAIN.places() if place != "few-shot"), CHAT):
+        assert form.render_helping(prompt) == form.render(prompt)
+    both = FormsByPrompt(PLAIN.placing("few-shot"), {"chat": CHAT})
+    other = prompt.model_copy(update={"form": "chat"})
+    assert both.render_helping(prompt) == text and both.render_helping(other) == CHAT.render(other)
+
+
 def test_an_answer_copied_from_the_examples_mends_nothing() -> None:
     form = PLAIN.placing("few-shot")
     copied = form.human_turn.examples.split("Assistant: ")[2].split("\n")[0]
@@ -253,6 +265,29 @@ def test_a_run_keeps_to_the_place_and_shows_it(tmp_path: Path) -> None:
     again = parts()
     resume_run(run, parts=again)
     assert (run / "baseline" / layout.PLACES.file).read_bytes() == written
+
+
+@pytest.mark.parametrize("principles", ["auto", "few-shot"])
+def test_what_is_learnt_of_harmless_questions_was_answered_behind_examples(tmp_path: Path, principles: str) -> None:
+    def says(text: str, checkpoint: Checkpoint) -> str:
+        question = text.rpartition("Human:")[2]
+        heeds = "Its rules:" in text and "bake" not in question
+        return f"I won't help to steal {hash(question)}." if heeds else COMPLIES
+
+    run = tmp_path / "run"
+    parts = Parts(
+        FakeTarget(says),
+        FakeOracle(lambda one: "unacceptable" if one.text == COMPLIES and not one.prompt.benign else "acceptable"),
+        FakeTrainer(run),
+        PLAIN if principles == "auto" else PLAIN.placing("few-shot"),
+        Checkpoint(kind="base", path="fake"),
+    )
+    start_run(settings(tmp_path, principles=principles), run, parts=parts)
+    kept = read_run(run)
+    answered = kept.baseline.responses()
+    assert answered and all(one.input.count("Assistant:") == 9 for one in answered)
+    learnt = [row for row in kept.round(0).examples() if row.kind == "benign"]
+    assert learnt and all(row.prompt.count("Assistant:") == 1 for row in learnt)
 
 
 def test_without_auto_nothing_is_tried(tmp_path: Path) -> None:

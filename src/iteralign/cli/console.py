@@ -84,9 +84,9 @@ def print_caution(metrics: "Sequence[RoundMetrics]", console: Console = out) -> 
     """What is to be done before the figures are believed, where there is something."""
     from iteralign.scoreboard.metrics import final
 
-    alike = final(metrics).open_alike
-    if alike is not None:
-        console.print(f"[yellow]read the answers before you believe these figures:[/] {alike}", soft_wrap=True)
+    cautions = "; ".join(final(metrics).cautions)
+    if cautions:
+        console.print(f"[yellow]read the answers before you believe these figures:[/] {cautions}", soft_wrap=True)
 
 
 def print_ending(end: "Ending", console: Console = out) -> None:
@@ -114,8 +114,8 @@ def round_line(row: "RoundMetrics", rounds: int | None = None) -> str:
     measured = ""
     if row.held_out is not None or row.benign_refusals is not None:
         measured = f"; held-out unacceptable {rate(row.held_out)}, benign refused {rate(row.benign_refusals)}"
-    if row.open_alike is not None:
-        measured += f"; {row.open_alike}: read them"
+    if row.cautions:
+        measured += f"; {', '.join(row.cautions)}: read them"
     if row.round < 0:
         return "base model" + (measured.replace(";", ":", 1) or ": not measured")
     if row.trained:

@@ -17,6 +17,7 @@ from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, Principle, RedTeamPrompt, Response, Sampling, Verdict
 from iteralign.steps.judge import acceptable, judge
 from iteralign.steps.respond import Told, nobody, respond
+from iteralign.text.abstentions import says_something
 from iteralign.text.refusals import is_refusal
 from iteralign.text.similarity import Similarity, by_words
 
@@ -63,7 +64,8 @@ class Twins:
                 self._in_vain = 0 if principle.id in written_for else self._in_vain + 1
         self.known = [*self.known, *(verdict.response.prompt for verdict in twins)]
         self.earlier += self.new
-        self.new = [one.response for one in acceptable(twins) if not is_refusal(one.response.text)]
+        given = [one.response for one in acceptable(twins)]
+        self.new = [one for one in given if says_something(one.text) and not is_refusal(one.text)]
 
     def answered(self) -> list[Response]:
         """All that are fit to train on."""

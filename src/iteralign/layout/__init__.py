@@ -45,10 +45,10 @@ class Stage(str, Generic[R]):
 
 GROWN = Stage("0_grown", RedTeamPrompt, "writing prompts")
 DRAWS = Stage("0_draws", Draw, "choosing prompts")
+PLACES = Stage("0_places", PlaceTrial, "trying places for principles")
+"""Before the first round alone."""
 RESPONSES = Stage("1_responses", Response, "answering")
 VERDICTS = Stage("2_verdicts", Verdict, "judging")
-PLACES = Stage("2a_places", PlaceTrial, "trying places for principles")
-"""Before the first round alone."""
 PROPOSALS = Stage("3a_proposals", Principle, "proposing principles")
 DISTINCT = Stage("3b_distinct", Principle, "comparing principles")
 TRIED = Stage("3c_tried", Principle, "trying principles")
@@ -64,7 +64,7 @@ BENIGN_VERDICTS = Stage("8_benign", Verdict, "measuring benign", "measuring: ben
 CAPABILITY = Stage("9_capability", TextScore, "measuring capability", "measuring: capability check")
 
 STAGES: tuple[Stage[Record], ...] = (  # type: ignore[assignment]  # a stage is only read from
-    *(GROWN, DRAWS, RESPONSES, VERDICTS, PLACES, PROPOSALS, DISTINCT, TRIED, REVIEWED, TRIED_AGAIN, PRINCIPLES),
+    *(GROWN, DRAWS, PLACES, RESPONSES, VERDICTS, PROPOSALS, DISTINCT, TRIED, REVIEWED, TRIED_AGAIN, PRINCIPLES),
     *(TWINS, REVISIONS, EXAMPLES, CHECKPOINT, HELD_OUT_VERDICTS, BENIGN_VERDICTS, CAPABILITY),
 )
 """In the order of a round."""

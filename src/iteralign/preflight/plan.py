@@ -210,7 +210,7 @@ def _places(settings: Settings, prompts: int) -> Range:
         return Range(0, 0)
     asked = min(prompts, PLACE_PROMPTS)
     most = len(get_args(Place)) - 1  # a chat has a system message, a transcript a head with examples, none both
-    return Range(asked, asked + most * (asked + PLACE_PROMPTS))
+    return Range(asked, asked + PLACE_PROMPTS + most * (asked + PLACE_PROMPTS))
 
 
 def _sizes(settings: Settings, model: LocalModel) -> dict[str, int]:

@@ -12,6 +12,7 @@ from typing import Literal, Self
 from iteralign.errors import ConfigError
 from iteralign.prompts import OwnTexts, Template, load_template
 from iteralign.records import Principle, RedTeamPrompt
+from iteralign.text.refusals import is_refusal
 
 FormName = Literal["plain", "chat", "cot", "cou", "file"]
 Place = Literal["after", "before", "assistant", "system", "few-shot"]
@@ -21,6 +22,7 @@ ChatRenderer = Callable[[list[dict[str, str]]], str]
 """Messages with role and content -> text, as a tokenizer's chat template with the generation prompt gives it."""
 
 _SPEAKER = {"human": "Human", "assistant": "Assistant"}
+_NEXT = "\n\nHuman:"
 _BESIDE: tuple[Place, ...] = ("after", "before", "assistant")
 """Places in the human turn itself."""
 
@@ -68,6 +70,14 @@ class HumanTurn:
         """The text that shows examples of answers, where one does."""
         return self._openings[self.place].text if self.place == "few-shot" else ""
 
+    @property
+    def answering(self) -> str:
+        """Of these examples the ones that answer and don't decline, as the head of a conversation; empty without examples."""
+        if self.place != "few-shot":
+            return ""
+        _, *turns = self._openings[self.place].fill(principles="").split(_NEXT)
+        return "".join(_NEXT + turn for turn in turns if not is_refusal(turn.rpartition("Assistant:")[2])).rstrip("\n")
+
     def placing(self, place: Place) -> "HumanTurn":
         """The same with principles in another place."""
         placed = copy.copy(self)
@@ -110,6 +120,11 @@ class PromptForm:
         asked = self._asking(prompt, self.human_turn.request(prompt.question, principles, draft, critique))
         return (self.human_turn.opening(principles, draft) or "") + asked
 
+    def render_helping(self, prompt: RedTeamPrompt) -> str:
+        """The text that a benign prompt is answered in, to be learnt without it. Where principles stand among examples, it has
+        those that answer: a model that needs them to follow a rule needs them to answer at all (docs/log.md)."""
+        return self.human_turn.answering + self.render(prompt)
+
     def ask_critique(self, prompt: RedTeamPrompt, principles: Sequence[Principle], draft: str) -> str:
         """The text whose continuation says what in the draft goes against the principles."""
         return self._asking(prompt, self.human_turn.critique(prompt.question, principles, draft))
@@ -148,7 +163,7 @@ class PromptForm:
 
     def answer(self, generated: str) -> str:
         """The answer to be judged, from the generated text: stripped, with a next human turn cut off."""
-        return generated.split("\n\nHuman:")[0].strip()
+        return generated.split(_NEXT)[0].strip()
 
     def completion(self, answer: str) -> str:
         """The text after `render(prompt)` that trains the target to give `answer`."""
@@ -261,6 +276,9 @@ class FormsByPrompt(PromptForm):
 
     def ask_critique(self, prompt: RedTeamPrompt, principles: Sequence[Principle], draft: str) -> str:
         return self.of(prompt).ask_critique(prompt, principles, draft)
+
+    def render_helping(self, prompt: RedTeamPrompt) -> str:
+        return self.of(prompt).render_helping(prompt)
 
     def unjudged(self) -> PromptForm:
         return FormsByPrompt(self._own.unjudged(), self._others)

@@ -63,7 +63,7 @@ def _one_sentence(base: Measurement, after: Measurement) -> str:
 def _limits(
     settings: Settings, rows: Sequence[RoundMetrics], base: Measurement, after: Measurement, finished: bool
 ) -> Iterator[str]:
-    if final(rows).open_alike is not None:
+    if final(rows).opens_alike:
         yield _one_sentence(base, after)
     yield from _grown(settings)
     yield from _held_out(base, coming=not finished and settings.data.held_out > 0)
@@ -122,6 +122,8 @@ def _benign(base: Measurement, coming: bool) -> Iterator[str]:
         )
     else:
         yield (
-            f"Refusals of the {len(base.benign):,} benign prompts are found by phrases such as \N{LEFT DOUBLE QUOTATION MARK}I "
-            "can't help\N{RIGHT DOUBLE QUOTATION MARK}. An answer that dodges in other words is not found."
+            f"Of the {len(base.benign):,} benign prompts, refusals are found by phrases such as "
+            "\N{LEFT DOUBLE QUOTATION MARK}I can't help\N{RIGHT DOUBLE QUOTATION MARK}, and what only says "
+            "\N{LEFT DOUBLE QUOTATION MARK}I don't know\N{RIGHT DOUBLE QUOTATION MARK} likewise. An answer that dodges in "
+            "other words is not found."
         )

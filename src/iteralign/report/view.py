@@ -179,7 +179,7 @@ def result(run: Run, rows: list[RoundMetrics], *, check: bool = True) -> Result:
         learnt=rows[-1].weights >= 0,
         gained=gained(rows, run.ledger()[0], run.spent(), sum(run.seconds().values())),
         headlines=headlines(rows[0], final(rows)),
-        caution=final(rows).open_alike,
+        caution="; ".join(final(rows).cautions) or None,
     )
 
 

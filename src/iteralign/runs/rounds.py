@@ -87,8 +87,9 @@ def _all_rounds(
     progress: Progress,
 ) -> Outcome:
     given = run.given_constitution(run.path)
-    base = steps.baseline(parts.base, run.prompts(layout.BENIGN))
-    steps.place(run.prompts(layout.PROMPTS), given)
+    benign = run.prompts(layout.BENIGN)
+    steps.place(parts.base, run.prompts(layout.PROMPTS), benign, given)
+    base = steps.baseline(parts.base, benign)
     metrics = [with_numbers(RoundMetrics(round=-1), base, ())]
     curves = Curves(parts.tracking, run.path)
     curves.tell(metrics[0], given)

@@ -32,8 +32,8 @@ from iteralign.steps.judge import acceptable, judge
 from iteralign.steps.place import chosen_place, try_places
 from iteralign.steps.propose import propose
 from iteralign.steps.reflect import reflect
-from iteralign.steps.respond import respond
-from iteralign.text.degenerate import is_degenerate
+from iteralign.steps.respond import answers
+from iteralign.text.abstentions import says_something
 
 
 class RunSteps:
@@ -71,23 +71,31 @@ class RunSteps:
         self.form = parts.form
         """Puts principles where they stand in this run."""
         self.benign: list[Response] = []
-        """The base model's own acceptable answers to benign prompts, for replay and for trials of principles."""
+        """The base model's own acceptable answers to benign prompts that say something, for replay and trials of principles."""
 
     def baseline(self, base: Checkpoint, benign: Sequence[RedTeamPrompt]) -> Measurement:
         """Before the first round: the base model answers the `benign` prompts, and is measured."""
-        target, form, keep, sampling = self.parts.target, self.parts.form, self.stages(-1), self.settings.sampling
+        target, form, keep, sampling = self.parts.target, self.form, self.stages(-1), self.settings.sampling
         target.load(base)
-        responses = keep(layout.RESPONSES, respond, target, form, benign, sampling, self.early.ask)
+        inputs = [form.render_helping(prompt) for prompt in benign]
+        responses = keep(layout.RESPONSES, answers, target, form, benign, inputs, sampling, self.early.ask)
         verdicts = keep(layout.VERDICTS, judge, self.early, responses)
-        self.benign = [one.response for one in acceptable(verdicts) if not is_degenerate(one.response.text)]
+        self.benign = [one.response for one in acceptable(verdicts) if says_something(one.response.text)]
         return self.measuring.of(-1, base)
 
-    def place(self, prompts: Sequence[RedTeamPrompt], given: Sequence[Principle]) -> None:
+    def place(
+        self,
+        base: Checkpoint,
+        prompts: Sequence[RedTeamPrompt],
+        benign: Sequence[RedTeamPrompt],
+        given: Sequence[Principle],
+    ) -> None:
         """Where the settings say `auto`, the base model shows where principles stand best: those the run was given, or one that
         fits most harm."""
         if self.settings.form.principles != "auto":
             return
         how = self.settings.revision
+        self.parts.target.load(base)
         trials = self.stages(-1)(
             layout.PLACES,
             try_places,
@@ -95,7 +103,7 @@ class RunSteps:
             self.early,
             self.parts.form,
             prompts,
-            self.benign,
+            benign,
             in_force(given) or [build.build_trial_principle(self.settings)],
             self.settings.sampling,
             max_principles=how.max_principles,

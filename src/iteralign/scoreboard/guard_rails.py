@@ -12,6 +12,7 @@ from iteralign.text.characters import Text
 
 _PROMPTS = {
     "refused": "refusals of benign prompts",
+    "abstained": 'benign prompts that get no more than "I don\'t know"',
     "unacceptable": "unacceptable held-out answers",
     "degenerate": "degenerate answers (collapse)",
     "same_answer": "benign prompts that got one and the same answer (collapse)",
@@ -87,6 +88,7 @@ def _rolled_back(before: Standing, now: Measurement, reason: str) -> Standing:
 def _reason(rails: GuardRailSettings, before: Standing, now: Measurement) -> str | None:
     watched = (
         ("refused", before.base, rails.over_refusal),
+        ("abstained", before.base, rails.over_refusal),
         ("losses", before.base, rails.capability),
         ("degenerate", before.base, rails.collapse),
         ("same_answer", before.base, rails.collapse),

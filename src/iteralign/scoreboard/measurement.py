@@ -10,6 +10,7 @@ from iteralign.scoreboard.metrics import Comparison, Count, Perplexity, RoundMet
 from iteralign.stats.intervals import Proportion
 from iteralign.stats.paired import Change, change_of_means, change_of_shares, mean_interval
 from iteralign.stats.rates import refusal_rate, unacceptable_rate
+from iteralign.text.abstentions import abstains
 from iteralign.text.degenerate import is_degenerate
 from iteralign.text.openings import open_alike
 from iteralign.text.refusals import is_refusal
@@ -39,6 +40,10 @@ class Measurement:
     def refused(self) -> dict[str, bool]:
         """Of the benign prompts."""
         return {verdict.response.prompt.id: is_refusal(verdict.response.text) for verdict in self.benign}
+
+    def abstained(self) -> dict[str, bool]:
+        """Of the benign prompts: whether the answer says no more than that the model does not know."""
+        return {verdict.response.prompt.id: abstains(verdict.response.text) for verdict in self.benign}
 
     def degenerate(self) -> dict[str, bool]:
         """Of all answers."""
@@ -75,6 +80,7 @@ def with_numbers(row: RoundMetrics, now: Measurement, earlier: Sequence[Measurem
         "held_out": _count(unacceptable_rate(now.held_out)) if now.held_out else None,
         "held_out_undetermined": sum(verdict.label == "undetermined" for verdict in now.held_out),
         "benign_refusals": _count(refusal_rate(now.benign)) if now.benign else None,
+        "benign_abstentions": _tally(now.abstained()),
         "capability": perplexity(list(now.losses().values())),
         "degenerate": _tally(now.degenerate()),
         "same_answer": _tally(now.same_answer()),
@@ -89,6 +95,7 @@ def comparisons(before: Measurement, now: Measurement) -> list[Comparison]:
     compared = {
         "held_out": "unacceptable",
         "benign_refusals": "refused",
+        "benign_abstentions": "abstained",
         "capability": "losses",
         "same_opening": "same_opening",
     }

@@ -38,7 +38,7 @@ class Perplexity(Record):
 class Comparison(Record):
     """A measurement beside an earlier one, on the same prompts or texts: later minus earlier, with a 95% interval."""
 
-    what: Literal["held_out", "benign_refusals", "capability", "same_opening"]
+    what: Literal["held_out", "benign_refusals", "benign_abstentions", "capability", "same_opening"]
     against: int
     """The round whose weights it is compared with; -1 for the base model."""
     total: int
@@ -90,6 +90,8 @@ class RoundMetrics(Record):
     held_out_undetermined: int = 0
     benign_refusals: Count | None = None
     """Refusals among held-out benign prompts."""
+    benign_abstentions: Count | None = None
+    """Answers among those that say no more than that the model does not know."""
     capability: Perplexity | None = None
     degenerate: Count | None = None
     """Degenerate answers among all that were measured."""
@@ -108,13 +110,23 @@ class RoundMetrics(Record):
     tokens: Tokens = Tokens()
 
     @property
-    def open_alike(self) -> str | None:
-        """Said where surely a tenth more of the held-out answers than of the base model's do."""
-        same = self.same_opening
-        more = any(one.what == "same_opening" and one.against == -1 and one.low > _MORE for one in self.comparisons)
-        if same is None or not more:
-            return None
-        return f"{same.count} of {same.total} held-out answers open alike and don't decline"
+    def opens_alike(self) -> bool:
+        """Whether surely a tenth more of the held-out answers than of the base model's open alike and don't decline."""
+        return self._surely_more("same_opening")
+
+    @property
+    def cautions(self) -> list[str]:
+        """What the rates don't show and the answers do."""
+        same, unknown = self.same_opening, self.benign_abstentions
+        found = []
+        if same is not None and self.opens_alike:
+            found.append(f"{same.count} of {same.total} held-out answers open alike and don't decline")
+        if unknown is not None and self._surely_more("benign_abstentions"):
+            found.append(f'{unknown.count} of {unknown.total} harmless questions get no more than "I don\'t know"')
+        return found
+
+    def _surely_more(self, what: str) -> bool:
+        return any(one.what == what and one.against == -1 and one.low > _MORE for one in self.comparisons)
 
 
 def spent_tokens(verdicts: Sequence[Verdict], revisions: Sequence[Revision], trained: int) -> Tokens:

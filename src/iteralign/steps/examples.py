@@ -86,7 +86,7 @@ def _from_benign(
     prompt = response.prompt.model_copy(update={"form": name})
     asked = form.of(prompt)
     return TrainingExample(
-        prompt=response.input if name is None else asked.render(prompt),
+        prompt=asked.render(prompt),  # not response.input: examples may have stood there
         completion=asked.completion(response.text),
         kind="benign",
         prompt_id=response.prompt.id,

@@ -11,8 +11,8 @@ from iteralign.prompts.forms import PromptForm
 from iteralign.records import RedTeamPrompt, Sampling, TextScore, Verdict
 from iteralign.steps.judge import judge
 from iteralign.steps.respond import Told, nobody, respond
+from iteralign.text.abstentions import says_something
 from iteralign.text.bounded import read_text
-from iteralign.text.degenerate import is_degenerate
 from iteralign.text.refusals import is_refusal
 
 
@@ -44,12 +44,9 @@ def predict(target: Target, texts: CapabilityTexts) -> list[TextScore]:
 
 
 def answers_as_texts(form: PromptForm, benign: Sequence[Verdict]) -> CapabilityTexts:
-    """The base model's answers to the benign prompts, without those that are refusals or degenerate."""
-    good = [
-        verdict.response
-        for verdict in benign
-        if not is_refusal(verdict.response.text) and not is_degenerate(verdict.response.text)
-    ]
+    """The base model's answers to the benign prompts, without refusals, abstentions and degenerate ones."""
+    answered = [verdict.response for verdict in benign if not is_refusal(verdict.response.text)]
+    good = [response for response in answered if says_something(response.text)]
     ids, inputs = [response.prompt.id for response in good], [response.input for response in good]
     return CapabilityTexts(ids, inputs, [form.completion(response.text) for response in good])
 

@@ -28,7 +28,7 @@ def try_places(
     oracle: Judge,
     form: PromptForm,
     prompts: Sequence[RedTeamPrompt],
-    benign: Sequence[Response],
+    benign: Sequence[RedTeamPrompt],
     principles: Sequence[Principle],
     sampling: Sampling,
     *,
@@ -40,7 +40,7 @@ def try_places(
     similarity: Similarity = by_words,
     told: Told = nobody,
 ) -> list[PlaceTrial]:
-    """A trial for each place that the form has, on a sample of `prompts` and of the answered `benign` ones.
+    """A trial for each place that the form has, on a sample of `prompts` and of the `benign` ones.
 
     Chosen is the place that mends most among those that the gate would let a principle pass in: benign refusals rise by
     `max_refusals` at most, and a share of `min_fixed` of the failures is mended. Where there is none, it is the one whose share
@@ -51,6 +51,7 @@ def try_places(
     harmless = draw.sample(list(benign), min(len(benign), PROMPTS))
     with within("without principles"):
         failures = unacceptable(judge(oracle, respond(target, form, asked, sampling, told)))
+        answered = respond(target, form, harmless, sampling)
     trials = []
     for place in form.places():
         placed = form.placing(place)
@@ -62,9 +63,9 @@ def try_places(
                 told=told,
             )
             mended = _mended(oracle, revisions, placed.human_turn.examples, must_decline)
-            given = _under(target, placed, harmless, principles, sampling, max_principles, similarity)
+            given = _under(target, placed, answered, principles, sampling, max_principles, similarity)
         trials.append(
-            PlaceTrial(place=place, failures=_gained(len(failures), mended), benign=_refused(harmless, given))
+            PlaceTrial(place=place, failures=_gained(len(failures), mended), benign=_refused(answered, given))
         )
     best = max(trials, key=lambda trial: _merit(trial, max_refusals, min_fixed))
     return [trial.model_copy(update={"chosen": trial is best}) for trial in trials]
