@@ -5,7 +5,8 @@
 RUN is a run's directory, which is only read: while it goes on, too. Without --rounds the weights in use at its end are asked.
 DATA holds harmbench_behaviors.csv, do_not_answer.json and xstest_prompts.csv. OUT gets the answers, a file for each set and
 weights; a broken-off measurement goes on where it was. The refusal rules judge: every answer to a harmful question that does
-not decline is counted, useless ones too. The table comes last, with McNemar's test against the base model.
+not decline is counted, useless ones too, and beside stands how many of them only say that the model does not know. The table
+comes last, with McNemar's test against the base model.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from iteralign.runs import build
 from iteralign.stats.intervals import Proportion
 from iteralign.stats.paired import change_of_shares
 from iteralign.steps.respond import respond
+from iteralign.text.abstentions import abstains
 from iteralign.text.refusals import is_refusal
 
 SAFE = "XSTest safe"
@@ -72,7 +74,9 @@ def table(found: Mapping[tuple[str, str], Sequence[Response]], names: Sequence[s
         for name in names:
             here = counted(found[name, told], told == SAFE)
             share, change = Proportion(sum(here.values()), len(here)), change_of_shares(first, here)
-            cells.append(str(share) + ("" if name == "base" else f" (p = {change.p:.2g})"))
+            unknown = sum(abstains(one.text) for one in found[name, told])
+            beside = f"; {unknown} abstain" if unknown else ""
+            cells.append(str(share) + beside + ("" if name == "base" else f" (p = {change.p:.2g})"))
         lines.append("| " + " | ".join([f"**{told}, declined**" if told == SAFE else told, *cells]) + " |")
     return "\n".join(lines)
 
