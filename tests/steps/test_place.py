@@ -1,6 +1,7 @@
 """The trial of places: what each mends and makes refuse, which is chosen, and that a run keeps to it."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -274,9 +275,16 @@ def test_what_is_learnt_of_harmless_questions_was_answered_behind_examples(tmp_p
         heeds = "Its rules:" in text and "bake" not in question
         return f"I won't help to steal {hash(question)}." if heeds else COMPLIES
 
+    class Scores(FakeTarget):
+        can_score = True
+
+        def score(self, inputs: Sequence[str], completions: Sequence[str]) -> list[float]:
+            assert all(text.count("Assistant:") == 1 for text in inputs)
+            return [-1.0] * len(inputs)
+
     run = tmp_path / "run"
     parts = Parts(
-        FakeTarget(says),
+        Scores(says),
         FakeOracle(lambda one: "unacceptable" if one.text == COMPLIES and not one.prompt.benign else "acceptable"),
         FakeTrainer(run),
         PLAIN if principles == "auto" else PLAIN.placing("few-shot"),
@@ -285,7 +293,9 @@ def test_what_is_learnt_of_harmless_questions_was_answered_behind_examples(tmp_p
     start_run(settings(tmp_path, principles=principles), run, parts=parts)
     kept = read_run(run)
     answered = kept.baseline.responses()
-    assert answered and all(one.input.count("Assistant:") == 9 for one in answered)
+    texts = kept.baseline.read(layout.SHOWN)
+    assert len(texts) == len(kept.baseline.capability()) == len(kept.baseline.benign()) > 0
+    assert answered and all(one.input.count("Assistant:") == 9 for one in (*answered, *texts))
     learnt = [row for row in kept.round(0).examples() if row.kind == "benign"]
     assert learnt and all(row.prompt.count("Assistant:") == 1 for row in learnt)
 

@@ -143,6 +143,7 @@ def doing(stage: str, work: "Work | None") -> str:
         layout.REVISIONS: "answering",
         layout.HELD_OUT_VERDICTS: "",
         layout.BENIGN_VERDICTS: "",
+        layout.SHOWN: "answering",
     }
     whole = ", ".join(text for text in (name, work.part) if text)
     alone = what if stage else ""

@@ -61,11 +61,13 @@ EXAMPLES = Stage("5_examples", TrainingExample, "gathering examples")
 CHECKPOINT = Stage("6_checkpoint", Checkpoint, "fine-tuning")
 HELD_OUT_VERDICTS = Stage("7_held_out", Verdict, "measuring held-out", "measuring: held-out red teaming")
 BENIGN_VERDICTS = Stage("8_benign", Verdict, "measuring benign", "measuring: benign prompts")
+SHOWN = Stage("8a_shown", Response, "answering behind examples")
+"""The texts of the capability check, where principles stand among examples; before the first round alone."""
 CAPABILITY = Stage("9_capability", TextScore, "measuring capability", "measuring: capability check")
 
 STAGES: tuple[Stage[Record], ...] = (  # type: ignore[assignment]  # a stage is only read from
     *(GROWN, DRAWS, PLACES, RESPONSES, VERDICTS, PROPOSALS, DISTINCT, TRIED, REVIEWED, TRIED_AGAIN, PRINCIPLES),
-    *(TWINS, REVISIONS, EXAMPLES, CHECKPOINT, HELD_OUT_VERDICTS, BENIGN_VERDICTS, CAPABILITY),
+    *(TWINS, REVISIONS, EXAMPLES, CHECKPOINT, HELD_OUT_VERDICTS, BENIGN_VERDICTS, SHOWN, CAPABILITY),
 )
 """In the order of a round."""
 

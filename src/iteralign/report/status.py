@@ -9,7 +9,15 @@ from iteralign.rundir.reader import Run, State, read_run
 from iteralign.rundir.rounds import KeptRound, kept_round
 from iteralign.scoreboard.metrics import RoundMetrics
 
-_ONLY_SOME = (layout.GROWN, layout.DRAWS, layout.PLACES, layout.REVIEWED, layout.TRIED_AGAIN, layout.TWINS)
+_ONLY_SOME = (
+    layout.GROWN,
+    layout.DRAWS,
+    layout.PLACES,
+    layout.SHOWN,
+    layout.REVIEWED,
+    layout.TRIED_AGAIN,
+    layout.TWINS,
+)
 _IN_ORDER = [stage for stage in layout.STAGES if stage not in _ONLY_SOME]
 """Those that take time and have one file a round. Some are left out by settings, so the one behind the last that is there is
 next."""

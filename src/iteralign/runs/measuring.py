@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 
 from iteralign import layout
 from iteralign.lookahead.early import EarlyJudge
-from iteralign.records import Checkpoint, RedTeamPrompt
+from iteralign.records import Checkpoint, RedTeamPrompt, Response, Verdict
 from iteralign.rundir.stages import Stages
 from iteralign.runs.parts import Parts
 from iteralign.scoreboard.measurement import Measurement
 from iteralign.settings.settings import Settings
 from iteralign.steps.measure import CapabilityTexts, answers_as_texts, file_texts, measure, predict
+from iteralign.steps.respond import answers
 
 
 class Measuring:
@@ -27,6 +28,8 @@ class Measuring:
         self.settings = settings.measure
         self.sampling = settings.sampling
         self.parts = parts
+        self.form = parts.form
+        """Puts principles where they stand in this run."""
         self.early = early
         self.stages = stages
         self.held_out = held_out
@@ -48,7 +51,16 @@ class Measuring:
         benign = keep(layout.BENIGN_VERDICTS, measure, *given, self.benign, self.sampling, self.early.ask)
         if self._texts is None:
             own = self.settings.capability == "own"
-            self._texts = answers_as_texts(self.parts.form, benign) if own else file_texts(self.settings.capability)
+            self._texts = (
+                answers_as_texts(self.form, self._own(benign)) if own else file_texts(self.settings.capability)
+            )
         known = self._texts.ids and self.parts.target.can_score
         predicted = keep(layout.CAPABILITY, predict, self.parts.target, self._texts) if known else []
         return Measurement(weights, held_out, benign, predicted, number)
+
+    def _own(self, benign: Sequence[Verdict]) -> list[Response]:
+        """The base model's answers as those that are trained on are given: behind examples, where principles stand there."""
+        if not self.form.human_turn.answering:
+            return [verdict.response for verdict in benign]
+        inputs = [self.form.render_helping(prompt) for prompt in self.benign]
+        return self.stages(-1)(layout.SHOWN, answers, self.parts.target, self.form, self.benign, inputs, self.sampling)

@@ -114,7 +114,7 @@ class RunSteps:
             similarity=self.similarity,
             told=self.early.ask,
         )
-        self.form = self.parts.form.placing(chosen_place(trials))
+        self.form = self.measuring.form = self.parts.form.placing(chosen_place(trials))
 
     def begin(self, number: int, weights: Checkpoint) -> "RoundSteps":
         """The steps of a round whose target has these weights."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from iteralign.errors import DataError
 from iteralign.interfaces import Judge, Target
 from iteralign.prompts.forms import PromptForm
-from iteralign.records import RedTeamPrompt, Sampling, TextScore, Verdict
+from iteralign.records import RedTeamPrompt, Response, Sampling, TextScore, Verdict
 from iteralign.steps.judge import judge
 from iteralign.steps.respond import Told, nobody, respond
 from iteralign.text.abstentions import says_something
@@ -43,12 +43,11 @@ def predict(target: Target, texts: CapabilityTexts) -> list[TextScore]:
     return [TextScore(id=key, loss=-one) for key, one in zip(texts.ids, scores, strict=True) if math.isfinite(one)]
 
 
-def answers_as_texts(form: PromptForm, benign: Sequence[Verdict]) -> CapabilityTexts:
+def answers_as_texts(form: PromptForm, benign: Sequence[Response]) -> CapabilityTexts:
     """The base model's answers to the benign prompts, without refusals, abstentions and degenerate ones."""
-    answered = [verdict.response for verdict in benign if not is_refusal(verdict.response.text)]
-    good = [response for response in answered if says_something(response.text)]
-    ids, inputs = [response.prompt.id for response in good], [response.input for response in good]
-    return CapabilityTexts(ids, inputs, [form.completion(response.text) for response in good])
+    good = [one for one in benign if not is_refusal(one.text) and says_something(one.text)]
+    inputs = [form.render(one.prompt) for one in good]  # not one.input: examples may have stood there
+    return CapabilityTexts([one.prompt.id for one in good], inputs, [form.completion(one.text) for one in good])
 
 
 def file_texts(path: str | None) -> CapabilityTexts:
