@@ -10,6 +10,7 @@ import pytest
 from iteralign import layout
 from iteralign.errors import ConfigError
 from iteralign.fakes import COMPLIES, DECLINES, FakeOracle, FakeTarget, FakeTrainer
+from iteralign.integrity.verify import verify_run
 from iteralign.prompts import load_template
 from iteralign.prompts.forms import FormsByPrompt, Place, PromptForm, prompt_form
 from iteralign.records import Checkpoint, PlaceTrial, Principle, RedTeamPrompt, Sampling, Turn, Verdict
@@ -296,6 +297,7 @@ def test_what_is_learnt_of_harmless_questions_was_answered_behind_examples(tmp_p
     texts = kept.baseline.read(layout.SHOWN)
     assert len(texts) == len(kept.baseline.capability()) == len(kept.baseline.benign()) > 0
     assert answered and all(one.input.count("Assistant:") == 9 for one in (*answered, *texts))
+    assert verify_run(run).good
     learnt = [row for row in kept.round(0).examples() if row.kind == "benign"]
     assert learnt and all(row.prompt.count("Assistant:") == 1 for row in learnt)
 

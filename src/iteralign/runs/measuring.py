@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from iteralign import layout
 from iteralign.lookahead.early import EarlyJudge
-from iteralign.records import Checkpoint, RedTeamPrompt, Response, Verdict
+from iteralign.records import Checkpoint, RedTeamPrompt, Verdict
 from iteralign.rundir.stages import Stages
 from iteralign.runs.parts import Parts
 from iteralign.scoreboard.measurement import Measurement
@@ -50,17 +50,19 @@ class Measuring:
         held_out = keep(layout.HELD_OUT_VERDICTS, measure, *given, self.held_out, self.sampling, self.early.ask)
         benign = keep(layout.BENIGN_VERDICTS, measure, *given, self.benign, self.sampling, self.early.ask)
         if self._texts is None:
-            own = self.settings.capability == "own"
-            self._texts = (
-                answers_as_texts(self.form, self._own(benign)) if own else file_texts(self.settings.capability)
-            )
+            self._texts = self._capability_texts(benign)
         known = self._texts.ids and self.parts.target.can_score
         predicted = keep(layout.CAPABILITY, predict, self.parts.target, self._texts) if known else []
         return Measurement(weights, held_out, benign, predicted, number)
 
-    def _own(self, benign: Sequence[Verdict]) -> list[Response]:
-        """The base model's answers as those that are trained on are given: behind examples, where principles stand there."""
-        if not self.form.human_turn.answering:
-            return [verdict.response for verdict in benign]
-        inputs = [self.form.render_helping(prompt) for prompt in self.benign]
-        return self.stages(-1)(layout.SHOWN, answers, self.parts.target, self.form, self.benign, inputs, self.sampling)
+    def _capability_texts(self, benign: Sequence[Verdict]) -> CapabilityTexts:
+        """`benign`: the base model's, judged. Where principles stand among examples, its own answers are given behind these, as
+        those that are trained on are."""
+        if self.settings.capability != "own":
+            return file_texts(self.settings.capability)
+        own = [verdict.response for verdict in benign]
+        if self.form.human_turn.answering and self.parts.target.can_score:
+            inputs = [self.form.render_helping(prompt) for prompt in self.benign]
+            given = self.parts.target, self.form, self.benign, inputs, self.sampling
+            own = self.stages(-1)(layout.SHOWN, answers, *given)
+        return answers_as_texts(self.form, own)
