@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from iteralign import layout
 from iteralign.lookahead.early import EarlyJudge
+from iteralign.prompts.forms import PromptForm
 from iteralign.records import Checkpoint, RedTeamPrompt, Verdict
 from iteralign.rundir.stages import Stages
 from iteralign.runs.parts import Parts
@@ -14,7 +15,7 @@ from iteralign.steps.respond import answers
 
 
 class Measuring:
-    """The fixed held-out sets of a run. `of` the base model comes first: the capability check may be on its answers."""
+    """The fixed held-out sets of a run. `first` comes first: the capability check may be on the base model's answers."""
 
     def __init__(
         self,
@@ -28,14 +29,18 @@ class Measuring:
         self.settings = settings.measure
         self.sampling = settings.sampling
         self.parts = parts
-        self.form = parts.form
-        """Puts principles where they stand in this run."""
+        self._form = parts.form
         self.early = early
         self.stages = stages
         self.held_out = held_out
         self.benign = benign
         self._texts: CapabilityTexts | None = None
         self._trainings = 0
+
+    def first(self, base: Checkpoint, form: PromptForm) -> Measurement:
+        """Of the base model. `form` puts principles where they stand in this run."""
+        self._form = form
+        return self.of(-1, base)
 
     def after(self, number: int, weights: Checkpoint, trained: bool, last: bool) -> Measurement | None:
         """After every so many trainings, and after the last round unless nothing was ever trained; else None."""
@@ -61,8 +66,8 @@ class Measuring:
         if self.settings.capability != "own":
             return file_texts(self.settings.capability)
         own = [verdict.response for verdict in benign]
-        if self.form.human_turn.answering and self.parts.target.can_score:
-            inputs = [self.form.render_helping(prompt) for prompt in self.benign]
-            given = self.parts.target, self.form, self.benign, inputs, self.sampling
+        if self._form.human_turn.answering and self.parts.target.can_score:
+            inputs = [self._form.render_helping(prompt) for prompt in self.benign]
+            given = self.parts.target, self._form, self.benign, inputs, self.sampling
             own = self.stages(-1)(layout.SHOWN, answers, *given)
-        return answers_as_texts(self.form, own)
+        return answers_as_texts(self._form, own)

@@ -81,7 +81,7 @@ class RunSteps:
         responses = keep(layout.RESPONSES, answers, target, form, benign, inputs, sampling, self.early.ask)
         verdicts = keep(layout.VERDICTS, judge, self.early, responses)
         self.benign = [one.response for one in acceptable(verdicts) if says_something(one.response.text)]
-        return self.measuring.of(-1, base)
+        return self.measuring.first(base, form)
 
     def place(
         self,
@@ -114,7 +114,7 @@ class RunSteps:
             similarity=self.similarity,
             told=self.early.ask,
         )
-        self.form = self.measuring.form = self.parts.form.placing(chosen_place(trials))
+        self.form = self.parts.form.placing(chosen_place(trials))
 
     def begin(self, number: int, weights: Checkpoint) -> "RoundSteps":
         """The steps of a round whose target has these weights."""
