@@ -214,7 +214,7 @@ def test_time_grows_with_what_it_is_made_of(tmp_path: Path) -> None:
     slow = estimated(chosen, counts, replace(found, verdict=1.0))
     assert slow[0] >= least and slow[1] == pytest.approx(most + 300 * 1.6)
     on_one_cpu = estimated(chosen, counts, replace(found, verdict=1.0, in_turn=True))
-    assert on_one_cpu == (pytest.approx(least + 100 * 0.5), slow[1])
+    assert on_one_cpu == pytest.approx((least + 100 * 0.5, slow[1]))
 
 
 @pytest.mark.parametrize(
