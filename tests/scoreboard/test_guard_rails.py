@@ -158,6 +158,7 @@ def test_each_rail_trips_and_says_why(
     (done,) = interventions(tmp_path / "run")
     assert done["round"] == 1 and done["back_to"] == 0 and words in done["reason"]
     assert rows(outcome)[1].problem == done["reason"]
+    assert "read them" not in round_line(rows(outcome)[1]), "of weights that are not in use"
 
 
 class Dodges(Scripted):
@@ -203,10 +204,8 @@ def test_that_it_knows_nothing_more_is_told_where_no_rail_watches(tmp_path: Path
     run = tmp_path / "run"
     outcome = carried_out(settings, run, Scripted({5: "I'm not sure about {0}."}, {0: 0.0}), over_refusal=None)
     last = rows(outcome)[-1]
-    assert last.benign_abstentions is not None and (last.benign_abstentions.count, last.benign_abstentions.total) == (
-        40,
-        40,
-    )
+    told = last.benign_abstentions
+    assert told is not None and (told.count, told.total) == (40, 40)
     assert round_line(last).endswith('; 40 of 40 harmless questions get no more than "I don\'t know": read them')
     assert '40 of 40 harmless questions get no more than "I don\'t know"' in unescape((run / "report.html").read_text())
 

@@ -114,7 +114,7 @@ def round_line(row: "RoundMetrics", rounds: int | None = None) -> str:
     measured = ""
     if row.held_out is not None or row.benign_refusals is not None:
         measured = f"; held-out unacceptable {rate(row.held_out)}, benign refused {rate(row.benign_refusals)}"
-    if row.cautions:
+    if row.cautions and row.problem is None:
         measured += f"; {', '.join(row.cautions)}: read them"
     if row.round < 0:
         return "base model" + (measured.replace(";", ":", 1) or ": not measured")
