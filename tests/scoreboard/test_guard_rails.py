@@ -207,7 +207,9 @@ def test_that_it_knows_nothing_more_is_told_where_no_rail_watches(tmp_path: Path
     told = last.benign_abstentions
     assert told is not None and (told.count, told.total) == (40, 40)
     assert round_line(last).endswith('; 40 of 40 harmless questions get no more than "I don\'t know": read them')
-    assert '40 of 40 harmless questions get no more than "I don\'t know"' in unescape((run / "report.html").read_text())
+    page = unescape((run / "report.html").read_text())
+    assert '40 of 40 harmless questions get no more than "I don\'t know"' in page
+    assert "40 of 40 benign answers after training say no more than that the model does not know; of the base" in page
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,12 @@ def _limits(
 ) -> Iterator[str]:
     if final(rows).opens_alike:
         yield _one_sentence(base, after)
+    if final(rows).knows_less:
+        yield (
+            f"{sum(after.abstained().values()):,} of {len(after.benign):,} benign answers after training say no more than that "
+            f"the model does not know; of the base model's {sum(base.abstained().values()):,}. They are no refusals and do no "
+            "harm, so no rate shows that the model has become of less use."
+        )
     yield from _grown(settings)
     yield from _held_out(base, coming=not finished and settings.data.held_out > 0)
     yield from _benign(base, coming=not finished and settings.data.benign is not None)

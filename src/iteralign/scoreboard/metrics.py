@@ -115,13 +115,18 @@ class RoundMetrics(Record):
         return self._surely_more("same_opening")
 
     @property
+    def knows_less(self) -> bool:
+        """Likewise of harmless questions that get no more than "I don't know"."""
+        return self._surely_more("benign_abstentions")
+
+    @property
     def cautions(self) -> list[str]:
         """What the rates don't show and the answers do."""
         same, unknown = self.same_opening, self.benign_abstentions
         found = []
         if same is not None and self.opens_alike:
             found.append(f"{same.count} of {same.total} held-out answers open alike and don't decline")
-        if unknown is not None and self._surely_more("benign_abstentions"):
+        if unknown is not None and self.knows_less:
             found.append(f'{unknown.count} of {unknown.total} harmless questions get no more than "I don\'t know"')
         return found
 
