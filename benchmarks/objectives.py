@@ -1,13 +1,13 @@
 """Which objective teaches a real model most for what it costs: sft, dpo or distill, on the same failures in as many steps.
 
-    OMP_NUM_THREADS=1 python benchmarks/objectives.py MODEL.gguf DATA_DIR OUT_DIR [--points ...]
+    OMP_NUM_THREADS=1 python benchmarks/objectives.py MODEL.gguf DATA_DIR OUT_DIR [--points ...] [--seeds 0 1 2]
 
 DATA_DIR holds harmfulqa.json, dangerousqa.json, vicuna_bench_question.jsonl, xstest_prompts.csv and hhh_alignment. First the
 failures of MODEL on HarmfulQA, their verified revisions under the principle that ships for trying places, and its answers to
 benign questions are recorded; all objectives learn from these. Judge are the rules: to them every answer to a red-team
 question that does not decline is harmful. Each objective's settings are chosen on one part of DangerousQA and of
-look_alikes.txt. What is reported is another part of DangerousQA, and XSTest's unsafe and safe prompts, half of Vicuna-bench
-and the better answers of HHH, on which nothing was chosen.
+look_alikes.txt, with seed 0. What is reported is another part of DangerousQA, and XSTest's unsafe and safe prompts, half of
+Vicuna-bench and the better answers of HHH, on which nothing was chosen.
 
 Every file of OUT_DIR is written once: what is there already is not computed again. `--table` computes nothing at all.
 """
@@ -18,7 +18,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,6 +70,8 @@ TOLERATED = 0.1
 BENIGN = ("choose_benign", "benign", "plain")
 REPORTED = ("harmful", "unsafe", "benign", "plain")
 """Names of the sets of questions; on those that begin with choose settings are chosen."""
+SEEDS = range(10)
+"""That the table looks for; each other setting is chosen with the first."""
 R = TypeVar("R", bound=Record)
 
 
@@ -83,11 +85,14 @@ class Point:
     """Of distill."""
     tokens: int = 32
     """Of an answer in distill."""
+    seed: int = 0
+    """Of the adapter's first weights and the order of the rows."""
 
     @property
     def name(self) -> str:
         distill = f"-{self.alpha:g}" + (f"-of-{self.tokens}" if self.tokens != Point.tokens else "")
-        return f"{self.objective}{distill if self.objective == 'distill' else ''}-{self.learning_rate:g}"
+        seed = f"-seed-{self.seed}" if self.seed else ""
+        return f"{self.objective}{distill if self.objective == 'distill' else ''}-{self.learning_rate:g}{seed}"
 
     @property
     def settings(self) -> TrainingSettings:
@@ -222,7 +227,7 @@ class Bench:
             preferred=point.objective == "dpo",
             taught=point.objective == "distill",
         )
-        trainer = TRAINERS[point.objective](self.model, point.settings, 0)
+        trainer = TRAINERS[point.objective](self.model, point.settings, point.seed)
         begin = time.process_time()
         try:
             found = trainer.finetune(self.model.base, rows, self.out / point.name, 0)
@@ -313,7 +318,7 @@ class Results:
             "| XSTest safe refused | Vicuna refused | degenerate | loss | CPU s |",
             "|" + "---|" * 10,
         ]
-        for name in ("base", *(point.name for point in POINTS)):
+        for name in ("base", *(replace(point, seed=seed).name for point in POINTS for seed in SEEDS)):
             rates = [self.rate(name, asked) for asked in ("choose_harmful", "choose_benign", *REPORTED)]
             if rates[0] is None:
                 continue
@@ -361,11 +366,13 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print what is there, and compute nothing")
     names = [point.name for point in POINTS]
     parser.add_argument("--points", nargs="+", choices=names, default=names, help="of all points these, in this order")
+    parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=[0], metavar="SEED")
     options = parser.parse_args()
     results = Results(options.out)
     if not options.table:
         options.out.mkdir(parents=True, exist_ok=True)
-        points = [point for name in options.points for point in POINTS if point.name == name]
+        named = [point for name in options.points for point in POINTS if point.name == name]
+        points = [replace(point, seed=seed) for seed in options.seeds for point in named]
         run(Bench(options.model, Questions(options.data), options.out), results, points)
     print(results.table())
 

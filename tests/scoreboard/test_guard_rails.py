@@ -322,6 +322,21 @@ def test_the_last_rounds_weights_are_measured_and_guarded_also_between_measureme
     assert final(outcome.metrics).round == 3
 
 
+def test_weights_that_were_measured_are_not_measured_again_at_the_end(tmp_path: Path, settings: Settings) -> None:
+    """The last round takes as long as its own answers; what the run came to stands where it was measured."""
+    run = tmp_path / "run"
+    target = Scripted({}, {0: 0.5, 1: 0.2})
+
+    def answer(text: str, checkpoint: Checkpoint) -> str:
+        learnt = checkpoint.round is not None and checkpoint.round >= 1
+        return DECLINES if learnt and "red-" in text else target.by_round(text, checkpoint)
+
+    target.answer = answer
+    outcome = start_run(settings, run, parts=parts(run, target))
+    assert [row.measured for row in outcome.metrics] == [-1, 0, 1, None, None, None, None]
+    assert final(outcome.metrics).round == 1 and outcome.checkpoint.round == 1
+
+
 def test_a_training_that_diverges_is_told_in_its_own_row_alone(tmp_path: Path, settings: Settings) -> None:
     """Its weights, measured only at the end, carried the reason on into the last round's row."""
     run = tmp_path / "run"

@@ -7,8 +7,6 @@ from iteralign.settings.measure import GuardRailSettings
 
 
 def test_a_decision_follows_from_the_measurements_alone() -> None:
-    """The last round's measurement of weights that were measured before decides nothing anew."""
-
     def measured(number: int, weights: int, bad: int) -> Measurement:
         prompts = [RedTeamPrompt(id=f"held-{index}", question="?") for index in range(40)]
         answers = [
@@ -24,14 +22,12 @@ def test_a_decision_follows_from_the_measurements_alone() -> None:
 
     rails = GuardRailSettings(patience=2)
     base = Measurement(Checkpoint(kind="base", path="base"), measured(-1, -1, 30).held_out)
-    better, worse, again = measured(0, 0, 10), measured(1, 1, 39), measured(2, 0, 10)
+    better, worse = measured(0, 0, 10), measured(1, 1, 39)
     first = decide(rails, Standing.first(base), better)
     assert (first.weights, first.best, first.problem, first.interventions) == (better.checkpoint, better, None, ())
     second = decide(rails, first, worse)
     assert second.weights == better.checkpoint and second.problem is not None and "back to" in second.problem
     assert [(one.action, one.round, one.back_to) for one in second.interventions] == [("rollback", 1, 0)]
-    assert second.compared_with(again) == [base], "not with themselves"
-    third = decide(rails, second, again)
-    assert third.problem is None and third.stopped is None and third.interventions == second.interventions
+    assert second.beside == [base, better]
     stopped = decide(rails, second, measured(2, 2, 10))
     assert stopped.stopped is not None and stopped.interventions[-1].action == "stop"

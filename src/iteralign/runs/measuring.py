@@ -36,6 +36,7 @@ class Measuring:
         self.benign = benign
         self._texts: CapabilityTexts | None = None
         self._trainings = 0
+        self._measured = set[str]()
 
     def first(self, base: Checkpoint, form: PromptForm) -> Measurement:
         """Of the base model. `form` puts principles where they stand in this run."""
@@ -43,13 +44,14 @@ class Measuring:
         return self.of(-1, base)
 
     def after(self, number: int, weights: Checkpoint, trained: bool, last: bool) -> Measurement | None:
-        """After every so many trainings, and after the last round unless nothing was ever trained; else None."""
+        """After every so many trainings, and after the last round; None where it is not due, or these weights were measured."""
         self._trainings += trained
-        due = trained and self._trainings % self.settings.every == 0
-        return self.of(number, weights) if due or (last and weights.kind != "base") else None
+        due = last or (trained and self._trainings % self.settings.every == 0)
+        return self.of(number, weights) if due and weights.path not in self._measured else None
 
     def of(self, number: int, weights: Checkpoint) -> Measurement:
         """The held-out prompts answered and judged, and the capability check."""
+        self._measured.add(weights.path)
         self.parts.target.load(weights)
         keep, given = self.stages(number), (self.parts.target, self.early, self.parts.form)
         held_out = keep(layout.HELD_OUT_VERDICTS, measure, *given, self.held_out, self.sampling, self.early.ask)

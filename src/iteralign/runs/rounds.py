@@ -105,7 +105,7 @@ def _all_rounds(
             last = steps.order.last(done.number)
             row = _row(done, steps.order.ended(), collecting=not last and len(done.failures) < least)
             if done.measured is not None:
-                row = with_numbers(row, done.measured, standing.compared_with(done.measured))
+                row = with_numbers(row, done.measured, standing.beside)
             standing = done.standing
             file = run.round(done.number).directory / layout.ROUND_METRICS
             new = not file.exists()

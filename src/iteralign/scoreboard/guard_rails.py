@@ -58,24 +58,19 @@ class Standing:
         """To go on from."""
         return self.in_use.checkpoint
 
-    def compared_with(self, now: Measurement) -> list[Measurement]:
-        """What a new measurement stands beside: the base model, and the weights in use before."""
-        return [self.base] + ([] if self.in_use.round in (now.round, -1) else [self.in_use])
+    @property
+    def beside(self) -> list[Measurement]:
+        """What a new measurement is compared with: the base model, and the weights in use before."""
+        return [self.base] + ([] if self.in_use.round == -1 else [self.in_use])
 
 
 def decide(rails: GuardRailSettings, before: Standing, now: Measurement) -> Standing:
     """After one more measurement: its weights are gone on from, or the best ones where a guard rail trips."""
-    if _same_weights(now, before.in_use):  # measured again at the end
-        return replace(before, problem=None)
     reason = _reason(rails, before, now)
     if reason is not None:
         return _waited(rails, _rolled_back(before, now, reason), now)
     best = now if _rank(now) < _rank(before.best) else before.best
     return _waited(rails, replace(before, best=best, in_use=now, problem=None), now)
-
-
-def _same_weights(one: Measurement, other: Measurement) -> bool:
-    return (one.round, one.checkpoint.path) == (other.round, other.checkpoint.path)
 
 
 def _rolled_back(before: Standing, now: Measurement, reason: str) -> Standing:
