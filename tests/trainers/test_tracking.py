@@ -132,9 +132,8 @@ def test_a_resumed_run_writes_each_point_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         start_run(tracked("tensorboard"), broken, parts=fakes(broken, oracle=Stops()))
     begun = scalars(broken / "tensorboard")
-    assert (
-        1 < len(begun["eval/held_out_unacceptable"]) < len(scalars(whole / "tensorboard")["eval/held_out_unacceptable"])
-    )
+    assert len(begun["eval/held_out_unacceptable"]) > 1
+    assert len(begun["eval/failures"]) < len(scalars(whole / "tensorboard")["eval/failures"])
     resume_run(broken, parts=fakes(broken))
     resume_run(broken, parts=fakes(broken))  # only reads back
     assert scalars(broken / "tensorboard") == scalars(whole / "tensorboard")
