@@ -78,12 +78,20 @@ def test_a_run_that_goes_on(tmp_path: Path) -> None:
     assert status["next_round"] == 2 and status["next_stage"] is None
 
 
-@pytest.mark.parametrize(("done", "stage"), [(0, "3a_proposals"), (1, None), (5, "7_held_out")])
+@pytest.mark.parametrize(("done", "stage"), [(0, "3a_proposals"), (1, None), (5, None)])
 def test_only_a_round_with_failures_goes_on_to_principles(done: int, stage: str | None, tmp_path: Path) -> None:
     run = unfinished(tmp_path, done)
     append_line(run / "attempts.jsonl", {"pid": os.getpid(), "event": "started"})
     status = found("status", str(run))
     assert (status["next_round"], status["next_stage"]) == (done, stage)
+
+
+def test_weights_that_were_not_measured_yet_are_measured_at_the_end(tmp_path: Path) -> None:
+    run = unfinished(tmp_path, 5)
+    for file in (run / "rounds").glob("*/metrics.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"measured": None}))
+    append_line(run / "attempts.jsonl", {"pid": os.getpid(), "event": "started"})
+    assert found("status", str(run))["next_stage"] == "7_held_out"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`iteralign status`: how far a run is, also while it goes on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -90,8 +91,14 @@ def _next(run: Run, done: int) -> tuple[int, str | None]:
     after = _IN_ORDER[max(there, default=-1) + 1 :]
     last = done + 1 == run.planned_rounds()
     if begun and after[:1] == [layout.PROPOSALS] and _too_few_failures(run, under_way, last):
-        after = [stage for stage in after if last and stage >= layout.HELD_OUT_VERDICTS]
+        to_measure = last and not _measured(run.done())
+        after = [stage for stage in after if to_measure and stage >= layout.HELD_OUT_VERDICTS]
     return done if begun else -1, after[0] if after else None
+
+
+def _measured(rounds: Sequence[RoundMetrics]) -> bool:
+    """Whether the weights in use after these were measured, as the base model's always are."""
+    return not rounds or rounds[-1].weights in (-1, *(row.measured for row in rounds))
 
 
 def _too_few_failures(run: Run, judged: KeptRound, last: bool) -> bool:
