@@ -8,6 +8,7 @@ import pytest
 
 from iteralign.errors import ConfigError, MissingExtraError
 from iteralign.preflight import cluster
+from iteralign.preflight.cost import Range
 from iteralign.preflight.hours import Counts, Speeds, estimated
 from iteralign.preflight.plan import make_plan
 from iteralign.runs.build import build_model, build_target
@@ -107,7 +108,7 @@ def test_plan_and_doctor_know_of_the_replicas() -> None:
 
 def test_a_measured_time_is_shared_by_the_replicas() -> None:
     plan = make_plan(settings_with(None))
-    counts = Counts(plan.answers, 1, plan.oracle_calls, 0, plan.trained_rows, 0)
+    counts = Counts(plan.answers, Range(0, 0), 1, plan.oracle_calls, 0, plan.trained_rows, 0)
     speeds = Speeds("cpu", 0.0, 9, 100.0, 9.0, 0.0, 0.0, 0.0, 0, None, in_turn=False)
     least, _ = estimated(settings_with(None), counts, speeds)
     shared, _ = estimated(settings_with(replicas=4), counts, speeds)

@@ -204,7 +204,7 @@ def test_without_a_measurement_no_hours_are_claimed(tmp_path: Path) -> None:
 def test_time_grows_with_what_it_is_made_of(tmp_path: Path) -> None:
     chosen = load_settings({"model": {"path": "demo"}, "data": {"prompts": "demo"}, "oracle": {"kind": "rules"}})
     found = Speeds("cpu", 1.0, 10, 0.5, 256.0, 2.0, 0.25, 0.0, 0, None, in_turn=False)
-    counts = Counts(answers(100, 300), 1, Range(100, 300), 10, Range(0, 200), 0)
+    counts = Counts(answers(100, 300), Range(0, 0), 1, Range(100, 300), 10, Range(0, 200), 0)
     least, most = estimated(chosen, counts, found)
     assert least == pytest.approx(0.5 + 100 * 0.5 * 0.5)
     longest = min(2.0, chosen.sampling.max_new_tokens / 256)
@@ -215,6 +215,10 @@ def test_time_grows_with_what_it_is_made_of(tmp_path: Path) -> None:
     assert slow[0] >= least and slow[1] == pytest.approx(most + 300 * 1.6)
     on_one_cpu = estimated(chosen, counts, replace(found, verdict=1.0, in_turn=True))
     assert on_one_cpu == pytest.approx((least + 100 * 0.5, slow[1]))
+    shown = estimated(chosen, replace(counts, shown=Range(20, 20)), found)
+    assert shown == pytest.approx((least + 20 * 0.5 * 0.5, most + 20 * 0.5 * longest * 1.6)), (
+        "answered, and never judged"
+    )
 
 
 @pytest.mark.parametrize(

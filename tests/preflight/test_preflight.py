@@ -331,3 +331,18 @@ def test_prompts_that_are_too_long_are_named_whether_their_length_tells_or_not(l
     _, too_long = encoded(model, texts, chosen.sampling)
     assert found.too_long == [sets.prompts[index].id for index in too_long]
     assert 0 < len(found.too_long) < len(lengths)
+
+
+def test_answers_behind_examples_are_counted_where_the_capability_check_is_made_of_them() -> None:
+    def generated(places: str, name: str = "plain", capability: str | None = "own") -> tuple[int, int]:
+        data = {"prompts": "demo", "limit": 6, "benign_limit": 10, "benign_held_out": 0.3}
+        form, measured = {"name": name, "principles": places}, {"capability": capability}
+        plan = make_plan(load_settings(settings(data=data, form=form, measure=measured)))
+        assert plan.benign_held_out == 3
+        return plan.generated_tokens.least, plan.generated_tokens.most - plan.trial_answers.most * 16
+
+    usual = generated("after")
+    assert generated("few-shot") == (usual[0] + 3, usual[1] + 3 * 16)
+    assert generated("few-shot", capability=None) == usual
+    assert generated("auto")[1] == usual[1] + 3 * 16
+    assert generated("auto", "cou")[1] == usual[1]

@@ -21,7 +21,7 @@ from iteralign.preflight.cost import (
 )
 from iteralign.preflight.hours import Counts, Hours, measured_hours
 from iteralign.preflight.memory import memory_of
-from iteralign.prompts.forms import Place
+from iteralign.prompts.forms import Place, PromptForm
 from iteralign.redteam.forms import in_forms
 from iteralign.runs import check as preflight
 from iteralign.settings.addresses import asked, described, with_addresses
@@ -101,6 +101,7 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         revised=Range(0, prompts * settings.revision.tries),
         tried=_trials(settings, rounds) + _places(settings, prompts),
     )
+    shown = _shown(settings, ready.parts.form, len(sets.benign_held_out))
     characters = sum(len(prompt.question) for prompt in sets.prompts)
     characters += sum(len(turn.text) for prompt in sets.prompts for turn in prompt.history)
     prices = load_prices(settings.oracle.prices_file)
@@ -111,6 +112,7 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
     rows = _rows(settings, prompts, rounds)
     counts = Counts(
         answers=answers,
+        shown=shown,
         revision_texts=_texts_of_a_revision(settings),
         calls=calls if steps else answers.total(),
         trainings=rounds,
@@ -145,7 +147,7 @@ def planned(settings: Settings, ready: preflight.Ready, *, measure: bool = False
         oracle_steps=steps,
         budgets=budgets(settings, tokens, cost),
         answers=answers,
-        generated_tokens=_generated(settings, answers),
+        generated_tokens=_generated(settings, answers, shown),
         trial_answers=answers.tried,
         trainings=rounds,
         trained_rows=rows,
@@ -178,8 +180,16 @@ def _texts_of_a_revision(settings: Settings) -> int:
     return {"block": 1, "critique": 2, "sequential": settings.revision.max_principles}[settings.revision.mode]
 
 
-def _generated(settings: Settings, answers: Answers) -> Range:
-    written = answers.total() + answers.revised * (_texts_of_a_revision(settings) - 1)
+def _shown(settings: Settings, form: PromptForm, benign: int) -> Range:
+    """Answers behind examples, which the capability check is made of where principles stand among these; nobody judges them."""
+    places = settings.form.principles
+    if settings.measure.capability != "own" or places not in ("few-shot", "auto") or "few-shot" not in form.places():
+        return Range(0, 0)
+    return Range(benign if places == "few-shot" else 0, benign)
+
+
+def _generated(settings: Settings, answers: Answers, shown: Range) -> Range:
+    written = answers.total() + shown + answers.revised * (_texts_of_a_revision(settings) - 1)
     return Range(written.least, written.most * settings.sampling.max_new_tokens)
 
 
