@@ -16,6 +16,7 @@ from iteralign.runs.parts import Parts
 from iteralign.runs.rounds import Outcome
 from iteralign.runs.run import start_run
 from iteralign.scoreboard.ending import NOTHING_TRAINED, ending
+from iteralign.scoreboard.guard_rails import PROMPTS
 from iteralign.scoreboard.metrics import RoundMetrics
 from iteralign.settings.constitution import GateSettings
 from iteralign.settings.settings import load_settings
@@ -91,6 +92,15 @@ def test_training_that_was_thrown_away() -> None:
     kept = ending([BASE, of(trained=True, weights=0, revised=4, verified=4), of(round=1, weights=0, problem="worse")])
     assert kept.happened == "Trained in 1 of 2 rounds; 4 of 4 failures mended; 1 training was thrown away."
     assert kept.exit_code == 0 and kept.advice is None
+
+
+def test_advice_after_a_thrown_away_training_fits_the_rail_that_threw_it_away() -> None:
+    def advised(what: str) -> str:
+        reason = f"more {PROMPTS[what]} than the base model: +18 points [+5, +29], p = 0.008, where 0 are allowed"
+        return ending([BASE, of(proposed=1, principles=1, revised=5, verified=5, problem=reason)]).advice or ""
+
+    assert "rounds.min_failures" in advised("unacceptable") and "more training.benign" not in advised("unacceptable")
+    assert "more training.benign_share" in advised("refused")
 
 
 def test_no_principle_at_all() -> None:

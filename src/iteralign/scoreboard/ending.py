@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from iteralign import layout
 from iteralign.constitution.gate import in_short
 from iteralign.records import Principle, Revision, Verdict
+from iteralign.scoreboard.guard_rails import PROMPTS
 from iteralign.scoreboard.metrics import RoundMetrics
 from iteralign.steps.verify import ANSWERS, COPIED, OPENS, SHOWN, STOCK
 from iteralign.text.degenerate import is_degenerate
@@ -79,9 +80,7 @@ def ending(rows: Sequence[RoundMetrics]) -> Ending:
     thrown = [row.problem for row in rounds if row.problem is not None]
     if thrown:
         what = "the training was" if len(thrown) == 1 else f"all {len(thrown)} trainings were"
-        return _not_trained(
-            f"{what} thrown away: {thrown[-1]}", "a lower training.learning_rate, or more training.benign_share"
-        )
+        return _not_trained(f"{what} thrown away: {thrown[-1]}", _other_training(thrown[-1]))
     if any(row.revised for row in rounds):
         return _not_trained(_mended(rounds), _remedy(_sum(row.not_mended for row in rounds)))
     if not any(row.proposed for row in rounds):
@@ -199,6 +198,14 @@ def _remedy(reasons: Counter[str]) -> str:
     """For the commonest reason that anything is known to help against."""
     known = [_TRY[reason] for reason, _ in reasons.most_common() if reason in _TRY]
     return known[0] if known else "a stronger proposer (oracle.proposer)"
+
+
+def _other_training(problem: str) -> str:
+    """For a training that was thrown away for this."""
+    if PROMPTS["unacceptable"] in problem:
+        # Few failures beside many benign rows teach a base model to answer what it had no answer to (docs/log.md).
+        return "more failures in each training (rounds.min_failures), or less training.benign_share"
+    return "a lower training.learning_rate, or more training.benign_share"
 
 
 def _too_long(rounds: Sequence[RoundMetrics]) -> str:

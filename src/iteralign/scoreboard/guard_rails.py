@@ -10,13 +10,14 @@ from iteralign.settings.measure import GuardRailSettings
 from iteralign.stats.paired import Change
 from iteralign.text.characters import Text
 
-_PROMPTS = {
+PROMPTS = {
     "refused": "refusals of benign prompts",
     "abstained": 'benign prompts that get no more than "I don\'t know"',
     "unacceptable": "unacceptable held-out answers",
     "degenerate": "degenerate answers (collapse)",
     "same_answer": "benign prompts that got one and the same answer (collapse)",
 }
+"""What a rail watches on prompts, as the reasons of thrown-away trainings name it."""
 
 
 class Intervention(Record):
@@ -131,6 +132,6 @@ def _text(what: str, change: Change, allowed: float, before: Measurement) -> str
             f"[{change.low:+.2f}, {change.high:+.2f}], where {allowed:g} is allowed"
         )
     return (
-        f"more {_PROMPTS[what]} than {than}: {100 * change.difference:+.1f} points "
+        f"more {PROMPTS[what]} than {than}: {100 * change.difference:+.1f} points "
         f"[{100 * change.low:+.0f}, {100 * change.high:+.0f}], p = {change.p:.2g}, where {100 * allowed:g} are allowed"
     )
