@@ -101,6 +101,8 @@ def test_advice_after_a_thrown_away_training_fits_the_rail_that_threw_it_away() 
 
     assert "rounds.min_failures" in advised("unacceptable") and "more training.benign" not in advised("unacceptable")
     assert "more training.benign_share" in advised("refused")
+    twice = [of(round=number, revised=5, verified=5, problem="worse") for number in (0, 1)]
+    assert ending([BASE, *twice]).happened == "Nothing was trained: both trainings were thrown away: worse."
 
 
 def test_no_principle_at_all() -> None:

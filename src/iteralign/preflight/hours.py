@@ -104,14 +104,11 @@ def estimated(settings: Settings, counts: Counts, found: Speeds) -> tuple[float,
     answers, training = counts.answers, settings.training
     longest = min(2.0, settings.sampling.max_new_tokens / max(found.answer_tokens, 1.0))
     ahead = 2 if settings.lookahead.rounds > 1 else 1  # what is answered ahead may be in vain
-    texts = (
-        (answers.total() + counts.shown).most
-        + answers.looped.most * (ahead - 1)
-        + answers.revised.most * (counts.revision_texts - 1)
-    )
+    given = answers.total() + counts.shown
+    texts = given.most + answers.looped.most * (ahead - 1) + answers.revised.most * (counts.revision_texts - 1)
     replicas = settings.cluster.replicas if settings.cluster.address is not None else 1
     answer = found.answer / replicas
-    answering = answer * (answers.total() + counts.shown).least * _FASTER, answer * texts * longest * _SLOWER
+    answering = answer * given.least * _FASTER, answer * texts * longest * _SLOWER
     judge = settings.oracle.judge
     at_once = judge.concurrency if judge is not None else 1
     judging = found.verdict * counts.calls.least * _FASTER / at_once, found.verdict * counts.calls.most * _SLOWER

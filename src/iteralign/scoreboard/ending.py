@@ -79,7 +79,7 @@ def ending(rows: Sequence[RoundMetrics]) -> Ending:
         )
     thrown = [row.problem for row in rounds if row.problem is not None]
     if thrown:
-        what = "the training was" if len(thrown) == 1 else f"all {len(thrown)} trainings were"
+        what = {1: "the training was", 2: "both trainings were"}.get(len(thrown), f"all {len(thrown)} trainings were")
         return _not_trained(f"{what} thrown away: {thrown[-1]}", _other_training(thrown[-1]))
     if any(row.revised for row in rounds):
         return _not_trained(_mended(rounds), _remedy(_sum(row.not_mended for row in rounds)))
